@@ -1,0 +1,409 @@
+"""Every message that crosses a boundary: page to worker, tab to server. The JS twin (web/wire.gen.js) is generated.
+
+A client sends *requests*; each starts one *stream* of *events* that ends with exactly one of `Done`, `Failed` or
+`Cancelled`. On the boundary a message is a JSON object {"type": <name>, "id": <stream>, …fields}; `bytes` fields travel
+as binary (structured clone between workers, a binary frame on a WebSocket; see `wire/frames.py`).
+
+All times are milliseconds unless a name says otherwise; all offsets are characters of the document's text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from inglenook.types import Document, Filter, Hit, Span
+
+PROTOCOL = 1
+
+
+class Message:
+    """Base class of all messages."""
+
+    __slots__ = ()
+
+
+class Request(Message):
+    """What a client may ask."""
+
+    __slots__ = ()
+
+
+class Event(Message):
+    """What an engine answers."""
+
+    __slots__ = ()
+
+
+# ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Open(Request):
+    """Open the nook `name`, made if it is not there. Answers: Progress, Status, Done."""
+
+    name: str = "notes"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file to add. `modified` is seconds since 1970."""
+
+    path: str
+    data: bytes
+    modified: float = 0.0
+    collection: str = "notes"
+
+
+@dataclass(frozen=True, slots=True)
+class Add(Request):
+    """Read, chunk, embed and store files. Answers: Progress, Added or Skipped per file, Done.
+
+    A file whose path and collection are there already replaces that document, and only if its bytes changed.
+    """
+
+    files: list[Upload] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Remove(Request):
+    """Forget documents by id. Answers: Removed, Done."""
+
+    documents: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Search(Request):
+    """Find passages. `mode` is "hybrid", "lexical" or "vector". Answers: Hits, Done."""
+
+    query: str = ""
+    k: int = 10
+    filter: Filter = field(default_factory=Filter)
+    mode: str = "hybrid"
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """The latency asked for: milliseconds to the first token, and per token after it. 0 asks for nothing."""
+
+    first: float = 0.0
+    token: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Request):
+    """Answer a question from the documents.
+
+    Answers: Hits, then Passage (the extracted lead) or NoSource, then Token and Citation while the model writes,
+    Timing, Done. With `write` false no model is used and the extracted passages are the answer.
+    """
+
+    question: str = ""
+    k: int = 8
+    filter: Filter = field(default_factory=Filter)
+    write: bool = True
+    max_tokens: int = 160
+    temperature: float = 0.0
+    seed: int = 0
+    slo: Slo = field(default_factory=Slo)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of a chat; `role` is "system", "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chat(Request):
+    """The bare model, without documents. Answers: Token, Timing, Done."""
+
+    messages: list[Turn] = field(default_factory=list)
+    max_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: list[str] = field(default_factory=list)
+    slo: Slo = field(default_factory=Slo)
+
+
+@dataclass(frozen=True, slots=True)
+class List(Request):
+    """All documents. Answers: Documents, Done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Show(Request):
+    """The source of a document around a span: its text, or for a PDF page the drawn page with the span marked.
+
+    Answers: Source, Done. `width` is the page image's width in pixels (PDF only).
+    """
+
+    document: str
+    start: int = 0
+    end: int = 0
+    width: int = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect(Request):
+    """How a document was cut. Answers: Chunks, Done."""
+
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
+class Export(Request):
+    """The whole nook as one .nook file. Answers: Progress, Blob, Done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Import(Request):
+    """Merge a .nook file into this nook; documents that are there already with the same bytes stay.
+
+    Answers: Progress, Added, Done. A damaged or newer file changes nothing.
+    """
+
+    data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare(Request):
+    """Make a model ready ahead of use: "encoder" or "lm". Answers: Progress, Done."""
+
+    model: str = "lm"
+
+
+@dataclass(frozen=True, slots=True)
+class Look(Request):
+    """What this nook holds and uses. Answers: Status, Done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel(Request):
+    """Stop another stream. It ends with Cancelled; this request has no stream of its own."""
+
+    stream: str = ""
+
+
+# ── events ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Event):
+    """`done` of `total` `unit`s of `stage` ("download", "read", "embed", "store", "load", …); total 0: not known."""
+
+    stage: str
+    done: float
+    total: float
+    unit: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a list of documents shows of one. `vectors` is how many of its `chunks` are embedded by the model."""
+
+    document: str
+    path: str
+    title: str
+    collection: str
+    type: str
+    size: int
+    modified: float
+    added: float
+    chunks: int
+    vectors: int
+    pages: int = 0
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Added(Event):
+    """A document is stored and searchable. `replaced` tells that an older version gave way to it."""
+
+    card: Card
+    replaced: bool = False
+    unchanged: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped(Event):
+    """One file could not be added; the rest of the batch goes on."""
+
+    path: str
+    code: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed(Event):
+    """These documents are gone."""
+
+    documents: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Hits(Event):
+    """Passages, best first. `arms` tells which of "lexical", "vector", "hash" took part; `ms` the time taken."""
+
+    hits: list[Hit]
+    arms: list[str] = field(default_factory=list)
+    ms: float = 0.0
+    embed_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Passage(Event):
+    """A sentence or two, copied from a source, that answers best: `text` is the source's own."""
+
+    hit: Hit
+    start: int
+    end: int
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class NoSource(Event):
+    """Nothing in the documents answers this; `nearest` are the closest passages all the same."""
+
+    nearest: list[Hit]
+
+
+@dataclass(frozen=True, slots=True)
+class Token(Event):
+    """The next piece of the written answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Citation(Event):
+    """Characters `start` to `end` of the written answer are supported by `source` of a hit's document.
+
+    Computed by matching the answer's sentences against retrieved passages, never parsed from the model's text.
+    """
+
+    start: int
+    end: int
+    hit: Hit
+    source: Span
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timing(Event):
+    """Where the time of an answer went. `stop` is "end", "length", "stop"."""
+
+    search_ms: float = 0.0
+    load_ms: float = 0.0
+    prefill_ms: float = 0.0
+    decode_ms: float = 0.0
+    first_ms: float = 0.0
+    prompt_tokens: int = 0
+    tokens: int = 0
+    met: bool | None = None
+    model: str = ""
+    where: str = "tab"
+    stop: str = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class Documents(Event):
+    """All documents of the nook."""
+
+    cards: list[Card]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle on a drawn page, in pixels of the image."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Source(Event):
+    """A document's text (all of it, or one page of it) with the asked span; offsets are the document's.
+
+    For a PDF `image` is the page as RGBA bytes, `width` x `height`, and `boxes` mark the span.
+    """
+
+    card: Card
+    text: str
+    offset: int
+    start: int
+    end: int
+    page: int | None = None
+    width: int = 0
+    height: int = 0
+    image: bytes = b""
+    boxes: list[Box] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks(Event):
+    """A document with its chunk boundaries."""
+
+    document: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Blob(Event):
+    """A file for the person: the export."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Status(Event):
+    """What the nook holds and uses. Sizes are bytes; `models` maps a model to "absent", "loading" or "ready"."""
+
+    name: str
+    documents: int
+    chunks: int
+    vectors: int
+    collections: dict[str, int]
+    stored: int
+    memory: int
+    encoder: str
+    models: dict[str, str]
+    version: str
+    where: str = "tab"
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Event):
+    """The stream ended as asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed(Event):
+    """The stream ended with an error."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled(Event):
+    """The stream was stopped on request."""
+
+
+REQUESTS: tuple[type[Request], ...] = (
+    Open, Add, Remove, Search, Ask, Chat, List, Show, Inspect, Export, Import, Prepare, Look, Cancel,
+)  # fmt: skip
+EVENTS: tuple[type[Event], ...] = (
+    Progress, Added, Skipped, Removed, Hits, Passage, NoSource, Token, Citation, Timing, Documents, Source, Chunks,
+    Blob, Status, Done, Failed, Cancelled,
+)  # fmt: skip
+ENDS: tuple[type[Event], ...] = (Done, Failed, Cancelled)
