@@ -1,0 +1,1 @@
+"""Private AI for the documents people already have."""
