@@ -1,0 +1,167 @@
+/* Nearest vectors by exhaustive scan: int8 codes give an upper bound of each score, the best rows come back for exact
+ * confirmation against the float vectors. The Python side is pysrc/inglenook/index/kernel.py; its class `Plain` says the
+ * same thing in numpy and is this file's oracle.
+ *
+ * One source, three builds: WebAssembly SIMD, WebAssembly relaxed SIMD (both as a side module that shares Pyodide's
+ * memory) and native, where the compiler vectorises the plain loop. Integer sums are exact in all of them, so every
+ * build returns the same rows; compile with -ffp-contract=off so that the float arithmetic agrees too.
+ */
+#include <stdint.h>
+
+#if defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+#endif
+
+#define API __attribute__((visibility("default"), used))
+
+enum { BLOCK = 16, WIDEST = 4096 }; /* row stride: a multiple of BLOCK bytes, at most WIDEST */
+
+/* ── int8 dot product: the query is unpacked once per scan into the form the machine multiplies best ─────────────── */
+
+#if defined(__wasm_relaxed_simd__)
+/* relaxed_dot is exact only while its second operand lies in 0..127, so the query is split: q = plus - minus. */
+typedef struct {
+  int8_t plus[WIDEST], minus[WIDEST];
+} Query;
+
+static void unpack(Query *q, const int8_t *codes, int32_t stride) {
+  for (int32_t i = 0; i < stride; i++) {
+    q->plus[i] = codes[i] > 0 ? codes[i] : 0;
+    q->minus[i] = codes[i] < 0 ? -codes[i] : 0;
+  }
+}
+
+static inline int32_t dot(const Query *q, const int8_t *row, int32_t stride) {
+  v128_t plus = wasm_i32x4_splat(0), minus = plus;
+  for (int32_t i = 0; i < stride; i += BLOCK) {
+    v128_t c = wasm_v128_load(row + i);
+    plus = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(c, wasm_v128_load(q->plus + i), plus);
+    minus = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(c, wasm_v128_load(q->minus + i), minus);
+  }
+  v128_t sum = wasm_i32x4_sub(plus, minus);
+  return wasm_i32x4_extract_lane(sum, 0) + wasm_i32x4_extract_lane(sum, 1) + wasm_i32x4_extract_lane(sum, 2) +
+         wasm_i32x4_extract_lane(sum, 3);
+}
+
+#elif defined(__wasm_simd128__)
+typedef struct {
+  int16_t wide[WIDEST];
+} Query;
+
+static void unpack(Query *q, const int8_t *codes, int32_t stride) {
+  for (int32_t i = 0; i < stride; i++) q->wide[i] = codes[i];
+}
+
+static inline int32_t dot(const Query *q, const int8_t *row, int32_t stride) {
+  v128_t even = wasm_i32x4_splat(0), odd = even;
+  for (int32_t i = 0; i < stride; i += BLOCK) {
+    even = wasm_i32x4_add(even, wasm_i32x4_dot_i16x8(wasm_i16x8_load8x8(row + i), wasm_v128_load(q->wide + i)));
+    odd = wasm_i32x4_add(odd, wasm_i32x4_dot_i16x8(wasm_i16x8_load8x8(row + i + 8), wasm_v128_load(q->wide + i + 8)));
+  }
+  v128_t sum = wasm_i32x4_add(even, odd);
+  return wasm_i32x4_extract_lane(sum, 0) + wasm_i32x4_extract_lane(sum, 1) + wasm_i32x4_extract_lane(sum, 2) +
+         wasm_i32x4_extract_lane(sum, 3);
+}
+
+#else
+typedef struct {
+  int16_t wide[WIDEST];
+} Query;
+
+static void unpack(Query *q, const int8_t *codes, int32_t stride) {
+  for (int32_t i = 0; i < stride; i++) q->wide[i] = codes[i];
+}
+
+static inline int32_t dot(const Query *q, const int8_t *row, int32_t stride) {
+  int32_t sum = 0;
+  for (int32_t i = 0; i < stride; i += BLOCK)
+    for (int32_t j = i; j < i + BLOCK; j++) sum += (int32_t)q->wide[j] * (int32_t)row[j];
+  return sum;
+}
+#endif
+
+/* ── the best rows so far: a heap with the worst of them at the root. Equal bounds are ordered by id, so that ties do
+ *    not depend on the order in which the vectors came ───────────────────────────────────────────────────────────── */
+
+typedef struct {
+  int32_t *rows;
+  float *bounds;
+  const int64_t *ids;
+} Heap;
+
+/* Is the candidate (bound, row) worse than the one in `slot`? */
+static inline int worse(const Heap *h, float bound, int32_t row, int32_t slot) {
+  return bound < h->bounds[slot] || (bound == h->bounds[slot] && h->ids[row] > h->ids[h->rows[slot]]);
+}
+
+static inline void place(Heap *h, int32_t slot, float bound, int32_t row) {
+  h->bounds[slot] = bound;
+  h->rows[slot] = row;
+}
+
+static void rise(Heap *h, int32_t slot, float bound, int32_t row) {
+  while (slot > 0 && worse(h, bound, row, (slot - 1) / 2)) {
+    place(h, slot, h->bounds[(slot - 1) / 2], h->rows[(slot - 1) / 2]);
+    slot = (slot - 1) / 2;
+  }
+  place(h, slot, bound, row);
+}
+
+/* Puts a candidate in the root's place and restores the order of the first `size` slots. */
+static void sink(Heap *h, int32_t size, float bound, int32_t row) {
+  int32_t slot = 0;
+  for (int32_t child = 1; child < size; child = 2 * slot + 1) {
+    if (child + 1 < size && worse(h, h->bounds[child + 1], h->rows[child + 1], child)) child++;
+    if (worse(h, bound, row, child)) break;
+    place(h, slot, h->bounds[child], h->rows[child]);
+    slot = child;
+  }
+  place(h, slot, bound, row);
+}
+
+/* ── what Python calls ─────────────────────────────────────────────────────────────────────────────────────────── */
+
+/* The `want` rows with the highest upper bound dot * query_scale * scale[row] + query_norm * slack[row], best first,
+ * into `rows` and `bounds`; returns how many. codes is (n, stride) int8, query (stride) int8. Where `allow` is given,
+ * a row counts only if its id is below `allowed` and allow[id] is not 0. */
+API int32_t nook_scan(const int8_t *codes, int32_t stride, int32_t n, const float *scale, const float *slack,
+                      const int64_t *ids, const uint8_t *allow, int64_t allowed, const int8_t *query,
+                      float query_scale, float query_norm, int32_t want, int32_t *rows, float *bounds) {
+  Query q;
+  Heap heap = {rows, bounds, ids};
+  int32_t size = 0;
+  if (stride > WIDEST || want < 1) return 0;
+  unpack(&q, query, stride);
+  for (int32_t row = 0; row < n; row++) {
+    if (allow && (ids[row] >= allowed || !allow[ids[row]])) continue;
+    float bound = (float)dot(&q, codes + (intptr_t)row * stride, stride) * (query_scale * scale[row]);
+    bound += query_norm * slack[row];
+    if (size < want)
+      rise(&heap, size++, bound, row);
+    else if (bound >= bounds[0] && !worse(&heap, bound, row, 0))
+      sink(&heap, size, bound, row);
+  }
+  for (int32_t last = size - 1; last > 0; last--) { /* heap sort in place: the worst goes to the end */
+    float bound = bounds[last];
+    int32_t row = rows[last];
+    place(&heap, last, bounds[0], rows[0]);
+    sink(&heap, last, bound, row);
+  }
+  return size;
+}
+
+/* Exact scores of `count` rows of vectors (n, dim) float32. Summed in double in a fixed order: every build and every
+ * row position gives the same number, so equal vectors have equal scores. */
+API void nook_confirm(const float *vectors, int32_t dim, const float *query, const int32_t *rows, int32_t count,
+                      float *scores) {
+  enum { LANES = 8 };
+  for (int32_t k = 0; k < count; k++) {
+    const float *v = vectors + (intptr_t)rows[k] * dim;
+    double sums[LANES] = {0};
+    int32_t i = 0;
+    for (; i + LANES <= dim; i += LANES)
+      for (int32_t j = 0; j < LANES; j++) sums[j] += (double)v[i + j] * (double)query[i + j];
+    for (; i < dim; i++) sums[0] += (double)v[i] * (double)query[i];
+    scores[k] = (float)(((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7])));
+  }
+}
