@@ -81,12 +81,22 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Load(Effect):
-    """Make a model ready ("encoder" or "lm"); the driver emits Progress meanwhile. Answer: None.
+    """Make a model ready ("encoder" or "lm"); the driver emits Progress meanwhile.
 
-    Raises NookError("model-missing" | "model-corrupt" | "memory", …).
+    Answer: the bytes of the model's tokenizer file. Raises NookError("model-missing" | "corrupt" | "memory", …).
     """
 
     model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold(Effect):
+    """Wait for the only one of something, such as "lm", whose cache two answers must not share.
+
+    Answer: a function that lets go; call it in a `finally`.
+    """
+
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +172,6 @@ def _thrower(flow: Flow, error: BaseException) -> Callable[[], Any]:
 
 
 __all__ = [
-    "Candidates", "Commit", "Effect", "Encode", "Flow", "Forward", "Get", "Load", "Pause", "Scan",
+    "Candidates", "Commit", "Effect", "Encode", "Flow", "Forward", "Get", "Hold", "Load", "Pause", "Scan",
     "adrive", "drive",
 ]

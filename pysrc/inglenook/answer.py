@@ -1,0 +1,117 @@
+"""Answering: the passage that answers best leads, what the model writes follows, citations are matched, never parsed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from inglenook.elastic import chat as chats
+from inglenook.elastic import decode
+from inglenook.elastic.sample import Sampler
+from inglenook.flow import Flow, Hold
+from inglenook.find import find
+from inglenook.library import Library
+from inglenook.search import cite, prompt
+from inglenook.wire import messages as wire
+
+BUDGET = 640  # prompt tokens when no latency is asked for
+SMALLEST = 192  # below this a prompt holds no passage worth reading
+
+
+def ask(library: Library, request: wire.Ask) -> Flow:
+    """Answer a question. Events: Hits; Passage or NoSource; Token, Citation; Timing."""
+    started = time.perf_counter()
+    found: wire.Hits = yield from find(library, request.question, request.k, request.filter)
+    yield found
+    search_ms = (time.perf_counter() - started) * 1e3
+    if not cite.answerable(request.question, found.hits):
+        yield wire.NoSource(found.hits[:3])
+        yield wire.Timing(search_ms=search_ms, stop="no-source")
+        return
+    leads = yield from cite.lead(request.question, found.hits, library.tokenizers.get("encoder"))
+    for hit, start, end, score in leads:
+        yield wire.Passage(hit, start, end, hit.text[start - hit.start : end - hit.start], score)
+    if not request.write:
+        yield wire.Timing(search_ms=search_ms)
+        return
+    begun = time.perf_counter()
+    with_model = yield from _alone(library)
+    release, tokenizer = with_model
+    try:
+        loaded = time.perf_counter()
+        budget = _budget(library, request.slo, (loaded - started) * 1e3)
+        asked = prompt.build(request.question, _lead_first(found.hits, leads), tokenizer, budget=budget)
+        sampler = Sampler(request.temperature, 1.0, request.seed)
+        made = yield from _generate(library, asked.ids, tokenizer, request.max_tokens, sampler, ())
+    finally:
+        release()
+    for span, hit, source, score in cite.support(made.text, asked.hits):
+        yield wire.Citation(span.start, span.end, hit, source, score)
+    yield _timing(made, search_ms, (loaded - begun) * 1e3, (loaded - started) * 1e3, request.slo)
+
+
+def chat(library: Library, request: wire.Chat) -> Flow:
+    """The bare model. Events: Token, Timing."""
+    started = time.perf_counter()
+    release, tokenizer = yield from _alone(library)
+    try:
+        loaded = time.perf_counter()
+        ids = chats.encode([(turn.role, turn.content) for turn in request.messages], tokenizer)
+        sampler = Sampler(request.temperature, request.top_p, request.seed)
+        made = yield from _generate(library, ids, tokenizer, request.max_tokens, sampler, tuple(request.stop))
+    finally:
+        release()
+    yield _timing(made, 0.0, (loaded - started) * 1e3, (loaded - started) * 1e3, request.slo)
+
+
+def _alone(library: Library) -> Flow:
+    """Wait for the model and hold it: its KV cache serves one answer at a time."""
+    release = yield Hold("lm")
+    try:
+        tokenizer = yield from library.tokenizer("lm")
+    except BaseException:
+        release()
+        raise
+    return release, tokenizer
+
+
+def _generate(library: Library, ids: list[int], tokenizer: Any, most: int, sampler: Sampler, stop: Any) -> Flow:
+    cached, library.cached = library.cached, []  # a stopped answer leaves an unknown cache behind
+    made = yield from decode.generate(ids, tokenizer, max_tokens=most, sampler=sampler, stop=stop, cached=cached)
+    library.cached = made.cached
+    if made.prefilled >= 32:
+        library.prefill_rate = made.prefill_ms / made.prefilled
+    return made
+
+
+def _budget(library: Library, slo: wire.Slo, spent_ms: float) -> int:
+    """Prompt tokens that leave the first token in time, by the prefill rate seen last on this device."""
+    if not slo.first or not library.prefill_rate:
+        return BUDGET
+    return max(SMALLEST, min(BUDGET, int((slo.first - spent_ms) / library.prefill_rate)))
+
+
+def _lead_first(hits: list[Any], leads: list[Any]) -> list[Any]:
+    """The passages the lead was taken from, then the others."""
+    first = [hit for hit, *_ in leads]
+    return list({(h.document, h.chunk): h for h in [*first, *hits]}.values())
+
+
+def _timing(made: decode.Generation, search_ms: float, load_ms: float, before_ms: float, slo: wire.Slo) -> wire.Timing:
+    first = before_ms + made.first_ms
+    per_token = made.decode_ms / max(1, len(made.ids) - 1)
+    met = None
+    if slo.first or slo.token:
+        met = (not slo.first or first <= slo.first) and (not slo.token or per_token <= slo.token)
+    return wire.Timing(
+        search_ms=search_ms,
+        load_ms=load_ms,
+        prefill_ms=made.prefill_ms,
+        decode_ms=made.decode_ms,
+        first_ms=first,
+        prompt_tokens=made.prompt_tokens,
+        tokens=len(made.ids),
+        met=met,
+        model="SmolLM2-135M-Instruct",
+        stop=made.stop,
+    )

@@ -1,0 +1,49 @@
+"""Carrying a nook elsewhere: one .nook file out, and back in without losing what is there."""
+
+from __future__ import annotations
+
+from inglenook.flow import Commit, Flow, Pause, Scan
+from inglenook.index import container, pages
+from inglenook.library import Library
+from inglenook.wire import messages as wire
+
+BATCH = 16_000_000  # bytes of pages that one commit carries
+
+
+def export(library: Library) -> Flow:
+    """The whole nook as one file. Events: Progress, Blob."""
+    yield wire.Progress("export", 0, 1)
+    everything = yield Scan("")
+    yield wire.Progress("export", 1, 1)
+    yield wire.Blob(f"{library.name}.nook", container.write(everything))
+
+
+def import_(library: Library, request: wire.Import) -> Flow:
+    """Merge a .nook file. All of it is checked before anything is written. Events: Progress, Added."""
+    found = container.read(request.data)
+    found = yield from pages.upgrade(found)
+    documents = {}
+    for n, (key, data) in enumerate(found.items()):
+        pages.unseal(data)
+        if key.startswith("d/"):
+            documents[key[2:]] = pages.read_document(data)
+        if n % 64 == 0:
+            yield Pause()
+    wanted = [d for d, e in documents.items() if d not in library.entries or library.entries[d].digest != e.digest]
+    puts: dict[str, bytes] = {}
+    size = 0
+    batch: list[str] = []
+    for n, document in enumerate(wanted):
+        mine = {key: found[key] for kind in pages.KINDS if (key := f"{kind}/{document}") in found}
+        puts |= mine
+        size += sum(map(len, mine.values()))
+        batch.append(document)
+        if size >= BATCH or n == len(wanted) - 1:
+            yield wire.Progress("import", n + 1, len(wanted), "documents")
+            replaced = [d for d in batch if d in library.entries]
+            stale = [f"{kind}/{d}" for d in replaced for kind in pages.KINDS if f"{kind}/{d}" not in puts]
+            yield Commit(puts, stale)
+            yield from library.refresh([f"d/{d}" for d in batch])
+            puts, size, batch = {}, 0, []
+
+

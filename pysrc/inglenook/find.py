@@ -1,0 +1,66 @@
+"""Finding passages: words and meaning, each searched on its own, then fused."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from inglenook.embed import encoder, hashing
+from inglenook.flow import Flow
+from inglenook.library import HASH, MODEL, Library
+from inglenook.search import cite, hybrid
+from inglenook.types import Filter, Hit
+from inglenook.wire import messages as wire
+
+LONGEST = 2_000  # characters of a query that are searched; nobody's question is longer, pasted text may be
+
+
+def search(library: Library, request: wire.Search) -> Flow:
+    """Answer a Search. Events: Hits."""
+    yield (yield from find(library, request.query, request.k, request.filter, request.mode))
+
+
+def find(library: Library, query: str, k: int, wanted: Filter, mode: str = "hybrid") -> Flow:
+    """The `k` best passages as a Hits event; scores are fused, the parts are kept beside them."""
+    started = time.perf_counter()
+    query = query[:LONGEST].strip()
+    allow = library.allow(wanted)
+    depth = max(hybrid.DEPTH, k)
+    arms: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    embed_ms = 0.0
+    if query and mode != "vector":
+        arms["lexical"] = library.lexical.search(query, depth, allow)
+    if query and mode != "lexical":
+        if library.spaces[HASH].count:
+            arms["hash"] = library.spaces[HASH].knn_query(hashing.embed([query])[0], depth, allow)
+        if "encoder" in library.tokenizers and library.spaces[MODEL].count:
+            begun = time.perf_counter()
+            vectors = yield from encoder.embed([query], library.tokenizers["encoder"], urgent=True)
+            embed_ms = (time.perf_counter() - begun) * 1e3
+            arms["vector"] = library.spaces[MODEL].knn_query(vectors[0], depth, allow)
+    ids, scores = hybrid.fuse(arms, k)
+    hits = yield from _hits(library, query, ids, scores, arms)
+    return wire.Hits(hits, list(arms), (time.perf_counter() - started) * 1e3, embed_ms)
+
+
+def _hits(library: Library, query: str, ids: np.ndarray, scores: np.ndarray, arms: dict) -> Flow:  # type: ignore[type-arg]
+    parts = {arm: dict(zip(found.tolist(), values.tolist(), strict=True)) for arm, (found, values) in arms.items()}
+    semantic = {**parts.get("hash", {}), **parts.get("vector", {})}
+    placed = [(*library.locate(i), i, score) for i, score in zip(ids.tolist(), scores.tolist(), strict=True)]
+    texts = yield from library.texts(list(dict.fromkeys(entry.card.document for entry, *_ in placed)))
+    hits = []
+    for entry, ordinal, i, score in placed:
+        card, chunk = entry.card, entry.chunks[ordinal]
+        text = texts.get(card.document)
+        if text is None:  # removed in another tab a moment ago
+            continue
+        passage = text[chunk.start : chunk.end]
+        hits.append(
+            Hit(
+                card.document, ordinal, card.path, card.title, card.collection, card.type, chunk.start, chunk.end,
+                chunk.page, chunk.heading, passage, score, parts.get("lexical", {}).get(i), semantic.get(i),
+                tuple(cite.shifted(cite.marks(query, passage), chunk.start)),
+            )
+        )  # fmt: skip
+    return hits

@@ -1,0 +1,110 @@
+"""Taking files in: read, cut, store, embed. A file is searchable by its words before it is embedded."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+from inglenook import ingest
+from inglenook.embed import encoder, hashing
+from inglenook.errors import NookError
+from inglenook.flow import Commit, Flow, Load, Pause
+from inglenook.index import pages
+from inglenook.library import HASH, MODEL, Entry, Library, document_id
+from inglenook.search import lexical
+from inglenook.types import File
+from inglenook.wire import messages as wire
+
+
+def add(library: Library, request: wire.Add) -> Flow:
+    """Add files one by one, then embed what is new. Events: Progress; Added or Skipped per file."""
+    new: list[Entry] = []
+    for n, upload in enumerate(request.files):
+        yield wire.Progress("read", n, len(request.files), "files", upload.path)
+        try:
+            entry = yield from _take(library, upload)
+        except NookError as error:
+            yield wire.Skipped(upload.path, error.code, error.message, error.hint)
+        else:
+            new += [entry] if entry else []
+        yield Pause()
+    yield wire.Progress("read", len(request.files), len(request.files), "files")
+    yield from embed(library, new)
+
+
+def _take(library: Library, upload: wire.Upload) -> Flow:
+    """Read and store one file; the entry, or None if these very bytes are there already."""
+    document = document_id(upload.collection, upload.path)
+    digest = hashlib.sha256(upload.data).hexdigest()
+    old = library.entries.get(document)
+    if old and old.digest == digest:
+        yield wire.Added(old.card, unchanged=True)
+        return None
+    if b"%PDF-" in upload.data[:1024]:
+        yield Load("pdf")
+    read = yield from ingest.read(File(upload.path, upload.data, upload.modified, upload.collection))
+    card = wire.Card(
+        document, upload.path, read.title, upload.collection, read.type, len(upload.data), upload.modified, time.time(),
+        len(read.chunks), 0, len(read.pages), read.language,
+    )  # fmt: skip
+    entry = Entry(card, digest, read.pages, read.chunks)
+    texts = entry.passages(read.text)
+    postings = lexical.postings(texts)
+    puts = {
+        f"d/{document}": pages.document(entry),
+        f"x/{document}": pages.text(read.text),
+        f"l/{document}": pages.seal(postings),
+    }
+    deletes = [f"v/{document}", f"s/{document}"]
+    if read.type == "pdf":
+        puts[deletes.pop()] = pages.seal(upload.data)
+    yield Commit(puts, deletes)
+    library.place(entry, postings)
+    library.embed(entry, hashing.embed(texts), HASH)
+    yield wire.Added(card, replaced=old is not None, warnings=read.warnings)
+    return entry
+
+
+def prepare(library: Library, model: str) -> Flow:
+    """Make a model ready; with the encoder, embed what is waiting for it. Events: Progress."""
+    yield from library.tokenizer(model)
+    if model == "encoder":
+        yield from embed(library, list(library.pending()))
+
+
+def embed(library: Library, entries: list[Entry]) -> Flow:
+    """Embed documents with the model and store the vectors, document by document, so that Stop loses little.
+
+    Where the model cannot be had the hashing vectors go on serving. Events: Progress.
+    """
+    waiting = [e for e in entries if e.chunks and e.card.document not in library.embedding]
+    if not waiting:
+        return
+    try:
+        tokenizer = yield from library.tokenizer("encoder")
+    except NookError as error:
+        yield wire.Progress("embed", 0, 0, "passages", f"{error.message} Searching by words meanwhile.")
+        return
+    done, total = 0, sum(len(e.chunks) for e in waiting)
+    mine = {e.card.document for e in waiting}
+    library.embedding |= mine
+    try:
+        for entry in waiting:
+            document = entry.card.document
+            yield wire.Progress("embed", done, total, "passages", entry.card.path)
+            text = (yield from library.texts([document])).get(document)
+            if text is not None and library.entries.get(document) is entry:
+                vectors = yield from encoder.embed(
+                    entry.passages(text),
+                    tokenizer,
+                    progress=lambda n, done=done, path=entry.card.path: wire.Progress(
+                        "embed", done + n, total, "passages", path
+                    ),
+                )
+                if library.entries.get(document) is entry:  # not replaced or removed meanwhile
+                    yield Commit({f"v/{document}": pages.vectors(MODEL, vectors)}, [])
+                    library.embed(entry, vectors)
+            done += len(entry.chunks)
+    finally:
+        library.embedding -= mine
+    yield wire.Progress("embed", done, total, "passages")

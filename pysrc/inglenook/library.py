@@ -1,0 +1,262 @@
+"""A library: the documents of one nook, where their passages are, and what may be asked of it.
+
+All methods that need the outside are flows (`flow.py`). The library keeps in memory what every search needs (cards,
+chunk tables, postings, vectors); texts and files stay in pages until somebody looks at them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+import inglenook
+from inglenook.embed import encoder, hashing
+from inglenook.errors import NookError
+from inglenook.flow import Commit, Flow, Get, Load, Scan
+from inglenook.index import filter, pages
+from inglenook.index.flat import Flat
+from inglenook.search.lexical import Lexical
+from inglenook.types import Chunk, Filter
+from inglenook.wire import messages as wire
+
+HASH = hashing.SPACE
+MODEL = encoder.SPACE
+
+
+def document_id(collection: str, path: str) -> str:
+    """The id of the document at `path` of `collection`: adding the same place again replaces it."""
+    return hashlib.sha256(f"{collection}\0{path}".encode()).hexdigest()[:16]
+
+
+@dataclass(slots=True)
+class Entry:
+    """A document as the library keeps it. Its passages have the ids `first` … `first + len(chunks) - 1`."""
+
+    card: wire.Card
+    digest: str
+    pages: list[int]
+    chunks: list[Chunk]
+    first: int = -1
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Ids of its passages, int64 of shape (chunks,)."""
+        return np.arange(self.first, self.first + len(self.chunks), dtype=np.int64)
+
+    def passages(self, text: str) -> list[str]:
+        """What is searched and embedded of each passage of the document's `text`."""
+        return [encoder.passage(chunk.heading, text[chunk.start : chunk.end]) for chunk in self.chunks]
+
+
+class Library:
+    """The documents of one nook."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.entries: dict[str, Entry] = {}
+        self.lexical = Lexical()
+        self.spaces: dict[str, Flat] = {
+            MODEL: Flat(encoder.DIMENSIONS),
+            HASH: Flat(hashing.DIMENSIONS),
+        }
+        self.tokenizers: dict[str, Any] = {}
+        self.cached: list[int] = []  # what the language model's KV cache holds
+        self.embedding: set[str] = set()  # documents some flow is embedding right now
+        self.prefill_rate = 0.0  # ms per prompt token, measured
+        self._firsts: list[int] = []
+        self._owners: list[str] = []
+        self._next = 0
+        self._columns: filter.Columns | None = None
+
+    # ── opening, changing ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def open(self, name: str) -> Flow:
+        """Read everything a search needs. Events: Progress, Status."""
+        self.name = name
+        [meta] = yield Get([pages.META])
+        if meta is None:
+            yield Commit({pages.META: pages.meta(name)}, [])
+        else:
+            puts, deletes = yield from pages.migrate(meta)
+            if puts or deletes:
+                yield Commit(puts, deletes)
+        yield wire.Progress("open", 0, 1, "", name)
+        cards = yield Scan("d/")
+        postings = yield Scan("l/")
+        vectors = yield Scan("v/")
+        for key, data in cards.items():
+            document = key[2:]
+            self._place(pages.read_document(data), postings.get(f"l/{document}"), vectors.get(f"v/{document}"))
+        yield wire.Progress("open", 1, 1, "", name)
+        yield self.status()
+
+    def refresh(self, keys: Iterable[str]) -> Flow:
+        """Another writer changed these pages: read them again. Events: Added, Removed."""
+        documents = sorted({key[2:] for key in keys if key[:2] in ("d/", "v/")})
+        wanted = [f"{kind}/{document}" for document in documents for kind in "dlv"]
+        found: list[bytes | None] = yield Get(wanted)
+        gone = []
+        for i, document in enumerate(documents):
+            card, postings, vectors = found[3 * i : 3 * i + 3]
+            self.displace(document)
+            if card is None:
+                gone.append(document)
+            else:
+                yield wire.Added(self._place(pages.read_document(card), postings, vectors).card, replaced=True)
+        if gone:
+            yield wire.Removed(gone)
+
+    def _place(self, entry: Entry, postings: bytes | None, vectors: bytes | None) -> Entry:
+        self.place(entry, b"" if postings is None else pages.unseal(postings))
+        if vectors is not None:
+            space, rows = pages.read_vectors(vectors)
+            if space == MODEL and len(rows) == len(entry.chunks):
+                self.embed(entry, rows)
+        return entry
+
+    def place(self, entry: Entry, postings: bytes) -> None:
+        """Make a document findable by its words, in place of the one with its id."""
+        document = entry.card.document
+        self.displace(document)
+        entry.first = self._next
+        self._next += len(entry.chunks)
+        self._firsts.append(entry.first)
+        self._owners.append(document)
+        self.entries[document] = entry
+        self.lexical.add(entry.ids, postings)
+        self._columns = None
+
+    def embed(self, entry: Entry, vectors: np.ndarray, space: str = MODEL) -> None:
+        """Make a document findable by meaning: `vectors` is float32 (chunks, dimensions of the space)."""
+        self.spaces[space].add_items(vectors, entry.ids)
+        if space == MODEL:
+            self.spaces[HASH].mark_deleted(entry.ids)
+            entry.card = replace(entry.card, vectors=len(entry.chunks))
+
+    def displace(self, document: str) -> Entry | None:
+        """Forget a document in memory."""
+        entry = self.entries.pop(document, None)
+        if entry:
+            self.lexical.remove(entry.ids)
+            for flat in self.spaces.values():
+                flat.mark_deleted(entry.ids)
+            self._columns = None
+        return entry
+
+    def remove(self, request: wire.Remove) -> Flow:
+        """Forget documents for good. Events: Removed."""
+        gone = [document for document in request.documents if document in self.entries]
+        yield Commit({}, [f"{kind}/{document}" for document in gone for kind in pages.KINDS])
+        for document in gone:
+            self.displace(document)
+        yield wire.Removed(gone)
+
+    # ── looking ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def handle(self, request: wire.Request) -> Flow:
+        """The flow that answers a request; its events are the stream's, without the end."""
+        from inglenook import answer, carry, find, intake, show  # the rooms that need this one
+
+        match request:
+            case wire.Open():
+                return self.open(request.name)
+            case wire.Add():
+                return intake.add(self, request)
+            case wire.Remove():
+                return self.remove(request)
+            case wire.Search():
+                return find.search(self, request)
+            case wire.Ask():
+                return answer.ask(self, request)
+            case wire.Chat():
+                return answer.chat(self, request)
+            case wire.List():
+                return _one(wire.Documents([entry.card for entry in self.entries.values()]))
+            case wire.Show():
+                return show.show(self, request)
+            case wire.Inspect():
+                return show.inspect(self, request)
+            case wire.Export():
+                return carry.export(self)
+            case wire.Import():
+                return carry.import_(self, request)
+            case wire.Prepare():
+                return intake.prepare(self, request.model)
+            case wire.Look():
+                return _one(self.status())
+        raise NookError("protocol", f"{type(request).__name__} is not a request with a stream.")
+
+    def entry(self, document: str) -> Entry:
+        """The document with this id. Raises NookError("no-document")."""
+        try:
+            return self.entries[document]
+        except KeyError:
+            hint = "It may have been removed in another tab."
+            raise NookError("no-document", f"There is no document {document}.", hint) from None
+
+    def locate(self, chunk_id: int) -> tuple[Entry, int]:
+        """The document and the ordinal of a passage id."""
+        entry = self.entries[self._owners[bisect_right(self._firsts, chunk_id) - 1]]
+        return entry, chunk_id - entry.first
+
+    def allow(self, wanted: Filter) -> np.ndarray | None:
+        """Which passage ids a filter lets through: bool of shape (highest id + 1,), None for all."""
+        if wanted == Filter():
+            return None
+        if self._columns is None:
+            self._columns = filter.Columns((entry.card, entry.ids) for entry in self.entries.values())
+        return self._columns.allow(wanted)
+
+    def texts(self, documents: list[str]) -> Flow:
+        """Texts of documents by id, in one batched read."""
+        found: list[bytes | None] = yield Get([f"x/{document}" for document in documents])
+        return {d: pages.read_text(data) for d, data in zip(documents, found, strict=True) if data is not None}
+
+    def tokenizer(self, model: str) -> Flow:
+        """The tokenizer of a model, which is loaded if it was not."""
+        data = yield Load(model)
+        if model not in self.tokenizers:
+            self.tokenizers[model] = _load_tokenizer(model, data)
+        return self.tokenizers[model]
+
+    def pending(self) -> Iterator[Entry]:
+        """Documents that the model has not embedded yet."""
+        return (e for e in self.entries.values() if e.card.vectors < e.card.chunks)
+
+    def status(self) -> wire.Status:
+        """Counts and sizes."""
+        cards = [entry.card for entry in self.entries.values()]
+        collections: dict[str, int] = {}
+        for card in cards:
+            collections[card.collection] = collections.get(card.collection, 0) + 1
+        return wire.Status(
+            name=self.name,
+            documents=len(cards),
+            chunks=sum(card.chunks for card in cards),
+            vectors=sum(card.vectors for card in cards),
+            collections=collections,
+            stored=sum(card.size for card in cards),
+            memory=self.lexical.memory + sum(flat.memory for flat in self.spaces.values()),
+            encoder=MODEL if "encoder" in self.tokenizers else HASH,
+            models={model: "ready" if model in self.tokenizers else "absent" for model in ("encoder", "lm")},
+            version=inglenook.__version__,
+        )
+
+
+def _one(event: wire.Event) -> Flow:
+    yield event
+
+
+def _load_tokenizer(model: str, data: bytes) -> Any:
+    if model == "encoder":
+        from inglenook.embed.tokenizer import WordPiece
+
+        return WordPiece.load(data)
+    from inglenook.elastic.tokenizer import Tokenizer
+
+    return Tokenizer.load(data)

@@ -1,0 +1,173 @@
+"""The engine in the tab: messages from the page start flows, effects become promises."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import js
+import numpy as np
+from pyodide.ffi import JsException, create_proxy, to_js
+
+from inglenook.errors import NookError
+from inglenook.flow import Candidates, Commit, Effect, Encode, Forward, Get, Hold, Load, Pause, Scan, adrive
+from inglenook.library import Library
+from inglenook.platform.browser.store import BrowserStore
+from inglenook.wire import codec
+from inglenook.wire import messages as wire
+
+TOKENIZERS = {
+    "encoder": "static/models/minilm-l6.vocab.txt",
+    "lm": "static/models/smollm2-135m-instruct.tokenizer.json",
+}
+
+
+def start(send: Any, kernels: Any, assets: Any) -> Any:
+    """Called by web/worker.js: `send(text, blobs)`, the `Kernels`, and `assets.fetch(path)`, `assets.loadPdf()`."""
+    return create_proxy(Engine(send, kernels, assets))
+
+
+class Engine:
+    """One nook and the streams on it."""
+
+    def __init__(self, send: Any, kernels: Any, assets: Any) -> None:
+        self._send, self._kernels, self._assets = send, kernels, assets
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._opened: asyncio.Event = asyncio.Event()
+        self._tokenizers: dict[str, bytes] = {}
+        self._last_pause = time.perf_counter()
+        self.library = Library()
+        self.store: BrowserStore | None = None
+
+    def receive(self, text: str, blobs: Any) -> None:
+        """A message from the page; never raises."""
+        try:
+            message, stream = codec.load(text, [blob.to_bytes() for blob in blobs])
+        except NookError as error:
+            stream = str(js.JSON.parse(text).id)
+            self._post(wire.Failed(error.code, error.message, error.hint), stream)
+            return
+        if isinstance(message, wire.Cancel):
+            task = self._tasks.get(message.stream)
+            if task:
+                task.cancel()
+        elif isinstance(message, wire.Request):
+            self._tasks[stream] = asyncio.ensure_future(self._run(message, stream))
+
+    async def _run(self, request: wire.Request, stream: str) -> None:
+        end: wire.Event
+        try:
+            if isinstance(request, wire.Open):
+                await self._open(request, stream)
+            else:
+                await self._opened.wait()
+                await self._drive(self.library.handle(request), stream)
+            end = wire.Done()
+        except asyncio.CancelledError:
+            end = wire.Cancelled()
+        except NookError as error:
+            end = wire.Failed(error.code, error.message, error.hint)
+        except Exception as error:  # a defect of ours: say so, keep the engine up
+            js.console.error(f"{type(error).__name__}: {error}")
+            end = wire.Failed("internal", f"Something in the engine broke: {error}", "Please report this.")
+        self._tasks.pop(stream, None)
+        self._post(end, stream)
+
+    async def _open(self, request: wire.Open, stream: str) -> None:
+        if self.store is None:
+            self.store = await BrowserStore.open(request.name)
+            self.store.changes(self._changed)
+        await self._drive(self.library.open(request.name), stream)
+        self._opened.set()
+
+    def _changed(self, keys: list[str]) -> None:
+        """Another tab wrote these pages."""
+        asyncio.ensure_future(self._refresh(keys))
+
+    async def _refresh(self, keys: list[str]) -> None:
+        await self._opened.wait()
+        await self._drive(self.library.refresh(keys), "")
+
+    async def _drive(self, flow: Any, stream: str) -> None:
+        def emit(event: object) -> None:
+            assert isinstance(event, wire.Event)
+            self._post(event, stream)
+
+        async def perform(effect: Effect) -> Any:
+            try:
+                return await self._perform(effect, emit)
+            except JsException as error:
+                raise from_js(error) from None
+
+        await adrive(flow, perform, emit)
+
+    async def _perform(self, effect: Effect, emit: Any) -> Any:
+        store = self.store
+        assert store is not None
+        match effect:
+            case Get(keys):
+                return await store.get(keys)
+            case Scan(prefix):
+                return await store.scan(prefix)
+            case Commit(puts, deletes):
+                return await store.commit(puts, deletes)
+            case Encode(tokens, urgent):
+                lengths = np.fromiter(map(len, tokens), np.int32, len(tokens))
+                flat = np.concatenate([np.asarray(t, np.int32) for t in tokens])
+                vectors = await self._kernels.encode(to_js(flat), to_js(lengths), urgent)
+                return np.frombuffer(vectors.to_bytes(), np.float32).reshape(len(tokens), -1)
+            case Forward(tokens, at, top):
+                best = await self._kernels.forward(to_js(np.asarray(tokens, np.int32)), at, top)
+                ids, logits = best.ids.to_bytes(), best.logits.to_bytes()
+                return Candidates(np.frombuffer(ids, np.int32), np.frombuffer(logits, np.float32))
+            case Load(model):
+                return await self._load(model, emit)
+            case Hold(what):
+                lock = self._locks.setdefault(what, asyncio.Lock())
+                await lock.acquire()
+                return lock.release
+            case Pause():
+                # Yielding to the event loop costs about a millisecond: only after some work was done.
+                if time.perf_counter() - self._last_pause > 0.008:
+                    await asyncio.sleep(0)
+                    self._last_pause = time.perf_counter()
+                return None
+        raise TypeError(f"no driver for {effect}")
+
+    async def _load(self, model: str, emit: Any) -> bytes:
+        if model == "pdf":
+            await self._assets.loadPdf()
+            return b""
+        if self._kernels.state(model) != "ready":
+
+            def progress(done: float, total: float, *_: object) -> None:
+                emit(wire.Progress("load", float(done), float(total), "bytes", model))
+
+            abort, report = js.AbortController.new(), create_proxy(progress)
+            options = js.Object.fromEntries(to_js([["onProgress", report], ["signal", abort.signal]]))
+            try:
+                await self._kernels.load(model, options)
+            except asyncio.CancelledError:
+                abort.abort()
+                raise
+            finally:
+                report.destroy()
+        if model not in self._tokenizers:
+            self._tokenizers[model] = (await self._assets.fetch(TOKENIZERS[model])).to_bytes()
+        return self._tokenizers[model]
+
+    def _post(self, event: wire.Event, stream: str) -> None:
+        if stream:
+            text, blobs = codec.dump(event, stream)
+            self._send(text, to_js([to_js(blob) for blob in blobs]))
+
+
+def from_js(error: Any) -> Exception:
+    """A JavaScript error as one of ours: `code` and `hint` are kept, AbortError is a cancellation."""
+    if getattr(error, "name", "") == "AbortError":
+        return asyncio.CancelledError()  # type: ignore[return-value]
+    code = getattr(error, "code", None)
+    hint = getattr(error, "hint", "")
+    return NookError(code if isinstance(code, str) else "browser", str(error.message), hint or "")

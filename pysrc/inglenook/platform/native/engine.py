@@ -1,0 +1,105 @@
+"""The drivers of a machine: effects become calls, or awaits for a server that answers many at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from inglenook.errors import NookError
+from inglenook.flow import Commit, Effect, Encode, Forward, Get, Hold, Load, Pause, Scan
+from inglenook.index.store import Store
+
+FILES = {
+    "encoder": ("minilm-l6.nkm", "minilm-l6.vocab.txt"),
+    "lm": ("smollm2-135m-instruct.nkm", "smollm2-135m-instruct.tokenizer.json"),
+}
+
+
+def models_folder() -> Path:
+    """Where model artifacts lie: $INGLENOOK_MODELS, or static/models of a source tree, or the user's cache."""
+    if folder := os.environ.get("INGLENOOK_MODELS"):
+        return Path(folder)
+    tree = Path(__file__).parents[4] / "static" / "models"
+    return tree if tree.is_dir() else Path.home() / ".cache" / "inglenook" / "models"
+
+
+class NativeEngine:
+    """Performs effects on one store with the models of one folder."""
+
+    def __init__(self, store: Store, models: Path | None = None) -> None:
+        self.store = store
+        self._folder = models or models_folder()
+        self._models: dict[str, Any] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    def perform(self, effect: Effect, emit: Callable[[object], None]) -> Any:
+        """Answer an effect, blocking."""
+        match effect:
+            case Get(keys):
+                return self.store.get(keys)
+            case Scan(prefix):
+                return self.store.scan(prefix)
+            case Commit(puts, deletes):
+                return self.store.commit(puts, deletes)
+            case Encode(tokens):
+                return self._model("encoder").encode(tokens)
+            case Forward(tokens, at, top):
+                return self._model("lm").forward(tokens, at, top)
+            case Load(model):
+                return self._load(model)
+            case Hold():
+                return lambda: None
+            case Pause():
+                return None
+        raise TypeError(f"no driver for {effect}")
+
+    async def aperform(self, effect: Effect, emit: Callable[[object], None]) -> Any:
+        """Answer an effect without blocking the event loop; the kernels run outside the interpreter's lock."""
+        match effect:
+            case Hold(what):
+                lock = self._locks.setdefault(what, asyncio.Lock())
+                await lock.acquire()
+                return lock.release
+            case Pause():
+                return await asyncio.sleep(0)
+            case Encode():
+                kind = "encoder"
+            case Forward():
+                kind = "lm"
+            case Load(model):
+                kind = model
+            case _:
+                kind = "store"
+        async with self._locks.setdefault(f"run {kind}", asyncio.Lock()):
+            return await asyncio.shield(asyncio.to_thread(self.perform, effect, emit))
+
+    def close(self) -> None:
+        """Free the models and close the store."""
+        for model in self._models.values():
+            model.close()
+        self._models.clear()
+        self.store.close()
+
+    def _load(self, model: str) -> bytes:
+        if model == "pdf":
+            return b""
+        self._model(model)
+        return self._file(FILES[model][1]).read_bytes()
+
+    def _model(self, model: str) -> Any:
+        if model not in self._models:
+            from inglenook.platform.native import models
+
+            make = {"encoder": models.Encoder, "lm": models.LanguageModel}[model]
+            self._models[model] = make(self._file(FILES[model][0]))
+        return self._models[model]
+
+    def _file(self, name: str) -> Path:
+        path = self._folder / name
+        if not path.exists():
+            hint = "Run `python3 build.py dev` once in the source tree, or set INGLENOOK_MODELS to the folder of models."
+            raise NookError("model-missing", f"The model file {name} is not on this machine.", hint)
+        return path

@@ -1,0 +1,159 @@
+// Big files of this release: fetched in parts, each part checked against assets.json, kept in Cache Storage.
+//
+// A download that is cut goes on where it stopped, because every whole part is kept. What is in the cache was checked
+// when it was stored. Works in pages and workers; needs no service worker.
+
+const CACHE = 'inglenook-assets';
+
+/**
+ * @typedef {object} Asset
+ * @property {string} path relative to the folder of inglenook.js
+ * @property {number} size bytes
+ * @property {string} sha256 of the whole file
+ * @property {string} group
+ * @property {number} [part] bytes of each part (all but the last)
+ * @property {string[]} [parts] sha256 of each part
+ */
+
+/** Something went wrong with a download; `code` is "offline", "missing", "corrupt" or "network". */
+export class AssetError extends Error {
+  /** @param {string} code @param {string} message @param {string} hint */
+  constructor(code, message, hint) {
+    super(message);
+    this.name = 'NookError';
+    this.code = code;
+    this.hint = hint;
+  }
+}
+
+const BASE = new URL('../', import.meta.url);
+/** @type {Promise<Map<string, Asset>> | undefined} */
+let list;
+
+/** The assets of this release by path. @returns {Promise<Map<string, Asset>>} */
+export function assets() {
+  list ??= load().catch((error) => {
+    list = undefined;
+    throw error;
+  });
+  return list;
+}
+
+async function load() {
+  const cache = await open();
+  const url = new URL('static/assets.json', BASE);
+  let response = await fetch(url).catch(() => undefined);
+  if (response?.ok) await cache?.put(url, response.clone());
+  else response = await cache?.match(url);
+  if (!response) throw new AssetError('offline', 'The list of files could not be loaded.', 'Check the connection.');
+  const { files } = /** @type {{ files: Asset[] }} */ (await response.json());
+  return new Map(files.map((file) => [file.path, file]));
+}
+
+/** @returns {Promise<Cache | undefined>} none where storage is refused */
+async function open() {
+  try {
+    return await caches.open(CACHE);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The bytes of an asset, from the cache or the network.
+ *
+ * @param {string} path
+ * @param {object} [options]
+ * @param {(done: number, total: number) => void} [options.onProgress] bytes
+ * @param {AbortSignal} [options.signal]
+ * @param {(total: number) => { write(chunk: Uint8Array, offset: number): void }} [options.into] where the bytes go;
+ *   without it they are returned
+ * @returns {Promise<Uint8Array>} empty with `into`
+ */
+export async function fetchAsset(path, { onProgress, signal, into } = {}) {
+  const asset = (await assets()).get(path);
+  if (!asset) throw new AssetError('missing', `${path} is not part of this release.`, 'Run the build again.');
+  const whole = into ? new Uint8Array(0) : new Uint8Array(asset.size);
+  const sink = into ? into(asset.size) : { write: (/** @type {Uint8Array} */ c, /** @type {number} */ o) => whole.set(c, o) };
+  const part = asset.part ?? asset.size;
+  const hashes = asset.parts ?? [asset.sha256];
+  const cache = await open();
+  onProgress?.(0, asset.size);
+  for (const [i, hash] of hashes.entries()) {
+    signal?.throwIfAborted();
+    const start = i * part;
+    const end = Math.min(start + part, asset.size);
+    const key = new URL(`${path}?sha256=${hash}`, BASE);
+    const kept = await cache?.match(key);
+    let bytes = kept && new Uint8Array(await kept.arrayBuffer());
+    if (bytes?.length !== end - start) {
+      bytes = await download(path, start, end, asset.size, signal, (n) => onProgress?.(start + n, asset.size));
+      await check(path, bytes, hash);
+      await keep(cache, key, bytes);
+    }
+    sink.write(bytes, start);
+    onProgress?.(end, asset.size);
+  }
+  return whole;
+}
+
+/**
+ * @param {string} path @param {number} start @param {number} end @param {number} size
+ * @param {AbortSignal | undefined} signal @param {(n: number) => void} progress
+ */
+async function download(path, start, end, size, signal, progress) {
+  const hint = 'Check the connection and try again: what has arrived is kept.';
+  const range = end - start < size ? { Range: `bytes=${start}-${end - 1}` } : undefined;
+  const bytes = new Uint8Array(end - start);
+  let filled = 0;
+  try {
+    const response = await fetch(new URL(path, BASE), { headers: range, signal });
+    if (!response.ok || !response.body) {
+      throw new AssetError('missing', `${path} could not be loaded (HTTP ${response.status}).`, 'Run the build again.');
+    }
+    let skip = range && response.status === 200 ? start : 0; // a server without ranges sends everything
+    const reader = response.body.getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      let chunk = value;
+      if (skip) {
+        const n = Math.min(skip, chunk.length);
+        skip -= n;
+        chunk = chunk.subarray(n);
+      }
+      chunk = chunk.subarray(0, bytes.length - filled);
+      bytes.set(chunk, filled);
+      filled += chunk.length;
+      progress(filled);
+      if (filled === bytes.length) {
+        await reader.cancel();
+        break;
+      }
+    }
+  } catch (error) {
+    if (signal?.aborted || error instanceof AssetError) throw error;
+    throw new AssetError('network', `The download of ${path} broke off.`, hint);
+  }
+  if (filled < bytes.length) throw new AssetError('network', `The download of ${path} broke off.`, hint);
+  return bytes;
+}
+
+/** @param {string} path @param {Uint8Array<ArrayBuffer>} bytes @param {string} expected */
+async function check(path, bytes, expected) {
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+  const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  if (hex !== expected) {
+    const hint = 'Something on the way changed it. Reload the page; if it stays, the server has a damaged file.';
+    throw new AssetError('corrupt', `${path} is not the file this release was built with.`, hint);
+  }
+}
+
+/** @param {Cache | undefined} cache @param {URL} key @param {Uint8Array<ArrayBuffer>} bytes */
+async function keep(cache, key, bytes) {
+  try {
+    await cache?.put(key, new Response(bytes));
+  } catch {
+    // Storage is full or refused: the bytes are used all the same and fetched again next time.
+  }
+}
