@@ -1,0 +1,178 @@
+"""Postings: which terms occur in which chunk how often, as bytes at rest and as sorted arrays in memory.
+
+A document's postings are one small byte string, made when the file is read and stored as its page `l/`. Little-endian:
+
+    u16 version, u16 width (bytes of an ordinal: 2 or 4), u32 chunks, u32 terms, u32 postings, u32 bytes of the blob
+    u32   length in terms of each chunk
+    width number of postings of each term, the terms in the order of their UTF-8 bytes
+    width chunk ordinal of each posting
+    u8    count of each posting (at most 255)
+    u8    bytes of each term
+    blob  the terms, one after the other
+
+Opening is joining such strings: an array of the first eight bytes of each term, big-endian and sorted, finds a word or
+a prefix by bisection, and bytes past the eighth are compared in the blob. So opening decodes no string, makes no Python
+object per term, and every lookup is exact.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inglenook.errors import NookError
+from inglenook.search.terms import terms
+
+_VERSION = 1
+_HEAD = struct.Struct("<HHIIII")
+_MASKS = np.array([0] + [(2**64 - 1) ^ (2 ** (64 - 8 * n) - 1) for n in range(1, 9)], np.uint64)
+
+
+def postings(texts: list[str]) -> bytes:
+    """The postings of one document: the terms of its chunks' `texts` with counts, and the chunks' lengths in terms."""
+    table: dict[str, int] = {}
+    flat: list[int] = []
+    lengths = np.zeros(len(texts), np.uint32)
+    for i, text in enumerate(texts):
+        found = terms(text)
+        lengths[i] = len(found)
+        flat += [table.setdefault(term, len(table)) for term in found]
+    words = sorted((term.encode(), number) for term, number in table.items())
+    rank = np.empty(len(words), np.int64)
+    rank[[number for _, number in words]] = np.arange(len(words))
+    size = max(1, len(texts))
+    pairs = rank[np.array(flat, np.int64)] * size + np.repeat(np.arange(len(texts)), lengths)
+    pairs, tf = np.unique(pairs, return_counts=True)
+    width = 2 if len(texts) < 65_536 else 4
+    blob = b"".join(word for word, _ in words)
+    parts = [
+        _HEAD.pack(_VERSION, width, len(texts), len(words), len(pairs), len(blob)),
+        lengths.tobytes(),
+        np.bincount(pairs // size, minlength=len(words)).astype(f"<u{width}").tobytes(),
+        (pairs % size).astype(f"<u{width}").tobytes(),
+        np.minimum(tf, 255).astype(np.uint8).tobytes(),
+        bytes(len(word) for word, _ in words),
+        blob,
+    ]
+    return b"".join(parts)
+
+
+@dataclass(slots=True)
+class Run:
+    """Entries (one per document and term) sorted by key, with the postings they point to.
+
+    `keys` uint64: first eight bytes of the term; `at` and `size`: the term in `blob`; `first` and `count`: its postings
+    in `rows` and `tf`. `blob` ends in eight zero bytes.
+    """
+
+    keys: NDArray[np.uint64]
+    at: NDArray[np.int32]
+    size: NDArray[np.uint8]
+    first: NDArray[np.int32]
+    count: NDArray[np.int32]
+    rows: NDArray[np.int32]
+    tf: NDArray[np.uint8]
+    blob: NDArray[np.uint8]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(int(getattr(self, field.name).nbytes) for field in fields(self))
+
+    def find(self, word: bytes, prefix: bool) -> NDArray[np.int64]:
+        """Numbers of the entries whose term is `word`, or starts with it."""
+        first, span = key(word), (1 << 8 * (8 - min(len(word), 8))) if prefix else 1
+        low = int(np.searchsorted(self.keys, np.uint64(first)))
+        high = len(self.keys) if first + span >> 64 else int(np.searchsorted(self.keys, np.uint64(first + span)))
+        found = np.arange(low, high)
+        if len(word) < 8 or low == high:  # terms hold no zero byte, so the key tells all
+            return found
+        found = found[self.size[low:high] >= len(word)] if prefix else found[self.size[low:high] == len(word)]
+        rest = np.frombuffer(word, np.uint8)[8:]
+        tail = self.blob[self.at[found][:, None] + np.arange(8, len(word))]
+        same: NDArray[np.bool_] = (tail == rest).all(axis=1)
+        return found[same]
+
+    def take(self, found: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+        """Rows and counts of these entries' postings, one after the other."""
+        if len(found) == 1:
+            here = slice(int(self.first[found[0]]), int(self.first[found[0]] + self.count[found[0]]))
+            return self.rows[here], self.tf[here]
+        count = self.count[found]
+        index = np.repeat(self.first[found] - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
+        return self.rows[index], self.tf[index]
+
+
+def key(word: bytes) -> int:
+    """The first eight bytes of a term as a big-endian number: the order of keys is the order of terms."""
+    return int.from_bytes(word[:8].ljust(8, b"\0"), "big")
+
+
+def parse(data: bytes, row: int) -> tuple[Run, NDArray[np.uint32]]:
+    """The run of one document whose chunks are the rows from `row` on, and the chunks' lengths in terms.
+
+    Raises NookError("damaged") unless `data` is what `postings` makes.
+    """
+    try:
+        version, width, chunks, words, pairs, blob = _HEAD.unpack_from(data)
+        ends = np.cumsum([_HEAD.size, 4 * chunks, width * words, width * pairs, pairs, words, blob])
+        if version != _VERSION or ends[-1] != len(data):
+            raise ValueError("sizes")
+        lengths = np.frombuffer(data, "<u4", chunks, ends[0])
+        count = np.frombuffer(data, f"<u{width}", words, ends[1]).astype(np.int32)
+        rows = np.frombuffer(data, f"<u{width}", pairs, ends[2]).astype(np.int32)
+        tf = np.frombuffer(data, np.uint8, pairs, ends[3])
+        size = np.frombuffer(data, np.uint8, words, ends[4])
+        letters = np.zeros(blob + 8, np.uint8)
+        letters[:blob] = np.frombuffer(data, np.uint8, blob, ends[5])
+        if count.sum() != pairs or size.sum(dtype=np.int64) != blob or (pairs and rows.max() >= chunks):
+            raise ValueError("counts")
+    except (struct.error, ValueError, TypeError) as error:
+        raise NookError("damaged", "The word index of a document is damaged.", "Add the document again.") from error
+    at = (np.cumsum(size, dtype=np.int32) - size).astype(np.int32)
+    eights = np.ndarray((blob + 1,), ">u8", letters, strides=(1,))  # the eight bytes from each place on
+    keys = eights[at].astype(np.uint64) & _MASKS[np.minimum(size, 8)]
+    first = (np.cumsum(count, dtype=np.int32) - count).astype(np.int32)
+    return Run(keys, at, size, first, count, rows + np.int32(row), tf, letters), lengths
+
+
+def merge(runs: list[Run]) -> Run:
+    """One run with the entries of all."""
+    if len(runs) == 1:
+        return runs[0]
+    keys = np.concatenate([run.keys for run in runs])
+    order = np.argsort(keys, kind="stable")
+    blob = _shifts([len(run.blob) for run in runs])
+    posts = _shifts([len(run.rows) for run in runs])
+    return Run(
+        keys[order],
+        np.concatenate([run.at + shift for run, shift in zip(runs, blob)])[order],
+        np.concatenate([run.size for run in runs])[order],
+        np.concatenate([run.first + shift for run, shift in zip(runs, posts)])[order],
+        np.concatenate([run.count for run in runs])[order],
+        np.concatenate([run.rows for run in runs]),
+        np.concatenate([run.tf for run in runs]),
+        np.concatenate([run.blob for run in runs]),
+    )
+
+
+def keep(run: Run, alive: NDArray[np.bool_]) -> Run:
+    """The run without the postings of rows that are not `alive`, rows renumbered and the bytes packed."""
+    place = (np.cumsum(alive) - 1).astype(np.int32)
+    rows, tf = run.take(np.arange(len(run.keys)))  # postings in the order of the entries
+    stay = alive[rows]
+    count = np.bincount(np.repeat(np.arange(len(run.keys)), run.count)[stay], minlength=len(run.keys)).astype(np.int32)
+    some = count > 0
+    count, size = count[some], run.size[some]
+    at = (np.cumsum(size, dtype=np.int32) - size).astype(np.int32)
+    index = np.repeat(run.at[some] - at, size) + np.arange(int(size.sum(dtype=np.int64)))
+    blob = np.concatenate([run.blob[index], np.zeros(8, np.uint8)])
+    first = (np.cumsum(count, dtype=np.int32) - count).astype(np.int32)
+    return Run(run.keys[some], at, size, first, count, place[rows[stay]], tf[stay], blob)
+
+
+def _shifts(sizes: list[int]) -> list[np.int32]:
+    return list(np.cumsum([0, *sizes[:-1]]).astype(np.int32))
