@@ -1,6 +1,7 @@
 // The engine's worker: boots Pyodide, unpacks the engine and passes messages. Everything that decides is Python
 // (pysrc/inglenook/platform/browser/engine.py).
 
+import './lib/vital.js';
 import { fetchAsset } from './lib/assets.js';
 import { Kernels } from './lib/kernels.js';
 import { boot, loadPdf } from './lib/pyodide.js';
@@ -49,6 +50,7 @@ self.onmessage = ({ data }) => {
 
 try {
   const kernels = new Kernels({ base: new URL('.', import.meta.url) });
+  kernels.load('encoder', {}).catch(() => {}); // beside the start of Python; the engine asks again and hears errors
   const python = await boot(progress);
   const files = { fetch: fetchAsset, loadPdf: () => loadPdf(python) };
   engine = python.pyimport('inglenook.platform.browser.engine').start(send, kernels, files);

@@ -20,16 +20,17 @@ def export(library: Library) -> Flow:
 
 def import_(library: Library, request: wire.Import) -> Flow:
     """Merge a .nook file. All of it is checked before anything is written. Events: Progress, Added."""
-    found = container.read(request.data)
-    found = yield from pages.upgrade(found)
-    documents = {}
-    for n, (key, data) in enumerate(found.items()):
-        pages.unseal(data)
-        if key.startswith("d/"):
-            documents[key[2:]] = pages.read_document(data)
-        if n % 64 == 0:
-            yield Pause()
-    wanted = [d for d, e in documents.items() if d not in library.entries or library.entries[d].digest != e.digest]
+    found = pages.upgrade(container.read(request.data))
+    documents = {key[2:]: pages.read_document(page) for key, page in found.items() if key.startswith("d/")}
+    yield Pause()
+    wanted = []
+    for document, entry in documents.items():
+        old = library.entries.get(document)
+        richer = f"v/{document}" in found and old and old.card.vectors < old.card.chunks
+        if old and old.digest == entry.digest and not richer:
+            yield wire.Added(old.card, unchanged=True)
+        else:
+            wanted.append(document)
     puts: dict[str, bytes] = {}
     size = 0
     batch: list[str] = []

@@ -10,7 +10,8 @@ from inglenook.embed import encoder, hashing
 from inglenook.errors import NookError
 from inglenook.flow import Commit, Flow, Load, Pause
 from inglenook.index import pages
-from inglenook.library import HASH, MODEL, Entry, Library, document_id
+from inglenook.index.entry import Entry
+from inglenook.library import HASH, MODEL, Library, document_id, passages
 from inglenook.search import lexical
 from inglenook.types import File
 from inglenook.wire import messages as wire
@@ -48,7 +49,7 @@ def _take(library: Library, upload: wire.Upload) -> Flow:
         len(read.chunks), 0, len(read.pages), read.language,
     )  # fmt: skip
     entry = Entry(card, digest, read.pages, read.chunks)
-    texts = entry.passages(read.text)
+    texts = passages(entry, read.text)
     postings = lexical.postings(texts)
     puts = {
         f"d/{document}": pages.document(entry),
@@ -95,7 +96,7 @@ def embed(library: Library, entries: list[Entry]) -> Flow:
             text = (yield from library.texts([document])).get(document)
             if text is not None and library.entries.get(document) is entry:
                 vectors = yield from encoder.embed(
-                    entry.passages(text),
+                    passages(entry, text),
                     tokenizer,
                     progress=lambda n, done=done, path=entry.card.path: wire.Progress(
                         "embed", done + n, total, "passages", path

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,10 @@ from inglenook.embed import encoder, hashing
 from inglenook.errors import NookError
 from inglenook.flow import Commit, Flow, Get, Load, Scan
 from inglenook.index import filter, pages
+from inglenook.index.entry import Entry
 from inglenook.index.flat import Flat
 from inglenook.search.lexical import Lexical
-from inglenook.types import Chunk, Filter
+from inglenook.types import Filter
 from inglenook.wire import messages as wire
 
 HASH = hashing.SPACE
@@ -33,24 +34,9 @@ def document_id(collection: str, path: str) -> str:
     return hashlib.sha256(f"{collection}\0{path}".encode()).hexdigest()[:16]
 
 
-@dataclass(slots=True)
-class Entry:
-    """A document as the library keeps it. Its passages have the ids `first` … `first + len(chunks) - 1`."""
-
-    card: wire.Card
-    digest: str
-    pages: list[int]
-    chunks: list[Chunk]
-    first: int = -1
-
-    @property
-    def ids(self) -> np.ndarray:
-        """Ids of its passages, int64 of shape (chunks,)."""
-        return np.arange(self.first, self.first + len(self.chunks), dtype=np.int64)
-
-    def passages(self, text: str) -> list[str]:
-        """What is searched and embedded of each passage of the document's `text`."""
-        return [encoder.passage(chunk.heading, text[chunk.start : chunk.end]) for chunk in self.chunks]
+def passages(entry: Entry, text: str) -> list[str]:
+    """What is searched and embedded of each passage of a document with this `text`."""
+    return [encoder.passage(chunk.heading, text[chunk.start : chunk.end]) for chunk in entry.chunks]
 
 
 class Library:

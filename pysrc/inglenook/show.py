@@ -49,4 +49,4 @@ def inspect(library: Library, request: wire.Inspect) -> Flow:
     text = (yield from library.texts([card.document])).get(card.document)
     if text is None:
         raise NookError("no-document", f"The text of {card.path} is gone.", "It may have been removed in another tab.")
-    yield wire.Chunks(Document(card.path, card.type, card.title, text, entry.chunks, entry.pages, card.language))
+    yield wire.Chunks(Document(card.path, card.type, card.title, text, list(entry.chunks), entry.pages, card.language))

@@ -24,7 +24,7 @@ Vectors = NDArray[np.float32]
 
 FIRST = 64
 """How many candidates are confirmed at first; enough in nearly every query on text embeddings."""
-ROUNDING = np.float32(4e-7)
+ROUNDING = 4e-7
 """Relative slack for the float32 arithmetic of bounds."""
 
 
@@ -76,7 +76,8 @@ class Flat:
         rows[new] = np.arange(self.count, self.count + added, dtype=np.int32)
         self._fit(self.count + added)
         codes = quantise(vectors)
-        for column, values in zip(self._columns, (*codes, ids, vectors)):
+        columns: tuple[NDArray[np.generic], ...] = self._columns
+        for column, values in zip(columns, (*codes, ids, vectors)):
             column[rows] = values
         self._row[ids] = rows
         self.count += added
@@ -107,8 +108,8 @@ class Flat:
         query = self._question(query)
         if self._kernel is None:
             return self.exact(query, k, allow)
-        want = max(FIRST, 4 * k)
-        for want in (want, want * 8, want * 64):
+        first = max(FIRST, 4 * k)
+        for want in (first, first * 8, first * 64):
             rows, ceiling = self.candidates(query, want, allow)
             scores = self.confirm(query, rows)
             best = self._best(rows, scores, k)
@@ -120,10 +121,10 @@ class Flat:
         """The `want` rows that could score highest, and a ceiling: no other row's score is above it."""
         code = quantise(query[None])
         norm = float(np.linalg.norm(query)) * 1.0001
-        rows, bounds = (self._kernel or Plain()).scan(self._columns, self.count, code, norm, want, allow)
+        rows, bounds = (self._kernel or Plain()).scan(self._columns, self.count, code, norm, want=want, allow=allow)
         if not len(rows):
-            return rows, -np.inf
-        slack = float(code.error[0]) * self._longest + ROUNDING * self._longest * norm
+            return rows, float("-inf")
+        slack = (float(code.error[0]) + ROUNDING * norm) * self._longest
         return rows, float(bounds[-1]) + slack
 
     def confirm(self, query: Vectors, rows: Rows) -> Scores:
@@ -175,7 +176,8 @@ class Flat:
         held = len(self._columns.ids)
         if rows <= held and not shrink:
             return
-        old, self._columns = self._columns, self._room(rows if shrink else max(rows, held * 3 // 2, 256))
-        for before, after in zip(old, self._columns):
+        old: tuple[NDArray[np.generic], ...] = self._columns
+        new = self._room(rows if shrink else max(rows, held * 3 // 2, 256))
+        self._columns = new
+        for before, after in zip(old, new):
             after[: self.count] = before[: self.count]
-

@@ -43,7 +43,7 @@ class Scanner(Protocol):
     """What an index needs of a kernel."""
 
     def scan(
-        self, columns: Columns, n: int, query: Codes, norm: float, want: int, allow: Allow | None
+        self, columns: Columns, n: int, query: Codes, norm: float, *, want: int, allow: Allow | None
     ) -> tuple[Rows, Scores]:
         """The `want` rows with the highest upper bounds, best first (equal bounds: lowest id first), and the bounds.
 
@@ -58,7 +58,7 @@ class Plain:
     """The scan in numpy: the oracle of the C kernel."""
 
     def scan(
-        self, columns: Columns, n: int, query: Codes, norm: float, want: int, allow: Allow | None
+        self, columns: Columns, n: int, query: Codes, norm: float, *, want: int, allow: Allow | None
     ) -> tuple[Rows, Scores]:
         dots = np.empty(n, np.float32)
         wide = query.codes[0].astype(np.float64)  # exact, and numpy multiplies doubles faster than integers
@@ -74,7 +74,8 @@ class Plain:
     def confirm(self, columns: Columns, query: NDArray[np.float32], rows: Rows) -> Scores:
         products = columns.vectors[rows].astype(np.float64)
         products *= query
-        return products.sum(axis=1).astype(np.float32)
+        scores: Scores = products.sum(axis=1).astype(np.float32)
+        return scores
 
 
 class Compiled:
@@ -96,7 +97,7 @@ class Compiled:
         self._at: tuple[int, ...] = ()
 
     def scan(
-        self, columns: Columns, n: int, query: Codes, norm: float, want: int, allow: Allow | None
+        self, columns: Columns, n: int, query: Codes, norm: float, *, want: int, allow: Allow | None
     ) -> tuple[Rows, Scores]:
         codes, scale, error, ids, _ = self._addresses(columns)
         want = min(want, n)

@@ -98,8 +98,8 @@ class Lexical:
     ) -> tuple[Ids, NDArray[np.float32]]:
         """The `k` best chunks and their scores, best first, ties by id; only chunks that match at least one term.
 
-        `allow` is a boolean array indexed by chunk id; ids past its end are not allowed. With `prefix` the last word, if
-        nothing follows it, also matches the words it is the beginning of.
+        `allow` is a boolean array indexed by chunk id; ids past its end are not allowed. With `prefix` the last
+        word, if nothing follows it, also matches the words it is the beginning of.
         """
         self._settle()
         nothing = np.zeros(0, np.int64), np.zeros(0, np.float32)

@@ -80,7 +80,9 @@ class Engine:
             self.store = await BrowserStore.open(request.name)
             self.store.changes(self._changed)
         await self._drive(self.library.open(request.name), stream)
-        self._opened.set()
+        if not self._opened.is_set():
+            self._opened.set()
+            self._tasks[""] = asyncio.ensure_future(self._run(wire.Prepare("encoder"), ""))  # nobody waits for it
 
     def _changed(self, keys: list[str]) -> None:
         """Another tab wrote these pages."""

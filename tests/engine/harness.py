@@ -1,0 +1,90 @@
+"""A library on a dictionary, with an encoder and a language model small enough to reason about."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from inglenook.embed.encoder import DIMENSIONS
+from inglenook.errors import NookError
+from inglenook.flow import Candidates, Commit, Effect, Encode, Forward, Get, Hold, Load, Pause, Scan, drive
+from inglenook.library import Library
+from inglenook.wire import messages as wire
+
+WORDS = "[PAD] [UNK] [CLS] [SEP] " + " ".join("abcdefghijklmnopqrstuvwxyz") + " " + " ".join(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz")
+
+
+class Driver:
+    """Answers effects from memory. `fail` may raise or answer in place of it."""
+
+    def __init__(self) -> None:
+        self.pages: dict[str, bytes] = {}
+        self.library = Library()
+        self.models = True
+        self.reads = 0
+        self.commits = 0
+        self.fail: Callable[[Effect], None] = lambda effect: None
+
+    def perform(self, effect: Effect, emit: Any = None) -> Any:
+        self.fail(effect)
+        match effect:
+            case Get(keys):
+                self.reads += 1
+                return [self.pages.get(key) for key in keys]
+            case Scan(prefix):
+                return {key: self.pages[key] for key in sorted(self.pages) if key.startswith(prefix)}
+            case Commit(puts, deletes):
+                self.commits += 1
+                for key in deletes:
+                    self.pages.pop(key, None)
+                self.pages.update(puts)
+                return None
+            case Encode(tokens):
+                return np.stack([bag(t) for t in tokens])
+            case Load(model):
+                if not self.models:
+                    raise NookError("model-missing", f"no {model}")
+                return "\n".join(WORDS.split()).encode() if model == "encoder" else b""
+            case Hold():
+                return lambda: None
+            case Pause():
+                return None
+            case Forward(tokens, at, top):
+                return Candidates(np.zeros(1, np.int32), np.zeros(1, np.float32))
+        raise TypeError(effect)
+
+    def run(self, request: wire.Request) -> list[Any]:
+        return list(drive(self.library.handle(request), self.perform))
+
+    def open(self) -> list[Any]:
+        return list(drive(self.library.open("test"), self.perform))
+
+    def add(self, **files: str | bytes) -> list[Any]:
+        uploads = [
+            wire.Upload(name.replace("_", "."), data.encode() if isinstance(data, str) else data)
+            for name, data in files.items()
+        ]
+        return self.run(wire.Add(uploads))
+
+    def reopened(self) -> Driver:
+        """The same pages under a new library: what a reload sees."""
+        other = Driver()
+        other.pages = dict(self.pages)
+        other.open()
+        return other
+
+
+def bag(tokens: list[int]) -> np.ndarray:
+    """A vector that depends on which tokens there are, as an encoder's does."""
+    vector = np.zeros(DIMENSIONS, np.float32)
+    for i, token in enumerate(tokens):
+        pair = f"{tokens[i - 1]} {token}".encode() if i else b""
+        vector[zlib.crc32(pair) % DIMENSIONS] += 1
+    return vector / max(1e-9, float(np.linalg.norm(vector)))
+
+
+def of(events: list[Any], kind: type) -> list[Any]:
+    return [event for event in events if isinstance(event, kind)]

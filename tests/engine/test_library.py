@@ -1,0 +1,219 @@
+"""The life of documents: taken in, found, replaced, removed, carried, reopened."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.harness import Driver, of
+from inglenook.errors import NookError
+from inglenook.flow import Commit, Effect, Encode
+from inglenook.types import Filter
+from inglenook.wire import messages as wire
+
+OWL = "# Owls\n\nThe tawny owl hunts voles at night in the old orchard behind the mill."
+TAX = "# Taxes\n\nThe council raised the property tax by four percent in March."
+BREAD = "# Bread\n\nKnead the dough for ten minutes, then let it rest in a warm corner."
+
+
+@pytest.fixture
+def nook() -> Driver:
+    driver = Driver()
+    driver.open()
+    driver.add(owl_md=OWL, tax_md=TAX, bread_md=BREAD)
+    return driver
+
+
+def titles(driver: Driver, query: str, **options: object) -> list[str]:
+    [hits] = driver.run(wire.Search(query, **options))  # type: ignore[arg-type]
+    return [hit.title for hit in hits.hits]
+
+
+def test_an_opened_nook_says_what_it_holds(nook: Driver) -> None:
+    [status] = nook.run(wire.Look())
+    assert (status.documents, status.chunks, status.vectors) == (3, 3, 3)
+    assert status.collections == {"notes": 3}
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "lexical", "vector"])
+def test_passages_are_found_by_words_and_by_vectors(nook: Driver, mode: str) -> None:
+    assert titles(nook, "tawny owl orchard", mode=mode)[0] == "Owls"
+    assert titles(nook, "property tax", mode=mode)[0] == "Taxes"
+
+
+def test_a_hit_quotes_its_source_and_marks_the_words(nook: Driver) -> None:
+    [hits] = nook.run(wire.Search("voles"))
+    hit = hits.hits[0]
+    [shown] = nook.run(wire.Show(hit.document, hit.start, hit.end))
+    assert shown.text[hit.start : hit.end] == hit.text
+    assert [shown.text[m.start : m.end] for m in hit.marks] == ["voles"]
+
+
+def test_one_batched_read_serves_a_search(nook: Driver) -> None:
+    nook.reads = 0
+    nook.run(wire.Search("owl tax dough"))
+    assert nook.reads == 1
+
+
+def test_everything_is_there_after_a_reload(nook: Driver) -> None:
+    again = nook.reopened()
+    for query in ("tawny owl", "property tax", "dough"):
+        assert titles(again, query) == titles(nook, query)
+    assert again.run(wire.Look())[0].vectors == 3
+
+
+def test_adding_the_same_bytes_again_changes_nothing(nook: Driver) -> None:
+    before, nook.commits = dict(nook.pages), 0
+    [added] = of(nook.add(owl_md=OWL), wire.Added)
+    assert added.unchanged and nook.commits == 0 and nook.pages == before
+
+
+def test_a_changed_file_replaces_only_itself(nook: Driver) -> None:
+    others = {key: page for key, page in nook.pages.items()}
+    [added] = of(nook.add(owl_md=OWL.replace("voles", "beetles")), wire.Added)
+    assert added.replaced and not added.unchanged
+    changed = {key for key in nook.pages if nook.pages[key] != others.get(key)}
+    assert {key[2:] for key in changed} == {added.card.document}
+    for driver in (nook, nook.reopened()):
+        assert titles(driver, "beetles", mode="lexical") == ["Owls"]
+        assert titles(driver, "voles", mode="lexical") == []
+        assert titles(driver, "owl orchard", mode="vector").count("Owls") == 1
+
+
+def test_removed_documents_stay_removed(nook: Driver) -> None:
+    [owl] = [c.document for c in nook.run(wire.List())[0].cards if c.title == "Owls"]
+    assert nook.run(wire.Remove([owl, "unknown"])) == [wire.Removed([owl])]
+    for driver in (nook, nook.reopened()):
+        assert "Owls" not in titles(driver, "tawny owl")
+    assert not [key for key in nook.pages if owl in key]
+
+
+def test_filters_hold_in_every_arm(nook: Driver) -> None:
+    nook.run(wire.Add([wire.Upload("work/owl.txt", b"An owl sat on the office roof.", 5e8, "work")]))
+    for mode in ("hybrid", "lexical", "vector"):
+        assert titles(nook, "owl", mode=mode, filter=Filter(collections=("work",))) == ["owl"]
+        assert "owl" not in titles(nook, "owl", mode=mode, filter=Filter(types=("markdown",)))
+        assert titles(nook, "owl", mode=mode, filter=Filter(paths=("work/*",))) == ["owl"]
+        assert titles(nook, "owl", mode=mode, filter=Filter(after=4e8)) == ["owl"]
+
+
+def test_without_a_model_words_and_hashed_features_serve() -> None:
+    nook = Driver()
+    nook.models = False
+    nook.open()
+    events = nook.add(owl_md=OWL, tax_md=TAX)
+    assert not of(events, wire.Skipped)
+    assert titles(nook, "tawny owls")[0] == "Owls"
+    [hits] = nook.run(wire.Search("owl"))
+    assert set(hits.arms) == {"lexical", "hash"}
+
+
+def test_the_model_embeds_what_waited_for_it() -> None:
+    nook = Driver()
+    nook.models = False
+    nook.open()
+    nook.add(owl_md=OWL)
+    later = nook.reopened()
+    assert later.run(wire.Look())[0].vectors == 0
+    later.run(wire.Prepare("encoder"))
+    assert later.run(wire.Look())[0].vectors == 1
+    [hits] = later.run(wire.Search("owl"))
+    assert set(hits.arms) == {"lexical", "vector"}
+
+
+def test_one_bad_file_does_not_spoil_the_batch() -> None:
+    nook = Driver()
+    nook.open()
+    events = nook.add(owl_md=OWL, empty_txt=b"", noise_bin=bytes(range(256)) * 40, tax_md=TAX)
+    assert {event.path: event.code for event in of(events, wire.Skipped)} == {"empty.txt": "empty", "noise.bin": "binary"}
+    assert {event.card.title for event in of(events, wire.Added)} == {"Owls", "Taxes"}
+
+
+def test_a_refused_write_loses_nothing_that_was_stored(nook: Driver) -> None:
+    def full(effect: Effect) -> None:
+        if isinstance(effect, Commit) and effect.puts:
+            raise NookError("quota", "Storage is full.", "Remove something.")
+
+    nook.fail = full
+    events = nook.add(owl_md=OWL.replace("voles", "beetles"), new_md="# New\n\nSomething new.")
+    assert [event.code for event in of(events, wire.Skipped)] == ["quota", "quota"]
+    assert titles(nook, "voles", mode="lexical") == ["Owls"]
+    assert titles(nook.reopened(), "voles", mode="lexical") == ["Owls"]
+
+
+def test_stopping_while_embedding_keeps_what_was_stored() -> None:
+    nook = Driver()
+    nook.open()
+
+    class Stop(BaseException):
+        pass
+
+    def stop(effect: Effect) -> None:
+        if isinstance(effect, Encode):
+            raise Stop
+
+    nook.fail = stop
+    with pytest.raises(Stop):
+        nook.add(owl_md=OWL)
+    nook.fail = lambda effect: None
+    assert titles(nook, "voles") == ["Owls"]
+    assert not nook.library.embedding
+    nook.run(wire.Prepare("encoder"))
+    assert nook.run(wire.Look())[0].vectors == 1
+
+
+def test_another_tabs_changes_are_taken_over(nook: Driver) -> None:
+    other = nook.reopened()
+    keys = set(nook.pages)
+    [added] = of(nook.add(fox_md="# Foxes\n\nThe vixen raised three cubs."), wire.Added)
+    other.pages = nook.pages
+    list(other.library.refresh([]))
+    flow = other.library.refresh(sorted(set(nook.pages) - keys))
+    from inglenook.flow import drive
+
+    assert [e.card.document for e in drive(flow, other.perform) if isinstance(e, wire.Added)] == [added.card.document]
+    assert titles(other, "vixen") [0] == "Foxes"
+
+
+def test_an_export_carries_everything(nook: Driver) -> None:
+    [blob] = of(nook.run(wire.Export()), wire.Blob)
+    other = Driver()
+    other.open()
+    other.add(own_md="# Mine\n\nMy own note about herons.")
+    added = of(other.run(wire.Import(blob.data)), wire.Added)
+    assert {event.card.title for event in added} == {"Owls", "Taxes", "Bread"}
+    assert titles(other, "herons")[0] == "Mine"
+    assert titles(other, "tawny owl") [0] == "Owls"
+    assert other.run(wire.Look())[0].vectors == 4
+    again = of(other.run(wire.Import(blob.data)), wire.Added)
+    assert all(event.unchanged for event in again)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "newer", "empty", "other"])
+def test_a_damaged_import_changes_nothing(nook: Driver, damage: str) -> None:
+    [blob] = of(nook.run(wire.Export()), wire.Blob)
+    data = {
+        "cut": blob.data[:-20],
+        "flip": blob.data[:300] + bytes([blob.data[300] ^ 0x40]) + blob.data[301:],
+        "newer": blob.data[:4] + b"\xff" + blob.data[5:],
+        "empty": b"",
+        "other": b"PK\x03\x04 something else entirely" * 10,
+    }[damage]
+    other = Driver()
+    other.open()
+    before = dict(other.pages)
+    with pytest.raises(NookError) as caught:
+        other.run(wire.Import(data))
+    assert caught.value.code in ("truncated", "corrupt", "newer-format", "not-a-nook") and caught.value.hint
+    assert other.pages == before
+
+
+def test_questions_of_any_length_and_script_are_searched(nook: Driver) -> None:
+    for query in ("owl " * 25_000, "🦉", "الضرائب", "'; DROP TABLE", "\u0000", "", " "):
+        nook.run(wire.Search(query))
+    assert titles(nook, "owl " * 25_000)[0] == "Owls"
+
+
+def test_an_unknown_document_is_a_clear_error(nook: Driver) -> None:
+    with pytest.raises(NookError) as caught:
+        nook.run(wire.Show("nothing"))
+    assert caught.value.code == "no-document"
