@@ -6,7 +6,6 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-
 from inglenook.search.hybrid import RANK, fuse
 
 

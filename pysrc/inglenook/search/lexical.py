@@ -12,15 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inglenook.errors import NookError
-from inglenook.search.postings import Run, keep, key, merge, parse, postings
+from inglenook.search.postings import Run, keep, merge, parse, postings
 from inglenook.search.terms import stem, terms, tokens
 
 K1, B = 1.2, 0.75
 PREFIX = 0.5  # what a match of the unfinished last word is worth
 NEAR = 0.5  # what a match of a word one typing error away is worth
 LONGEST = 10_000  # characters of a query that are read
-
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 # Words that ask rather than name. They are left out of a query that has other words too.
 STOP = frozenset(
@@ -114,8 +112,8 @@ class Lexical:
             if len(rows):
                 scores[rows] += self._score(rows, tf.astype(np.float32), np.float32(times))
             elif word != last or not len(growing[0]):
-                self._join(scores, [self._take(near, False) for near in self._near(word)], NEAR * times)
-        self._join(scores, [growing], PREFIX)
+                self._merged(scores, self._near(word), NEAR * times)
+        self._merged(scores, growing, PREFIX)
         if allow is not None:
             scores[~_allowed(self._ids, allow)] = 0
         found = np.flatnonzero(scores > 0)
@@ -141,7 +139,15 @@ class Lexical:
     def _take(self, word: str, prefix: bool) -> Taken:
         """Living rows with the term (or, for a prefix, a posting for each term that starts so), and its counts."""
         data = word.encode()
-        taken = [run.take(found) for run in self._runs if len(found := run.find(data, prefix))]
+        return self._living([run.take(run.find(data, prefix)) for run in self._runs])
+
+    def _near(self, word: str) -> Taken:
+        """Postings of the terms one typing error away from an unknown word of five English letters or more."""
+        if len(word) < 5 or not (word.isascii() and word.isalpha()):
+            return _NOTHING
+        return self._living([run.take(run.near(word.encode())) for run in self._runs])
+
+    def _living(self, taken: list[Taken]) -> Taken:
         if not taken:
             return _NOTHING
         rows, tf = taken[0] if len(taken) == 1 else (np.concatenate(parts) for parts in zip(*taken, strict=True))
@@ -150,30 +156,13 @@ class Lexical:
             rows, tf = rows[keep], tf[keep]
         return rows, tf
 
-    def _join(self, scores: NDArray[np.float32], taken: list[Taken], weight: float) -> None:
-        """Score several terms as if they were one word."""
-        rows = np.concatenate([rows for rows, _ in taken]) if taken else np.zeros(0, np.int32)
+    def _merged(self, scores: NDArray[np.float32], taken: Taken, weight: float) -> None:
+        """Score the postings of several terms as if they were one word."""
+        rows, tf = taken
         if len(rows):
-            sums = np.bincount(rows, np.concatenate([tf for _, tf in taken]), self._rows)
+            sums = np.bincount(rows, tf, self._rows)
             some = np.flatnonzero(sums).astype(np.int32)
             scores[some] += self._score(some, sums[some].astype(np.float32), np.float32(weight))
-
-    def _near(self, word: str) -> list[str]:
-        """Known terms one typing error away from an unknown English-looking one (Damerau, 1964)."""
-        if len(word) < 5 or not (word.isascii() and word.isalpha()):
-            return []
-        cuts = [(word[:i], word[i:]) for i in range(len(word) + 1)]
-        tries = {head + tail[1:] for head, tail in cuts if tail}
-        tries |= {head + tail[1] + tail[0] + tail[2:] for head, tail in cuts if len(tail) > 1}
-        tries |= {head + letter + tail[1:] for head, tail in cuts if tail for letter in _LETTERS}
-        tries |= {head + letter + tail for head, tail in cuts for letter in _LETTERS}
-        guesses = sorted(tries - {word})
-        keys = np.array([key(guess.encode()) for guess in guesses], np.uint64)
-        there = np.zeros(len(keys), bool)
-        for run in self._runs:
-            place = np.minimum(np.searchsorted(run.keys, keys), len(run.keys) - 1)
-            there |= run.keys[place] == keys
-        return [guesses[i] for i in np.flatnonzero(there)]
 
     # ── runs ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -214,7 +203,9 @@ def _begun(query: str) -> tuple[str, str]:
         return "", ""
     term = last[2][-1]
     word = end[last[0] :].casefold()
-    return term, word if len(word) > 1 and word.isascii() and stem(word) == term else term
+    if len(word) == 1 and word.isascii():
+        return "", ""
+    return term, word if word.isascii() and stem(word) == term else term
 
 
 def _allowed(ids: Ids, allow: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -96,8 +96,33 @@ class Run:
         same: NDArray[np.bool_] = (tail == rest).all(axis=1)
         return found[same]
 
+    def near(self, word: bytes) -> NDArray[np.int64]:
+        """Numbers of the entries one typing error away: a letter more, less or other, or two swapped (Damerau, 1964).
+
+        The first letter is taken to be right. Two words are one error apart if what they share at the front and at the
+        back is all but that error.
+        """
+        long = len(word)
+        low, high = (int(np.searchsorted(self.keys, np.uint64(key(bytes([word[0] + i]))))) for i in (0, 1))
+        size = self.size[low:high].astype(np.int64)
+        found = low + np.flatnonzero((size >= long - 1) & (size <= long + 1))
+        size, wanted = self.size[found].astype(np.int64), np.frombuffer(word, np.uint8)
+        short, at, last = np.minimum(size, long), self.at[found].astype(np.int64), len(self.blob) - 1
+        letters = self.blob[np.minimum(at[:, None] + np.arange(long), last)]
+        ends = self.blob[np.maximum((at + size)[:, None] - np.arange(1, long + 1), 0)]
+        front = np.minimum(np.logical_and.accumulate(letters == wanted, axis=1).sum(axis=1), short)
+        back = np.minimum(np.logical_and.accumulate(ends == wanted[::-1], axis=1).sum(axis=1), short)
+        one = front + back >= np.where(size == long, long - 1, short)
+        swapped = np.flatnonzero((size == long) & (front + back == long - 2))
+        i = front[swapped]
+        one[swapped] = (letters[swapped, i] == wanted[i + 1]) & (letters[swapped, i + 1] == wanted[i])
+        near: NDArray[np.int64] = found[one]
+        return near
+
     def take(self, found: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
         """Rows and counts of these entries' postings, one after the other."""
+        if not len(found):
+            return self.rows[:0], self.tf[:0]
         if len(found) == 1:
             here = slice(int(self.first[found[0]]), int(self.first[found[0]] + self.count[found[0]]))
             return self.rows[here], self.tf[here]
