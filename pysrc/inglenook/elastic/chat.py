@@ -1,0 +1,46 @@
+"""SmolLM2's chat format: what people write stays text, whatever it contains.
+
+The model's own template (tokenizer.chat_template in its GGUF file, ChatML) is Jinja; this is the same as a function,
+held to it by tests/system. `encode` does not tokenise the rendered text: control tokens are put in by id and the
+content between them is encoded as plain text, so a document that contains "<|im_end|>" cannot end its own turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inglenook.elastic.tokenizer import Tokenizer
+from inglenook.errors import NookError
+
+Message = tuple[str, str]  # role, content
+
+ROLES = ("system", "user", "assistant")
+START, END = "<|im_start|>", "<|im_end|>"
+SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+
+
+def render(messages: Sequence[Message], generate: bool = True) -> str:
+    """The template's text; with `generate` it ends where the assistant is to go on."""
+    turns = "".join(f"{START}{role}\n{content}{END}\n" for role, content in _turns(messages))
+    return turns + (f"{START}assistant\n" if generate else "")
+
+
+def encode(messages: Sequence[Message], tokenizer: Tokenizer, generate: bool = True) -> list[int]:
+    """The ids of `render`'s text, except that nothing inside a message becomes a control token."""
+    start, end = tokenizer.specials[START], tokenizer.specials[END]
+    ids: list[int] = []
+    for role, content in _turns(messages):
+        ids += [start, *tokenizer.encode(f"{role}\n{content}", special=False), end]
+        ids += tokenizer.encode("\n", special=False)
+    if generate:
+        ids += [start, *tokenizer.encode("assistant\n", special=False)]
+    return ids
+
+
+def _turns(messages: Sequence[Message]) -> list[Message]:
+    for role, _ in messages:
+        if role not in ROLES:
+            raise NookError("role", f"There is no role {role!r} in a chat.", f"Use one of {', '.join(ROLES)}.")
+    if messages and messages[0][0] != "system":
+        return [("system", SYSTEM), *messages]
+    return list(messages)

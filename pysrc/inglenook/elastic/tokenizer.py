@@ -1,0 +1,211 @@
+"""SmolLM2's tokenizer: byte-level BPE over words cut by GPT-2's pattern, every digit on its own.
+
+    tokenizer = Tokenizer.load(path.read_bytes())
+    ids = tokenizer.encode("Hello <|im_end|>", special=False)  # what people write never becomes a control token
+    tokenizer.decode(ids)                                      # "Hello <|im_end|>"
+
+Byte-pair encoding: Sennrich et al. (1508.07909); over bytes, with the printable stand-ins for them: Radford et al.,
+"Language Models are Unsupervised Multitask Learners" (2019, section 2.2) and its published encoder.
+The result is that of `tokenizers` for HuggingFaceTB/SmolLM2: Digits(individual_digits=True), then ByteLevel.
+
+The file is one JSON object made by `export`; tokens and merges are one string each, since splitting a string is the
+fastest way to a list of 49,000 in Pyodide.
+"""
+
+from __future__ import annotations
+
+import codecs
+import heapq
+import json
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from inglenook.elastic.classes import LETTERS, NUMBERS
+from inglenook.elastic.gguf import Gguf
+from inglenook.errors import NookError
+
+FORMAT = 1
+_SPACES = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # White_Space; Python's \s has four more
+_CACHED_WORDS = 50_000
+_CACHED_LENGTH = 64  # characters; longer words hardly ever come again
+
+
+def export(gguf: Path, out: Path) -> None:
+    """Write the tokenizer inside the model file `gguf` as this module's own file."""
+    meta = Gguf.open(gguf).metadata
+    if meta.get("tokenizer.ggml.model") != "gpt2" or meta.get("tokenizer.ggml.pre") != "smollm":
+        raise NookError(
+            "model-unsupported", "This model's tokenizer is not supported.", "Use a model of the SmolLM2 family."
+        )
+    tokens, merges = meta["tokenizer.ggml.tokens"], meta["tokenizer.ggml.merges"]
+    if any("\n" in item for item in (*tokens, *merges)):
+        raise NookError("model-unsupported", "A token holds a line break.", "Use a model of the SmolLM2 family.")
+    kinds = meta["tokenizer.ggml.token_type"]
+    end = int(meta["tokenizer.ggml.eos_token_id"])
+    special = [index for index, kind in enumerate(kinds) if kind == 3]
+    file = {
+        "format": FORMAT,
+        "tokens": "\n".join(tokens),
+        "merges": "\n".join(merges),
+        "special": special,
+        "ends": sorted({end, *(index for index in special if tokens[index] == "<|endoftext|>")}),
+        "template": meta.get("tokenizer.chat_template", ""),
+    }
+    out.write_text(json.dumps(file, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+
+
+class Tokenizer:
+    """Text to token ids and back. `specials` maps a control token's text to its id; any of `ends` ends a text."""
+
+    def __init__(
+        self, tokens: list[str], merges: list[str], special: Iterable[int], ends: Iterable[int] = (), template: str = ""
+    ) -> None:
+        self.tokens = tokens
+        self.ends = frozenset(ends)
+        self.template = template
+        self.specials = {tokens[index]: index for index in special}
+        self._controls = frozenset(self.specials.values())
+        self._ids = dict(zip(tokens, range(len(tokens)), strict=True))
+        self._ranks = dict(zip(merges, range(len(merges)), strict=True))
+        by_length = sorted(self.specials, key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, by_length)) or r"(?!)")
+        self._words: dict[str, list[int]] = {}
+
+    @classmethod
+    def load(cls, data: bytes | dict[str, Any]) -> Tokenizer:
+        """Read what `export` wrote. Raises NookError("model-corrupt") if it is something else."""
+        try:
+            file = data if isinstance(data, dict) else json.loads(data)
+            if file["format"] != FORMAT:
+                raise ValueError(file["format"])
+            tokens, merges = file["tokens"].split("\n"), file["merges"].split("\n")
+            return cls(tokens, merges, file["special"], file["ends"], file["template"])
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise NookError("model-corrupt", "The tokenizer's file is damaged.", "Download it again.") from error
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def encode(self, text: str, special: bool = True) -> list[int]:
+        """Token ids of `text`. With `special`, control tokens in it count as such; without, they are plain text."""
+        if not special:
+            return self._plain(text)
+        ids: list[int] = []
+        at = 0
+        for match in self._special.finditer(text):
+            ids += self._plain(text[at : match.start()])
+            ids.append(self.specials[match.group()])
+            at = match.end()
+        return ids + self._plain(text[at:])
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`, control tokens included; bytes that are no UTF-8 become U+FFFD."""
+        return b"".join(map(self.piece, ids)).decode("utf-8", "replace")
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token stands for: perhaps only a part of a character."""
+        text = self.tokens[token]
+        return text.encode() if token in self._controls else bytes(map(_bytes().__getitem__, text))
+
+    def is_special(self, token: int) -> bool:
+        """Whether this is a control token rather than text."""
+        return token in self._controls
+
+    def _plain(self, text: str) -> list[int]:
+        ids: list[int] = []
+        words = self._words
+        for word in _pattern().findall(text):
+            known = words.get(word)
+            if known is None:
+                known = self._merge(word)
+                if len(word) <= _CACHED_LENGTH:
+                    if len(words) >= _CACHED_WORDS:
+                        words.clear()
+                    words[word] = known
+            ids += known
+        return ids
+
+    def _merge(self, word: str) -> list[int]:
+        """One word's ids: the adjacent pair of the lowest rank is merged, the leftmost first, until none is left.
+
+        A heap of candidates over a linked list, so that a "word" of 100,000 characters takes n log n steps.
+        """
+        letters = _letters()
+        ids, ranks = self._ids, self._ranks
+        parts = [letters[byte] for byte in word.encode("utf-8", "replace")]
+        parts = [part for part in parts if part in ids]  # the vocabulary lacks bytes it has never seen
+        after = [*range(1, len(parts)), -1]
+        before = [*range(-1, len(parts) - 1)]
+        heap: list[tuple[int, int, str]] = []
+
+        def offer(at: int) -> None:
+            if at >= 0 and after[at] >= 0:
+                pair = f"{parts[at]} {parts[after[at]]}"
+                rank = ranks.get(pair)
+                if rank is not None:
+                    heapq.heappush(heap, (rank, at, pair))
+
+        for at in range(len(parts) - 1):
+            offer(at)
+        while heap:
+            _, at, pair = heapq.heappop(heap)
+            right = after[at]
+            if right < 0 or pair != f"{parts[at]} {parts[right]}":
+                continue  # one of the two has been merged away since
+            parts[at] += parts[right]
+            parts[right] = ""
+            after[at] = after[right]
+            if after[at] >= 0:
+                before[after[at]] = at
+            after[right] = -1
+            offer(before[at])
+            offer(at)
+        return [ids[part] for part in parts if part]
+
+
+class Stream:
+    """Decodes ids one by one and never hands out half a character; one that is never completed is never handed out."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, token: int) -> str:
+        """The text that is complete now ("" inside a character). Control tokens have no text."""
+        return "" if self._tokenizer.is_special(token) else self._decoder.decode(self._tokenizer.piece(token))
+
+
+@cache
+def _pattern() -> re.Pattern[str]:
+    """GPT-2's split within the pieces that single digits leave: a run of spaces yields its last only to a word."""
+    letter, number = _class(LETTERS), _class(NUMBERS)
+    return re.compile(
+        "'(?:[stmd]|re|ve|ll)"
+        f"| ?[{letter}]+"
+        f"|[{number}]"
+        f"| ?[^{_SPACES}{letter}{number}]+"
+        f"|[{_SPACES}]+(?![^{_SPACES}{number}])"
+        f"|[{_SPACES}]+"
+    )
+
+
+def _class(ranges: str) -> str:
+    """The inside of a regular expression's [] for the ranges "41-5a aa …"."""
+    ends = (item.split("-") for item in ranges.split())
+    return "".join("-".join(chr(int(end, 16)) for end in item) for item in ends)
+
+
+@cache
+def _letters() -> list[str]:
+    """GPT-2's printable stand-in for each byte: itself where it shows, else the next free one from U+0100 on."""
+    shown = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    spare = iter(range(0x100, 0x200))
+    return [chr(byte if byte in shown else next(spare)) for byte in range(256)]
+
+
+@cache
+def _bytes() -> dict[str, int]:
+    return {letter: byte for byte, letter in enumerate(_letters())}

@@ -1,0 +1,125 @@
+"""The prompt for an answer: instruction, passages, question, within a budget of tokens.
+
+What never changes comes first, so that the key-value cache keeps it from one question to the next. Passages are cut at
+sentence borders around the words that matched: few good sentences serve a small model better than many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from inglenook.elastic import chat
+from inglenook.elastic.tokenizer import Tokenizer
+from inglenook.errors import NookError
+from inglenook.ingest.borders import sentences
+from inglenook.types import Hit, Span
+
+SYSTEM = (
+    "You answer questions about the user's documents. Use only the given passages. Answer in one or two short "
+    "sentences. If the passages do not contain the answer, say that you cannot find it."
+)
+MOST = 3  # passages
+LEAST = 16  # tokens; a passage cut shorter says nothing
+_LONGEST = 16  # characters of a token, generously
+
+
+@dataclass(slots=True)
+class Prompt:
+    """`ids` for the model. Of `hits` these `spans` (the document's characters) made it in, in the order of the hits."""
+
+    ids: list[int]
+    hits: list[Hit] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def build(question: str, hits: Sequence[Hit], tokenizer: Tokenizer, *, budget: int) -> Prompt:
+    """The prompt of at most `budget` tokens for `question` over `hits`, best first.
+
+    A question longer than half of what the instruction leaves is trimmed, with a warning. Raises NookError("budget")
+    if not even the instruction and a short question fit.
+    """
+    room = budget - len(_encode([], "", tokenizer))
+    if room < 2 * LEAST:
+        raise NookError("budget", f"{budget} tokens hold no question.", f"Allow {budget - room + 2 * LEAST} or more.")
+    asked = clip(question.strip(), room // 2, tokenizer)
+    warnings = [] if asked == question.strip() else ["The question was too long for the model: its end was left out."]
+    room -= _count(asked, tokenizer)
+    made = Prompt([], warnings=warnings)
+    texts: list[str] = []
+    for hit in hits[:MOST]:
+        label = _label(hit)
+        span = window(hit, room - _count(label, tokenizer) - 2, tokenizer)
+        if span is None:
+            continue
+        text = label + hit.text[span.start - hit.start : span.end - hit.start]
+        room -= _count(text, tokenizer) + 2
+        texts.append(text)
+        made.hits.append(hit)
+        made.spans.append(span)
+    made.ids = _encode(texts, asked, tokenizer)
+    return made
+
+
+def clip(text: str, most: int, tokenizer: Tokenizer) -> str:
+    """The beginning of `text` in at most `most` tokens, cut between words where there are any."""
+    head = text[: most * _LONGEST]
+    ids = tokenizer.encode(head, special=False)
+    if len(ids) <= most and len(head) == len(text):
+        return text
+    kept = b"".join(map(tokenizer.piece, ids[: most - 1])).decode("utf-8", "ignore")
+    words = kept.rsplit(None, 1)
+    return words[0] if len(words) == 2 and len(words[0]) > len(kept) // 2 else kept.rstrip()
+
+
+def window(hit: Hit, room: int, tokenizer: Tokenizer) -> Span | None:
+    """The sentences of a passage that fit in `room` tokens: the one with most matched words and those around it."""
+    if room < LEAST:
+        return None
+    starts = [0, *sentences(hit.text, 0, len(hit.text)), len(hit.text)]
+    spans = [Span(hit.start + a, hit.start + b) for a, b in pairwise(starts)]
+    sizes = [_count(hit.text[a:b], tokenizer) for a, b in pairwise(starts)]
+    best = max(range(len(spans)), key=lambda i: (_matches(hit, spans[i]), -i))
+    first = last = best
+    left = room - sizes[best]
+    if left < 0:
+        head = clip(hit.text[starts[best] : starts[best + 1]], room, tokenizer)
+        return Span(spans[best].start, spans[best].start + len(head))
+    while True:  # what follows usually explains; what comes before is taken when nothing more follows
+        if last + 1 < len(spans) and sizes[last + 1] <= left:
+            last += 1
+            left -= sizes[last]
+        elif first and sizes[first - 1] <= left:
+            first -= 1
+            left -= sizes[first]
+        else:
+            break
+    return _trimmed(hit, spans[first].start, spans[last].end)
+
+
+def _trimmed(hit: Hit, start: int, end: int) -> Span:
+    """The span without white space at its ends."""
+    text = hit.text[start - hit.start : end - hit.start]
+    return Span(start + len(text) - len(text.lstrip()), end - len(text) + len(text.rstrip()))
+
+
+def _matches(hit: Hit, span: Span) -> int:
+    """How many different matched words lie in the span."""
+    inside = (mark for mark in hit.marks if span.start <= mark.start and mark.end <= span.end)
+    return len({hit.text[mark.start - hit.start : mark.end - hit.start].lower() for mark in inside})
+
+
+def _label(hit: Hit) -> str:
+    name = " › ".join(part for part in (hit.title or hit.path, hit.heading) if part)
+    return f"[{name}]\n" if name else ""
+
+
+def _encode(texts: list[str], question: str, tokenizer: Tokenizer) -> list[int]:
+    body = "Passages:\n\n" + "".join(f"{text}\n\n" for text in texts) + f"Question: {question}"
+    return chat.encode([("system", SYSTEM), ("user", body)], tokenizer)
+
+
+def _count(text: str, tokenizer: Tokenizer) -> int:
+    return len(tokenizer.encode(text, special=False))
