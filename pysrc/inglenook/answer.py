@@ -15,6 +15,7 @@ from inglenook.search import cite, prompt
 from inglenook.wire import messages as wire
 
 BUDGET = 640  # prompt tokens when no latency is asked for
+CONTEXT = 2048  # positions the key-value cache has room for
 SMALLEST = 192  # below this a prompt holds no passage worth reading
 
 
@@ -35,8 +36,7 @@ def ask(library: Library, request: wire.Ask) -> Flow:
         yield wire.Timing(search_ms=search_ms)
         return
     begun = time.perf_counter()
-    with_model = yield from _alone(library)
-    release, tokenizer = with_model
+    release, tokenizer = yield from _alone(library)
     try:
         loaded = time.perf_counter()
         budget = _budget(library, request.slo, (loaded - started) * 1e3)
@@ -76,9 +76,9 @@ def _alone(library: Library) -> Flow:
 
 
 def _generate(library: Library, ids: list[int], tokenizer: Any, most: int, sampler: Sampler, stop: Any) -> Flow:
-    cached, library.cached = library.cached, []  # a stopped answer leaves an unknown cache behind
-    made = yield from decode.generate(ids, tokenizer, max_tokens=most, sampler=sampler, stop=stop, cached=cached)
-    library.cached = made.cached
+    made = yield from decode.generate(
+        ids, tokenizer, max_tokens=most, sampler=sampler, stop=stop, cached=library.cached, context=CONTEXT
+    )
     if made.prefilled >= 32:
         library.prefill_rate = made.prefill_ms / made.prefilled
     return made

@@ -1,4 +1,4 @@
-"""Carrying a nook elsewhere: one .nook file out, and back in without losing what is there."""
+"""Carrying documents out of a nook and into it: one .nook file either way, and forgetting for good."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from inglenook.wire import messages as wire
 BATCH = 16_000_000  # bytes of pages that one commit carries
 
 
-def export(library: Library) -> Flow:
+def remove(library: Library, request: wire.Remove) -> Flow:
+    """Forget documents for good. Events: Removed."""
+    gone = [document for document in request.documents if document in library.entries]
+    yield Commit({}, [f"{kind}/{document}" for document in gone for kind in pages.KINDS])
+    for document in gone:
+        library.displace(document)
+    yield wire.Removed(gone)
+
+
+def export(library: Library, request: wire.Export) -> Flow:
     """The whole nook as one file. Events: Progress, Blob."""
     yield wire.Progress("export", 0, 1)
     everything = yield Scan("")

@@ -66,10 +66,12 @@ def _take(library: Library, upload: wire.Upload) -> Flow:
     return entry
 
 
-def prepare(library: Library, model: str) -> Flow:
+def prepare(library: Library, request: wire.Prepare) -> Flow:
     """Make a model ready; with the encoder, embed what is waiting for it. Events: Progress."""
-    yield from library.tokenizer(model)
-    if model == "encoder":
+    if request.model not in ("encoder", "lm"):
+        raise NookError("model-missing", f"There is no model {request.model!r}.", "Use encoder or lm.")
+    yield from library.tokenizer(request.model)
+    if request.model == "encoder":
         yield from embed(library, list(library.pending()))
 
 

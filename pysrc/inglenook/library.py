@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,22 @@ from inglenook.wire import messages as wire
 
 HASH = hashing.SPACE
 MODEL = encoder.SPACE
+
+ROOMS: dict[type[wire.Request], tuple[str, str]] = {
+    wire.Add: ("intake", "add"),
+    wire.Prepare: ("intake", "prepare"),
+    wire.Search: ("find", "search"),
+    wire.Ask: ("answer", "ask"),
+    wire.Chat: ("answer", "chat"),
+    wire.List: ("show", "documents"),
+    wire.Look: ("show", "status"),
+    wire.Show: ("show", "show"),
+    wire.Inspect: ("show", "inspect"),
+    wire.Export: ("carry", "export"),
+    wire.Import: ("carry", "import_"),
+    wire.Remove: ("carry", "remove"),
+}
+"""Which module and function answers a request. They are imported at the first such request: a search needs no model."""
 
 
 def document_id(collection: str, path: str) -> str:
@@ -134,48 +151,16 @@ class Library:
             self._columns = None
         return entry
 
-    def remove(self, request: wire.Remove) -> Flow:
-        """Forget documents for good. Events: Removed."""
-        gone = [document for document in request.documents if document in self.entries]
-        yield Commit({}, [f"{kind}/{document}" for document in gone for kind in pages.KINDS])
-        for document in gone:
-            self.displace(document)
-        yield wire.Removed(gone)
-
     # ── looking ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def handle(self, request: wire.Request) -> Flow:
         """The flow that answers a request; its events are the stream's, without the end."""
-        from inglenook import answer, carry, find, intake, show  # the rooms that need this one
-
-        match request:
-            case wire.Open():
-                return self.open(request.name)
-            case wire.Add():
-                return intake.add(self, request)
-            case wire.Remove():
-                return self.remove(request)
-            case wire.Search():
-                return find.search(self, request)
-            case wire.Ask():
-                return answer.ask(self, request)
-            case wire.Chat():
-                return answer.chat(self, request)
-            case wire.List():
-                return _one(wire.Documents([entry.card for entry in self.entries.values()]))
-            case wire.Show():
-                return show.show(self, request)
-            case wire.Inspect():
-                return show.inspect(self, request)
-            case wire.Export():
-                return carry.export(self)
-            case wire.Import():
-                return carry.import_(self, request)
-            case wire.Prepare():
-                return intake.prepare(self, request.model)
-            case wire.Look():
-                return _one(self.status())
-        raise NookError("protocol", f"{type(request).__name__} is not a request with a stream.")
+        try:
+            room, name = ROOMS[type(request)]
+        except KeyError:
+            raise NookError("protocol", f"{type(request).__name__} is not a request with a stream.") from None
+        answer: Callable[[Library, wire.Request], Flow] = getattr(import_module(f"inglenook.{room}"), name)
+        return answer(self, request)
 
     def entry(self, document: str) -> Entry:
         """The document with this id. Raises NookError("no-document")."""
@@ -232,10 +217,6 @@ class Library:
             models={model: "ready" if model in self.tokenizers else "absent" for model in ("encoder", "lm")},
             version=inglenook.__version__,
         )
-
-
-def _one(event: wire.Event) -> Flow:
-    yield event
 
 
 def _load_tokenizer(model: str, data: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""Showing a source: the text around a span, or the drawn PDF page with the span marked."""
+"""Showing what is there: the list, the counts, and a source around a span, a PDF page drawn with the span marked."""
 
 from __future__ import annotations
 
@@ -40,6 +40,16 @@ def show(library: Library, request: wire.Show) -> Flow:
     yield wire.Source(
         card, text[offset:stop], offset, start, end, page, drawn.width, drawn.height, drawn.rgba, drawn.boxes
     )
+
+
+def documents(library: Library, request: wire.List) -> Flow:
+    """Events: Documents."""
+    yield wire.Documents([entry.card for entry in library.entries.values()])
+
+
+def status(library: Library, request: wire.Look) -> Flow:
+    """Events: Status."""
+    yield library.status()
 
 
 def inspect(library: Library, request: wire.Inspect) -> Flow:

@@ -14,7 +14,7 @@ from inglenook.flow import Candidates, Commit, Effect, Encode, Forward, Get, Hol
 from inglenook.library import Library
 from inglenook.wire import messages as wire
 
-WORDS = "[PAD] [UNK] [CLS] [SEP] " + " ".join("abcdefghijklmnopqrstuvwxyz") + " " + " ".join(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz")
+WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] " + " ".join("abcdefghijklmnopqrstuvwxyz") + " " + " ".join(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz")
 
 
 class Driver:
@@ -69,11 +69,13 @@ class Driver:
         ]
         return self.run(wire.Add(uploads))
 
-    def reopened(self) -> Driver:
-        """The same pages under a new library: what a reload sees."""
+    def reopened(self, prepare: bool = True) -> Driver:
+        """The same pages under a new library: what a reload sees, once the encoder is there or before."""
         other = Driver()
         other.pages = dict(self.pages)
         other.open()
+        if prepare:
+            other.run(wire.Prepare("encoder"))
         return other
 
 

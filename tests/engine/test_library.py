@@ -112,7 +112,7 @@ def test_the_model_embeds_what_waited_for_it() -> None:
     nook.models = False
     nook.open()
     nook.add(owl_md=OWL)
-    later = nook.reopened()
+    later = nook.reopened(prepare=False)
     assert later.run(wire.Look())[0].vectors == 0
     later.run(wire.Prepare("encoder"))
     assert later.run(wire.Look())[0].vectors == 1
