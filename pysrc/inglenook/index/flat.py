@@ -176,8 +176,8 @@ class Flat:
         held = len(self._columns.ids)
         if rows <= held and not shrink:
             return
-        old: tuple[NDArray[np.generic], ...] = self._columns
         new = self._room(rows if shrink else max(rows, held * 3 // 2, 256))
-        self._columns = new
-        for before, after in zip(old, new):
+        pairs: list[tuple[NDArray[np.generic], NDArray[np.generic]]] = list(zip(self._columns, new))
+        for before, after in pairs:
             after[: self.count] = before[: self.count]
+        self._columns = new

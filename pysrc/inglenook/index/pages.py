@@ -1,0 +1,226 @@
+"""Pages: what a nook is made of. A page is sealed bytes under a key; a store is a map of them and knows no more.
+
+    meta            the nook's name (JSON)
+    d/<document>    its card, page offsets and chunk table (JSON)
+    x/<document>    its text (UTF-8, deflated)
+    l/<document>    its postings (`search.lexical`)
+    v/<document>    its vectors and the name of the space they are in
+    s/<document>    the bytes of the file
+
+A sealed page is magic (4 bytes), format version (u16), flags (u16, 0), CRC-32 of all but magic and itself (u32), then
+the payload; all numbers little-endian. The version is the one of the writer. Where an old payload differs from today's,
+a function in MIGRATIONS brings it forward; `migrate` does so for a whole nook in one commit when it is opened.
+
+Errors: NookError("corrupt" | "newer-format", …).
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inglenook.errors import NookError
+from inglenook.flow import Flow, Scan
+from inglenook.index.entry import Entry, Table, integers, pack
+from inglenook.wire.messages import Card
+
+FORMAT = 2
+META = "meta"
+KINDS = ("d", "x", "l", "v", "s")
+"""The pages a document may have: its keys are f"{kind}/{document}"."""
+
+LONGEST = 1 << 29
+"""Bytes of the longest text that is inflated; more is a bomb."""
+
+_MAGIC = b"nkpg"
+_HEAD = struct.Struct("<4sHHI")
+_VECTORS = struct.Struct("<BBHII")  # bytes per number, 0, length of the space's name, vectors, dimensions
+
+
+# ── sealing ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def seal(payload: bytes, version: int | None = None) -> bytes:
+    """A page that can be checked when it is read, in today's format unless `version` says another."""
+    version = FORMAT if version is None else version
+    crc = zlib.crc32(payload, zlib.crc32(struct.pack("<HH", version, 0)))
+    return _HEAD.pack(_MAGIC, version, 0, crc) + payload
+
+
+def unseal(page: bytes) -> bytes:
+    """The payload of a page, as its writer's version laid it out."""
+    stamp(page)
+    _, _, _, crc = _HEAD.unpack_from(page)
+    if zlib.crc32(page[_HEAD.size :], zlib.crc32(page[4:8])) != crc:
+        raise _corrupt("its checksum is wrong")
+    return page[_HEAD.size :]
+
+
+def stamp(page: bytes) -> int:
+    """The format version of a page."""
+    if len(page) < _HEAD.size or page[:4] != _MAGIC:
+        raise _corrupt("it does not begin as a page does")
+    version: int = _HEAD.unpack_from(page)[1]
+    if version > FORMAT:
+        message = f"This nook was written by a newer Inglenook (format {version}; this one reads up to {FORMAT})."
+        raise NookError("newer-format", message, "Reload the page, or update Inglenook, and open it again.")
+    return version
+
+
+def _corrupt(why: str) -> NookError:
+    hint = "Add the files again, or import a copy that was exported earlier."
+    return NookError("corrupt", f"A stored page is damaged: {why}.", hint)
+
+
+# ── migration ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _name_to_json(payload: bytes) -> bytes:
+    """Format 1 kept the bare name in the meta page; since format 2 it is JSON, which has room for more."""
+    return _dumps({"name": payload.decode()})
+
+
+MIGRATIONS: dict[tuple[int, str], Callable[[bytes], bytes]] = {(1, META): _name_to_json}
+"""(version, key or kind) → the function that takes such a payload to the next version; absent: it stayed the same."""
+
+
+def current(key: str, page: bytes) -> bytes:
+    """The page in today's format."""
+    version, payload = stamp(page), unseal(page)
+    if version == FORMAT:
+        return page
+    kind = key.split("/", 1)[0]
+    for step in range(version, FORMAT):
+        change = MIGRATIONS.get((step, kind))
+        payload = change(payload) if change else payload
+    return seal(payload)
+
+
+def upgrade(pages: Mapping[str, bytes]) -> dict[str, bytes]:
+    """All pages in today's format."""
+    return {key: current(key, page) for key, page in pages.items()}
+
+
+def migrate(meta: bytes) -> Flow:
+    """Bring an opened nook forward. Returns (puts, deletes): one commit that does it; both empty if it is current.
+
+    The meta page carries the version of the nook: it is rewritten by the same commit, so a migration that is cut off
+    begins anew.
+    """
+    version = stamp(meta)
+    if version == FORMAT:
+        return {}, []
+    puts = {META: current(META, meta)}
+    for kind in KINDS:
+        if any((step, kind) in MIGRATIONS for step in range(version, FORMAT)):
+            puts |= upgrade((yield Scan(f"{kind}/")))
+    return puts, []
+
+
+# ── what the pages hold ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def meta(name: str) -> bytes:
+    """The page `meta`."""
+    return seal(_dumps({"name": name}))
+
+
+def read_meta(page: bytes) -> str:
+    """The nook's name."""
+    name = _loads(unseal(page)).get("name")
+    if not isinstance(name, str):
+        raise _corrupt("the nook has no name")
+    return name
+
+
+def document(entry: Entry) -> bytes:
+    """The page `d/`: everything of an entry but its place in memory."""
+    steps = [offset - before for offset, before in zip(entry.pages, [0, *entry.pages])]
+    return seal(
+        _dumps({"card": asdict(entry.card), "digest": entry.digest, "pages": steps, "chunks": pack(entry.chunks)})
+    )
+
+
+def read_document(page: bytes) -> Entry:
+    """An entry, its passages made as they are asked for."""
+    content = _loads(unseal(page))
+    try:
+        offsets = list(accumulate(integers(content["pages"])))
+        return Entry(_card(content["card"]), str(content["digest"]), offsets, Table(content["chunks"]))
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise _corrupt(f"its contents do not fit together ({error})") from None
+
+
+def text(plain: str) -> bytes:
+    """The page `x/`. Lone surrogates, which files have been seen to hold, survive."""
+    return seal(zlib.compress(plain.encode("utf-8", "surrogatepass"), 6))
+
+
+def read_text(page: bytes) -> str:
+    """The text of a document."""
+    inflate = zlib.decompressobj()
+    try:
+        plain = inflate.decompress(unseal(page), LONGEST)
+        if not inflate.eof:
+            raise _corrupt("its text is cut off or far too long")
+        return plain.decode("utf-8", "surrogatepass")
+    except (zlib.error, UnicodeDecodeError) as error:
+        raise _corrupt(f"its text cannot be read ({error})") from None
+
+
+def vectors(space: str, rows: NDArray[np.floating]) -> bytes:
+    """The page `v/`: rows (n, dim) in half precision, or in single where half cannot hold them.
+
+    Half precision costs nothing in recall on unit vectors (tests/engine/test_pages.py measures it).
+    """
+    with np.errstate(over="ignore"):
+        half = np.asarray(rows, "<f2")
+    kept = half if np.isfinite(half).all() else np.asarray(rows, "<f4")
+    name = space.encode()
+    return seal(_VECTORS.pack(kept.itemsize, 0, len(name), *kept.shape) + name + kept.tobytes())
+
+
+def read_vectors(page: bytes) -> tuple[str, NDArray[np.float32]]:
+    """The space and float32 rows (n, dim)."""
+    payload = unseal(page)
+    try:
+        width, _, length, n, dim = _VECTORS.unpack_from(payload)
+        start = _VECTORS.size + length
+        kind = {2: "<f2", 4: "<f4"}[width]
+        rows = np.frombuffer(payload, kind, offset=start).reshape(n, dim).astype(np.float32)
+        return payload[_VECTORS.size : start].decode(), rows
+    except (struct.error, KeyError, ValueError) as error:
+        raise _corrupt(f"its vectors cannot be read ({error})") from None
+
+
+def _card(values: object) -> Card:
+    if not isinstance(values, dict):
+        raise TypeError("no card")
+    card = Card(**values)
+    for field in fields(Card):
+        value = getattr(card, field.name)
+        wanted = {"str": (str,), "int": (int,), "float": (int, float)}[str(field.type)]
+        if not isinstance(value, wanted):
+            raise TypeError(f"{field.name} of the card")
+    return card
+
+
+def _dumps(content: dict[str, object]) -> bytes:
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def _loads(payload: bytes) -> dict[str, object]:
+    try:
+        content = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise _corrupt(f"it is not JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise _corrupt("it holds no object")
+    return content
