@@ -1,0 +1,146 @@
+"""Drawing a page of a PDF with a passage marked."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass, field
+from typing import Any
+
+from inglenook.errors import NookError
+from inglenook.ingest import pdf
+from inglenook.wire.messages import Box
+
+LARGEST = 24_000_000  # pixels
+_FINE = 16  # parts of a pixel that PDFium's whole numbers are told in
+
+
+@dataclass(frozen=True, slots=True)
+class PageImage:
+    """A drawn page: `rgba` holds width x height pixels of four bytes, row by row; `boxes` mark the passage."""
+
+    width: int
+    height: int
+    rgba: bytes
+    boxes: list[Box] = field(default_factory=list)
+
+
+def page_size(data: bytes, page: int, path: str = "The file") -> tuple[float, float]:
+    """Width and height of page `page` (from 1) in points. Raises NookError("no-page" | "broken" | "encrypted")."""
+    with pdf.opened(data, path) as document, pdf.LOCK:
+        width, height = _page(document, page, path).get_size()
+        return float(width), float(height)
+
+
+def draw(
+    data: bytes,
+    page: int,
+    width: int,
+    start: int = 0,
+    end: int = 0,
+    *,
+    offset: int | None = None,
+    path: str = "The file",
+) -> PageImage:
+    """Draw page `page` (from 1), `width` pixels wide, and tell where characters `start` to `end` of the text lie on it.
+
+    `start` and `end` count from the beginning of the document's text; `offset` is where the page starts in it
+    (`Document.pages[page - 1]`). Without it the pages before are read to find out, which takes time.
+    Raises NookError("no-page" | "broken" | "encrypted" | "too-large").
+    """
+    import pypdfium2
+
+    with pdf.opened(data, path) as document, pdf.LOCK:
+        try:
+            view = _page(document, page, path)
+            if offset is None:
+                offset = _offset(document, page)
+            high, image = _render(view, width)
+            boxes: list[Box] = []
+            if start < end:
+                text = pdf.read_page(document, page - 1)
+                chars = view.get_textpage()
+                indices = [at for at in text.source[max(0, start - offset) : max(0, end - offset)] if at >= 0]
+                boxes = _boxes(view, chars, indices, width, high)
+                chars.close()
+            view.close()
+        except pypdfium2.PdfiumError as error:
+            raise pdf.broken(path) from error
+    return PageImage(width, high, image, boxes)
+
+
+def _offset(document: Any, page: int) -> int:
+    """Where page `page` starts in the document's text: pages are parted by two line ends, blank ones lead nothing."""
+    offset = 0
+    for number in range(page - 1):
+        length = len(pdf.read_page(document, number).text)
+        offset += length + (2 if offset or length else 0)
+    return offset
+
+
+def _page(document: Any, page: int, path: str) -> Any:
+    import pypdfium2
+
+    if not 1 <= page <= len(document):
+        raise NookError("no-page", f"{path} has no page {page}.", f"It has {len(document)}.")
+    try:
+        return document[page - 1]
+    except pypdfium2.PdfiumError as error:
+        raise pdf.broken(path) from error
+
+
+def _render(view: Any, width: int) -> tuple[int, bytes]:
+    """Height and RGBA bytes of the page drawn `width` pixels wide on white."""
+    import pypdfium2
+    import pypdfium2.raw as pdfium
+
+    wide, high = view.get_size()
+    height = max(1, round(width * high / wide)) if wide > 0 else 1
+    if width < 1 or width * height > LARGEST:
+        raise NookError("too-large", f"{width} x {height} pixels are too many to draw.", "Ask for a smaller width.")
+    bitmap = pypdfium2.PdfBitmap.new_native(width, height, pdfium.FPDFBitmap_BGRA)
+    bitmap.fill_rect((255, 255, 255, 255), 0, 0, width, height)
+    flags = pdfium.FPDF_ANNOT | pdfium.FPDF_REVERSE_BYTE_ORDER
+    pdfium.FPDF_RenderPageBitmap(bitmap, view, 0, 0, width, height, 0, flags)
+    image = bytes(bitmap.buffer)
+    stride = bitmap.stride
+    bitmap.close()
+    if stride != 4 * width:
+        image = b"".join(image[row * stride : row * stride + 4 * width] for row in range(height))
+    return height, image
+
+
+def _boxes(view: Any, chars: Any, indices: list[int], width: int, height: int) -> list[Box]:
+    """Rectangles of these characters on the drawn page, those of a line joined."""
+    import pypdfium2.raw as pdfium
+
+    found: list[list[float]] = []
+    box = pdfium.FS_RECTF()
+    x, y = ctypes.c_int(), ctypes.c_int()
+    for at in dict.fromkeys(indices):
+        if not pdfium.FPDFText_GetLooseCharBox(chars, at, box):
+            continue
+        corners = []
+        for left, top in ((box.left, box.top), (box.right, box.bottom)):
+            pdfium.FPDF_PageToDevice(view, 0, 0, width * _FINE, height * _FINE, 0, left, top, x, y)
+            corners.append((x.value / _FINE, y.value / _FINE))
+        (x1, y1), (x2, y2) = corners
+        left, right, top, bottom = min(x1, x2), max(x1, x2), min(y1, y2), max(y1, y2)
+        if right - left <= 0 or bottom - top <= 0:
+            continue
+        if found and _same_line(found[-1], left, top, right, bottom):
+            last = found[-1]
+            found[-1] = [min(last[0], left), min(last[1], top), max(last[2], right), max(last[3], bottom)]
+        else:
+            found.append([left, top, right, bottom])
+    return [Box(left, top, right - left, bottom - top) for left, top, right, bottom in found]
+
+
+def _same_line(last: list[float], left: float, top: float, right: float, bottom: float) -> bool:
+    """Whether a character goes on a box: beside it on its line, or, on a turned page, above or below it."""
+    across = min(bottom, last[3]) - max(top, last[1])
+    along = min(right, last[2]) - max(left, last[0])
+    size = min(bottom - top, right - left) + max(bottom - top, right - left)
+    beside = across > 0.5 * min(bottom - top, last[3] - last[1]) and -along < 1.5 * size
+    tall = last[3] - last[1] > 2 * (last[2] - last[0])
+    below = tall and along > 0.5 * min(right - left, last[2] - last[0]) and -across < 0.2 * (bottom - top)
+    return beside or below
