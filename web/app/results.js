@@ -1,0 +1,77 @@
+// The passages that were found, best first; arrow keys walk them.
+
+import { hitCard } from '../elements/hits.js';
+import { fill, h } from '../lib/dom.js';
+import { count, time } from '../lib/format.js';
+import { settings } from './settings.js';
+
+const ARMS = /** @type {Record<string, string>} */ ({ lexical: 'words', vector: 'meaning', hash: 'word shapes' });
+
+export class Results {
+  /**
+   * @param {HTMLElement} element @param {import('./room.js').Room} room @param {import('../elements/hits.js').Leads} leads
+   * @param {() => void} back focus goes back to the question
+   */
+  constructor(element, room, leads, back) {
+    this.element = element;
+    this.room = room;
+    this.leads = leads;
+    this.list = h('ol', { class: 'hits', on: { keydown: (/** @type {KeyboardEvent} */ event) => this.#key(event, back) } });
+    this.title = h('h2', {});
+    this.facts = h('span', { class: 'facts' });
+    this.toggle = h('button', { type: 'button', class: 'small', 'aria-pressed': String(settings.scores), on: { click: () => this.#scores() } }, 'Scores');
+    this.list.classList.toggle('scored', settings.scores);
+    this.news = h('p', { class: 'unseen', role: 'status' });
+    fill(element, h('header', {}, this.title, this.facts, this.toggle), this.list, this.news);
+  }
+
+  #scores() {
+    settings.set({ scores: !settings.scores });
+    this.toggle.setAttribute('aria-pressed', String(settings.scores));
+    this.list.classList.toggle('scored', settings.scores);
+  }
+
+  /** @param {import('../wire.gen.js').HitsMessage} found @param {string} query */
+  show(found, query) {
+    const { hits, ms, arms } = found;
+    const added = new Map(this.room.cards.map((card) => [card.document, card.modified]));
+    this.element.hidden = false;
+    this.title.textContent = hits.length ? count(hits.length, 'passage') : 'No passages';
+    const by = arms.map((arm) => ARMS[arm] ?? arm).join(' and ');
+    this.facts.textContent = [by && `by ${by}`, time(ms)].filter(Boolean).join(', ');
+    this.news.textContent = `${this.title.textContent} for ${query.slice(0, 80)}`;
+    this.toggle.hidden = !hits.length;
+    if (hits.length) fill(this.list, hits.map((hit) => h('li', {}, hitCard(hit, this.leads, { added: added.get(hit.document) }))));
+    else fill(this.list, h('li', { class: 'empty' }, this.#none()));
+  }
+
+  #none() {
+    if (!this.room.cards.length) return 'Your library is empty. Drop files anywhere on this page to begin.';
+    const limited = this.room.collection || Object.keys(this.room.filter).length;
+    return limited ? 'Nothing within these filters. Widen or clear them.' : 'Try other words: search knows words and their meaning.';
+  }
+
+  hide() {
+    this.element.hidden = true;
+    fill(this.list);
+  }
+
+  /** @param {number} index @returns {boolean} whether there is such a passage */
+  focus(index) {
+    /** @type {NodeListOf<HTMLElement>} */
+    const links = this.list.querySelectorAll('.hit-title');
+    links[index]?.focus();
+    return index in links;
+  }
+
+  /** @param {KeyboardEvent} event @param {() => void} back */
+  #key(event, back) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    const links = [...this.list.querySelectorAll('.hit-title')];
+    const at = links.indexOf(/** @type {Element} */ (document.activeElement)) + step;
+    event.preventDefault();
+    if (at < 0) back();
+    else this.focus(Math.min(at, links.length - 1));
+  }
+}

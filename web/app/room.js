@@ -1,0 +1,108 @@
+// What everything in the page shares: the open library, its cards, and what searches are limited to.
+
+import { open } from '../inglenook.js';
+import { serverUrl } from '../lib/remote.js';
+
+/** @typedef {import('../inglenook.js').Nook} Nook */
+/** @typedef {import('../wire.gen.js').Card} Card */
+/** @typedef {import('../wire.gen.js').Filter} Filter */
+/** @typedef {import('../wire.gen.js').StatusMessage} Status */
+
+export const NAME = 'notes';
+
+/** Events: "cards" (the library changed), "filter", "place" (tab or server). */
+export class Room extends EventTarget {
+  /** @type {Nook | undefined} */ #tab;
+  /** @type {Nook | undefined} */ #server;
+  /** @type {Card[]} */ cards = [];
+  /** @type {Filter} */ filter = {};
+  /** "" searches everything. */
+  collection = '';
+  opened = false;
+  #ready = Promise.withResolvers();
+  network;
+
+  /** @param {import('./network.js').Network} network */
+  constructor(network) {
+    super();
+    this.network = network;
+    document.addEventListener('visibilitychange', () => {
+      if (!document.hidden && this.opened) this.refresh().catch(() => {}); // another tab may have changed the library
+    });
+  }
+
+  /** @returns {Nook} the library questions go to */
+  get nook() {
+    const nook = this.#server ?? this.#tab;
+    if (!nook) throw new Error('The library is not open yet.');
+    return nook;
+  }
+
+  /** @returns {'tab' | 'server'} */
+  get place() {
+    return this.#server ? 'server' : 'tab';
+  }
+
+  /** When the library is open: what people do before waits for it. */
+  get ready() {
+    return this.#ready.promise;
+  }
+
+  /** @param {import('../inglenook.js').OnProgress} onProgress */
+  async open(onProgress) {
+    try {
+      this.#tab = await open(NAME, { onProgress });
+      this.opened = true;
+      await this.refresh();
+      this.#ready.resolve(undefined);
+    } catch (error) {
+      this.#ready.reject(error);
+      throw error;
+    }
+  }
+
+  /** Send questions to the server of this site. @throws if it cannot be reached; then the tab goes on answering */
+  async useServer() {
+    this.#server = await open(NAME, { server: serverUrl() });
+    await this.#moved();
+  }
+
+  async useTab() {
+    this.#server?.dispose();
+    this.#server = undefined;
+    await this.#moved();
+  }
+
+  async #moved() {
+    this.limit('', {});
+    this.dispatchEvent(new Event('place'));
+    await this.refresh();
+  }
+
+  /** Read the list of documents anew. */
+  async refresh() {
+    this.cards = await this.nook.documents();
+    if (this.collection && !this.collections().has(this.collection)) this.limit('', this.filter);
+    this.dispatchEvent(new Event('cards'));
+  }
+
+  /** Documents per collection, by name. @returns {Map<string, Card[]>} */
+  collections() {
+    /** @type {Map<string, Card[]>} */
+    const groups = new Map();
+    for (const card of this.cards) groups.set(card.collection, [...(groups.get(card.collection) ?? []), card]);
+    return new Map([...groups].sort(([a], [b]) => a.localeCompare(b)));
+  }
+
+  /** What searches are limited to. @param {string} collection @param {Filter} filter */
+  limit(collection, filter) {
+    this.collection = collection;
+    this.filter = filter;
+    this.dispatchEvent(new Event('filter'));
+  }
+
+  /** The filter a search sends. @returns {Filter} */
+  wanted() {
+    return this.collection ? { ...this.filter, collections: [this.collection] } : this.filter;
+  }
+}

@@ -1,0 +1,48 @@
+// The link to an engine in this tab: a worker.
+
+import { NookError } from './errors.js';
+import { spawn } from './spawn.js';
+
+/** @typedef {import('./client.js').Link} Link */
+
+const HINT = 'What is stored is safe. Try again: the engine starts anew.';
+
+/** @param {URL} base the folder of inglenook.js @returns {Link} */
+export function tabLink(base) {
+  const url = new URL('worker.js', base);
+  // The literal form is what bundlers look for; it is the same URL unless `base` was given.
+  const worker =
+    url.href === new URL('../worker.js', import.meta.url).href && url.origin === location.origin
+      ? new Worker(new URL('../worker.js', import.meta.url), { type: 'module', name: 'inglenook' })
+      : spawn(url, 'inglenook');
+  let heard = false;
+  let over = false;
+  /** @type {Link} */
+  const link = {
+    post: (message, transfer) => worker.postMessage(message, transfer),
+    close: () => {
+      over = true;
+      worker.terminate();
+    },
+    onmessage: () => {},
+    onclose: () => {},
+  };
+  /** @param {string} message */
+  const die = (message) => {
+    if (over) return;
+    link.close();
+    const hint = heard ? HINT : 'Check the connection and that the page may start workers (CSP worker-src), then reload.';
+    link.onclose(new NookError('worker-died', message, hint));
+  };
+  worker.onmessage = ({ data }) => {
+    heard = true;
+    if (data.type === 'Alive') navigator.locks.request(data.lock, () => die('The engine stopped unexpectedly.'));
+    else link.onmessage(data);
+  };
+  worker.onerror = (event) => {
+    event.preventDefault();
+    die(heard ? `The engine stopped: ${event.message}` : 'The engine could not be loaded.');
+  };
+  worker.onmessageerror = () => die('The engine sent something that could not be read.');
+  return link;
+}

@@ -1,0 +1,10 @@
+// A sign of life. A worker that dies (out of memory, a crash, a kill) fires no event in the page; but the Web Locks it
+// held are released. So the engine's worker, which imports this first, holds a lock for as long as it lives, and the
+// page waits for the same lock.
+
+const lock = `inglenook-alive-${crypto.randomUUID()}`;
+
+navigator.locks?.request(lock, () => {
+  self.postMessage({ type: 'Alive', id: '', lock });
+  return new Promise(() => {});
+});

@@ -1,0 +1,57 @@
+// The app: one room, and the parts that stand in it.
+
+import { $ } from './lib/dom.js';
+import { parts } from './elements/sheet.js';
+import { bringing } from './app/bring.js';
+import { Filters } from './app/filters.js';
+import { History } from './app/history.js';
+import { Jobs } from './app/jobs.js';
+import { keys } from './app/keys.js';
+import { Ledger } from './app/ledger.js';
+import { Mantel } from './app/mantel.js';
+import { Network } from './app/network.js';
+import { Room } from './app/room.js';
+import { server } from './app/server.js';
+import { Shelf } from './app/shelf.js';
+import { storage } from './app/storage.js';
+import { theme } from './app/theme.js';
+import { Toasts } from './app/toast.js';
+import { tools } from './app/tools.js';
+import { Viewer } from './app/viewer.js';
+import { Welcome } from './app/welcome.js';
+
+document.adoptedStyleSheets = [parts];
+
+const network = new Network();
+const toasts = new Toasts($('#toasts'));
+const room = new Room(network);
+const jobs = new Jobs($('#jobs'), room, toasts);
+const ledger = new Ledger(network);
+const history = new History();
+const viewer = new Viewer($('#viewer'), room, toasts);
+const filters = new Filters($('#filters'), room);
+const bring = bringing(room, jobs, toasts);
+const mantel = new Mantel(room, { filters, history, jobs, toasts, viewer });
+new Shelf($('#shelf'), room, { bring, toasts, viewer });
+const welcome = new Welcome($('#welcome'), room, { bring, history, mantel });
+mantel.onidle = (idle) => welcome.show(idle);
+tools($('#tools'), {
+  history: () => history.open(mantel),
+  privacy: () => ledger.open(),
+  server: () => server(room, network, toasts),
+  storage: () => storage(room, bring, toasts),
+  theme,
+  help: () => keys.help(),
+});
+keys.listen({ mantel, viewer });
+
+try {
+  await network.ready();
+  ledger.start();
+  await room.open((event) => mantel.engine(event));
+  mantel.ready();
+  if (new URLSearchParams(location.search).has('sample')) await bring.sample();
+  viewer.follow();
+} catch (error) {
+  mantel.broken(error);
+}
