@@ -1,0 +1,75 @@
+"""static/assets.json: what the page may download, in groups it asks for as it needs them.
+
+Each file has its size and sha256, and one over 4 MiB also those of its parts, so that a download that is cut goes on
+where it stopped and every part is checked on arrival (web/lib/assets.js).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+from pathlib import Path
+
+from buildlib.project import ROOT, STATIC, tree
+
+PART = 4 << 20
+MANIFEST = STATIC / "assets.json"
+# The first pattern that matches gives the group; files that match none are not part of the site.
+GROUPS = (
+    ("pyodide/*.whl", "science"),
+    ("pyodide/*", "core"),
+    ("py/pypdfium2*", "pdf"),
+    ("py/*", "core"),
+    ("models/*.gguf", ""),
+    ("models/*.safetensors", ""),
+    ("models/*.onnx", "onnx"),
+    ("models/minilm-l6.tokenizer.json", "onnx"),
+    ("models/minilm-l6.*", "encoder"),
+    ("models/*", "lm"),
+    ("ort/*", "onnx"),
+    ("kernels/encoder*", "encoder"),
+    ("kernels/lm*", "lm"),
+    ("kernels/*", "core"),
+    ("samples/*", "sample"),
+)
+
+
+def group(path: Path) -> str:
+    """The group of a file under static/; "" if it is not the page's to download."""
+    name = path.relative_to(STATIC).as_posix()
+    return next((group for pattern, group in GROUPS if fnmatch.fnmatch(name, pattern)), "")
+
+
+def describe(path: Path) -> dict[str, object]:
+    """The manifest's entry of one file."""
+    parts, total, size = [], hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while block := file.read(PART):
+            total.update(block)
+            parts.append(hashlib.sha256(block).hexdigest())
+            size += len(block)
+    entry: dict[str, object] = {"path": path.relative_to(ROOT).as_posix(), "size": size, "sha256": total.hexdigest()}
+    if len(parts) > 1:
+        entry |= {"part": PART, "parts": parts}
+    return entry | {"group": group(path)}
+
+
+def build() -> list[Path]:
+    """Write the manifest; files that did not change since the last one are not read again. Returns its files."""
+    known: dict[str, tuple[float, dict[str, object]]] = {}
+    if MANIFEST.exists():
+        made = MANIFEST.stat().st_mtime
+        known = {str(entry["path"]): (made, entry) for entry in json.loads(MANIFEST.read_text())["files"]}
+    files = [path for path in tree(STATIC, "*") if group(path)]
+    entries = []
+    for path in files:
+        made, entry = known.get(path.relative_to(ROOT).as_posix(), (0.0, {}))
+        stat = path.stat()
+        fresh = entry.get("size") == stat.st_size and max(stat.st_mtime, stat.st_ctime) < made
+        entries.append(entry if fresh and entry.get("group") == group(path) else describe(path))
+    text = json.dumps({"files": entries}, indent=1) + "\n"
+    part = MANIFEST.with_suffix(".part")
+    part.write_text(text)
+    part.replace(MANIFEST)
+    return files

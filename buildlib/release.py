@@ -1,0 +1,123 @@
+"""dist/: the site as one folder, the Python wheel, and the npm package; and `clean`, which removes what was built."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tomllib
+from pathlib import Path
+
+from buildlib import assets, venv
+from buildlib.project import ROOT, STAMPS, STATIC, Problem, say, tree
+from buildlib.project import run as call
+
+DIST = ROOT / "dist"
+WEB = ROOT / "web"
+# The npm package carries what search needs; the language model and the sample library stay with the site.
+NPM_GROUPS = ("core", "encoder", "pdf")
+LEGAL = ("LICENSE", "THIRD_PARTY.md")
+ENTRIES = {".": "inglenook.js", "./elements": "elements.js"}
+
+
+def run() -> int:
+    """Make all of dist/."""
+    shutil.rmtree(DIST, ignore_errors=True)
+    DIST.mkdir()
+    number = version()
+    site(DIST / f"inglenook-{number}-site")
+    made = [wheel(DIST), npm(DIST)]
+    for path in made:
+        print(f"{path.relative_to(ROOT)}  {path.stat().st_size:,} bytes")
+    return 0
+
+
+def version() -> str:
+    """The one version, of pyproject.toml; package.json must agree."""
+    python = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    node = json.loads((ROOT / "package.json").read_text())["version"]
+    if python != node:
+        raise Problem(f"pyproject.toml says {python}, package.json says {node}.", "Make them the same.")
+    return str(python)
+
+
+def site(out: Path, groups: tuple[str, ...] | None = None) -> Path:
+    """The page and what it downloads, as any static server can serve it. `groups` limits the assets."""
+    shutil.copytree(WEB, out)
+    chosen = [
+        path
+        for path in tree(STATIC, "*")
+        if (groups is None and not _source(path)) or assets.group(path) in (groups or ())
+    ]
+    entries = json.loads(assets.MANIFEST.read_text())["files"]
+    for path in [*chosen, *tree(STATIC / "notices", "*")]:
+        target = out / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    kept = [entry for entry in entries if (out / str(entry["path"])).exists()]
+    manifest = out / assets.MANIFEST.relative_to(ROOT)
+    manifest.write_text(json.dumps({"version": version(), "files": kept}, separators=(",", ":")) + "\n")
+    for name in LEGAL:
+        shutil.copyfile(ROOT / name, out / name)
+    say(f"{out.relative_to(ROOT)}: {sum(path.stat().st_size for path in tree(out, '*')):,} bytes")
+    return out
+
+
+def _source(path: Path) -> bool:
+    """Whether a file under static/ is only an input of the build."""
+    return (path.parent.name == "models" and not assets.group(path)) or path.parent.name == "files"
+
+
+def wheel(out: Path) -> Path:
+    """The Python wheel."""
+    call([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", out], quiet=True)
+    return next(out.glob("*.whl"))
+
+
+def npm(out: Path) -> Path:
+    """The npm package: the site's scripts with their types, and the assets that search needs."""
+    stage = site(out / "npm", NPM_GROUPS)
+    shutil.copyfile(ROOT / "README.md", stage / "README.md")
+    tsc = [venv.tool("tsc"), "-p", ".", "--noEmit", "false", "--declaration", "--emitDeclarationOnly"]
+    call([*tsc, "--rootDir", "web", "--outDir", stage])
+    described = json.loads((ROOT / "package.json").read_text())
+    entries = {name: file for name, file in ENTRIES.items() if (stage / file).exists()}
+    package = {key: described[key] for key in ("name", "version", "description", "license", "type", "engines")}
+    package |= {
+        "keywords": ["search", "rag", "private", "pyodide", "webassembly", "llm", "embeddings"],
+        "exports": {
+            **{
+                name: {"types": f"./{Path(file).with_suffix('.d.ts')}", "default": f"./{file}"}
+                for name, file in entries.items()
+            },
+            "./static/*": "./static/*",
+        },
+        "files": ["**/*.js", "**/*.d.ts", "**/*.css", "static", *LEGAL],
+        "sideEffects": [file for file in ("./elements.js", "./elements/*.js")],
+    }
+    (stage / "package.json").write_text(json.dumps(package, indent=2) + "\n")
+    call([venv.tool("publint"), "--strict", stage])
+    call(
+        [shutil.which("npm") or "npm", "pack", "--ignore-scripts", "--pack-destination", out, "--loglevel", "error"],
+        cwd=stage,
+        quiet=True,
+    )
+    shutil.rmtree(stage)
+    return next(out.glob("*.tgz"))
+
+
+def clean() -> int:
+    """Remove what was built and the tools. The cache of downloads stays, so building again is quick."""
+    made = [
+        STATIC / name for name in ("pyodide", "py", "models", "kernels", "ort", "samples", "notices", "assets.json")
+    ]
+    tools = [venv.VENV, venv.NODE_MODULES, *(ROOT / name for name in (".mypy_cache", ".ruff_cache", ".pytest_cache"))]
+    for path in [*made, *(ROOT / "pysrc/inglenook/kernels").glob("*.so"), DIST, STAMPS, *tools]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.exists():
+            path.unlink()
+        else:
+            continue
+        say(f"removed {path.relative_to(ROOT)}")
+    return 0

@@ -1,0 +1,69 @@
+"""Bytes of everything that is shipped, raw and gzipped, and the budgets that must hold."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from buildlib import assets, release
+from buildlib.project import ROOT, STATIC, tree
+
+WEB = ROOT / "web"
+WIDGET_GZIP = 60_000
+WHEEL = 150_000
+# `import … from './x.js'`, `export … from './x.js'`, `import './x.js'`; not `import('./x.js')`, which waits until it is used.
+IMPORT = re.compile(r"""^\s*(?:import|export)\b(?:[^'"();]*?\bfrom)?\s*['"](\.[^'"]+)['"]""", re.MULTILINE)
+
+
+def run() -> int:
+    """Print the table; 1 if a budget is broken."""
+    groups: dict[str, list[Path]] = defaultdict(list)
+    for path in tree(STATIC, "*"):
+        if name := assets.group(path):
+            groups[name].append(path)
+    for name, files in sorted(groups.items()):
+        total = [0, 0]
+        for path in files:
+            size = (path.stat().st_size, zipped([path]))
+            total = [total[0] + size[0], total[1] + size[1]]
+            print(f"  {path.relative_to(ROOT).as_posix():66}{size[0]:>13,}{size[1]:>13,}")
+        print(f"{name:68}{total[0]:>13,}{total[1]:>13,}\n")
+    pages = [path for path in tree(WEB, "*") if path.suffix in (".js", ".css", ".html")]
+    print(
+        f"{'web/ (scripts, styles, pages)':68}{sum(path.stat().st_size for path in pages):>13,}{zipped(pages):>13,}\n"
+    )
+    broken = sum(not _budget(*budget) for budget in _budgets())
+    return 1 if broken else 0
+
+
+def _budgets() -> Iterable[tuple[str, int, int]]:
+    widget = WEB / "elements.js"
+    if widget.exists():
+        yield "widget: elements.js and what it imports, gzip", zipped(imported(widget)), WIDGET_GZIP
+    with tempfile.TemporaryDirectory() as folder:
+        yield "our own wheel", release.wheel(Path(folder)).stat().st_size, WHEEL
+
+
+def _budget(name: str, size: int, limit: int) -> bool:
+    print(f"{'ok  ' if size <= limit else 'OVER'} {name}: {size:,} of {limit:,} bytes")
+    return size <= limit
+
+
+def imported(script: Path) -> list[Path]:
+    """A module and every module it imports statically, each once."""
+    found = [script.resolve()]
+    for path in found:
+        for name in IMPORT.findall(path.read_text("utf-8")):
+            other = (path.parent / name).resolve()
+            if other not in found:
+                found.append(other)
+    return found
+
+
+def zipped(files: list[Path]) -> int:
+    """Bytes of the files when each is sent gzipped."""
+    return sum(len(gzip.compress(path.read_bytes(), 9)) for path in files)
