@@ -1,0 +1,90 @@
+"""Weights in panels of 8 rows, as wasm/panel.h reads them, and back.
+
+A matrix (rows, columns) is cut into panels of 8 rows and these into blocks of columns. A block holds its 8 scales, for
+Q4 and Q7 its 8 minima (half floats), and then for each group of 4 columns the values of all 8 rows:
+
+    format  columns  value of a weight        bytes of a block
+    q4      32       scale * q + minimum      16 + 16 +  8 * 16   (low nibbles rows 0..3, high nibbles rows 4..7)
+    q7      64       scale * q + minimum      16 + 16 + 16 * 32
+    q8      32       scale * (q - 128)        16      +  8 * 32
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+
+ROWS, GROUP = 8, 4
+BLOCK = {"q4": 32, "q7": 64, "q8": 32}
+
+
+def pack(form: str, q: Bytes, scale: NDArray[np.float16], minimum: NDArray[np.float16] | None = None) -> Bytes:
+    """Panels of `form` from q (rows, columns), scale and minimum (rows, columns // block): uint8, one row per panel."""
+    block = BLOCK[form]
+    panels, blocks = q.shape[0] // ROWS, q.shape[1] // block
+    if q.shape != (panels * ROWS, blocks * block):
+        raise ValueError(f"{q.shape} does not fill panels of {ROWS} rows and blocks of {block} columns")
+    values = q.reshape(panels, ROWS, blocks, block // GROUP, GROUP).transpose(0, 2, 3, 1, 4)
+    values = values.reshape(panels, blocks, block // GROUP, ROWS * GROUP)
+    if form == "q4":
+        half = ROWS * GROUP // 2
+        values = (values[..., :half] | (values[..., half:] << 4)).astype(np.uint8)
+    parts = [_heads(scale, panels)] + ([] if minimum is None else [_heads(minimum, panels)])
+    return np.concatenate([*parts, values.reshape(panels, blocks, -1)], axis=2).reshape(panels, -1)
+
+
+def unpack(form: str, packed: Bytes, rows: int, columns: int) -> Array:
+    """The weights of `packed` as float32 (rows, columns): what the kernel multiplies with."""
+    block, heads = BLOCK[form], 1 if form == "q8" else 2
+    panels, blocks = rows // ROWS, columns // block
+    whole = packed.reshape(panels, blocks, -1)
+    split = whole[..., : heads * 2 * ROWS].copy().view("<f2").astype(np.float32).reshape(panels, blocks, heads, ROWS)
+    values = whole[..., heads * 2 * ROWS :].reshape(panels, blocks, block // GROUP, -1)
+    if form == "q4":
+        values = np.concatenate([values & 15, values >> 4], axis=-1)
+    q = values.reshape(panels, blocks, block // GROUP, ROWS, GROUP).astype(np.float32)
+    scale = split[:, :, 0, None, :, None]
+    weights = (q - 128) * scale if form == "q8" else q * scale + split[:, :, 1, None, :, None]
+    return np.ascontiguousarray(weights.transpose(0, 3, 1, 2, 4)).reshape(rows, columns).astype(np.float32)
+
+
+def quantise_q4(weights: Array) -> Bytes:
+    """Panels of 4 bits from float32 (rows, columns): each row of a block uses its whole range, 0..15."""
+    return _quantise("q4", weights, 15)
+
+
+def quantise_q7(weights: Array) -> Bytes:
+    """Panels of 7 bits from float32 (rows, columns): each row of a block uses its whole range, 0..127."""
+    return _quantise("q7", weights, 127)
+
+
+def quantise_q8(weights: Array) -> Bytes:
+    """Panels of 8 bits from float32 (rows, columns); rows are filled up with zeros to a multiple of 8."""
+    block = BLOCK["q8"]
+    weights = np.pad(weights, ((0, -len(weights) % ROWS), (0, 0)))
+    rows, columns = weights.shape
+    cut = weights.reshape(rows, columns // block, block)
+    scale = (np.abs(cut).max(axis=2) / 127).astype(np.float16)
+    step = np.where(scale == 0, 1, scale).astype(np.float32)[..., None]
+    q = np.rint(cut / step).clip(-127, 127) + 128
+    return pack("q8", q.astype(np.uint8).reshape(rows, columns), scale)
+
+
+def _quantise(form: str, weights: Array, top: int) -> Bytes:
+    rows, columns = weights.shape
+    cut = weights.reshape(rows, columns // BLOCK[form], BLOCK[form])
+    low = cut.min(axis=2)
+    scale = ((cut.max(axis=2) - low) / top).astype(np.float16)
+    minimum = low.astype(np.float16)
+    step = np.where(scale == 0, 1, scale).astype(np.float32)[..., None]
+    q = np.rint((cut - minimum.astype(np.float32)[..., None]) / step).clip(0, top)
+    return pack(form, q.astype(np.uint8).reshape(rows, columns), scale, minimum)
+
+
+def _heads(values: NDArray[np.float16], panels: int) -> Bytes:
+    """(rows, blocks) half floats as bytes (panels, blocks, 16)."""
+    by_block = values.astype("<f2").reshape(panels, ROWS, -1).transpose(0, 2, 1)
+    return np.ascontiguousarray(by_block).view(np.uint8)

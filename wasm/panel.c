@@ -1,0 +1,189 @@
+#include "panel.h"
+
+/* Tokens in the tile that starts at token t, of `left` that remain. */
+INLINE int tile_of(int left) { return left >= 4 ? 4 : left >= 2 ? 2 : 1; }
+
+/* The tile of token t among n: where it starts and how many tokens it has. */
+static void find_tile(int n, int t, int *start, int *size) {
+  int whole = n & ~3;
+  *start = t < whole ? t & ~3 : whole + (((n & 2) && t - whole >= 2) ? 2 : 0);
+  *size = tile_of(n - *start);
+}
+
+static size_t round_up(size_t n) { return (n + 63) & ~(size_t)63; }
+
+size_t acts_bytes(int tokens, int cols, int block) {
+  size_t scales = round_up(sizeof(float) * (size_t)tokens * (size_t)(cols / block));
+  return round_up((size_t)tokens * (size_t)cols / GROUP * ACT) + 2 * scales;
+}
+
+void acts_place(Acts *a, void *at, int tokens, int cols, Kind kind) {
+  int block = block_of(kind);
+  size_t scales = round_up(sizeof(float) * (size_t)tokens * (size_t)(cols / block));
+  char *p = at;
+  *a = (Acts){.scale = (float *)p, .sum = (float *)(p + scales), .q = (int8_t *)(p + 2 * scales),
+              .tokens = tokens, .cols = cols, .block = block, .top = kind == Q7 ? 63 : 127};
+}
+
+void acts_set(Acts *a, int t, const float *x, int from, int to) {
+  int start, size, blocks = a->cols / a->block, groups = a->block / GROUP;
+  find_tile(a->tokens, t, &start, &size);
+  for (int b = from / a->block; b < to / a->block; b++, x += a->block) {
+    F4 peaks = f4(0.0f);
+    for (int i = 0; i < a->block; i += 4) peaks = f4_max(peaks, f4_abs(f4_load(x + i)));
+    float peak = f4_peak(peaks), scale = peak / (float)a->top, inverse = peak > 0.0f ? (float)a->top / peak : 0.0f;
+    I4 total = i4(0);
+    int8_t *q = a->q + ((size_t)start * (size_t)a->cols / GROUP +
+                        (size_t)(b * groups * size + (t - start))) * ACT;
+    for (int g = 0; g < groups; g++, q += size * ACT) {
+      I4 v = i4_round(f4_load(x + g * GROUP) * inverse);
+      total += v;
+#if defined(__AVX2__) || defined(__wasm_relaxed_simd__)
+      for (int i = 0; i < 4; i++) q[i] = (int8_t)v[i];
+#else
+      int16_t wide[4] = {(int16_t)v[0], (int16_t)v[2], (int16_t)v[1], (int16_t)v[3]};
+      __builtin_memcpy(q, wide, 8);
+#endif
+    }
+    size_t at = (size_t)start * (size_t)blocks + (size_t)(b * size + (t - start));
+    a->scale[at] = scale;
+    a->sum[at] = scale * (float)(total[0] + total[1] + total[2] + total[3]);
+  }
+}
+
+/* One panel times one tile of n tokens: out[token][part]. All of these are specialised for n = 4, 2, 1. */
+
+INLINE void tile_q4(int n, const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,
+                    Floats out[TILE][PARTS]) {
+  for (int b = 0; b < blocks; b++, p += 160, scale += n, sum += n) {
+    Sums acc[TILE][PARTS];
+    for (int t = 0; t < n; t++)
+      for (int h = 0; h < PARTS; h++) acc[t][h] = (Sums){0};
+#pragma clang loop unroll(full)
+    for (int g = 0; g < 8; g++, q += n * ACT) {
+      Wide w[PARTS];
+      nibbles_load(p + 32 + g * 16, w);
+      for (int t = 0; t < n; t++) {
+        Act a = act_load(q + t * ACT);
+        for (int h = 0; h < PARTS; h++) acc[t][h] += dot(w[h], a);
+      }
+    }
+    for (int h = 0; h < PARTS; h++) {
+      Floats d = halves_load((const uint16_t *)p + h * ROWS), m = halves_load((const uint16_t *)(p + 16) + h * ROWS);
+      for (int t = 0; t < n; t++) out[t][h] += floats_of(pairs(acc[t][h])) * (d * scale[t]) + m * sum[t];
+    }
+  }
+}
+
+INLINE void tile_q7(int n, const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,
+                    Floats out[TILE][PARTS]) {
+  for (int b = 0; b < blocks; b++, p += 544, scale += n, sum += n) {
+    Ints acc[TILE][PARTS];
+    for (int t = 0; t < n; t++)
+      for (int h = 0; h < PARTS; h++) acc[t][h] = (Ints){0};
+#pragma clang loop unroll_count(2)
+    for (int g = 0; g < 16; g += 2, q += 2 * n * ACT) {
+      Wide u[PARTS], w[PARTS];
+      wide_load(p + 32 + g * 32, u);
+      wide_load(p + 64 + g * 32, w);
+      for (int t = 0; t < n; t++) {
+        Act a = act_load(q + t * ACT), c = act_load(q + (n + t) * ACT);
+        for (int h = 0; h < PARTS; h++) acc[t][h] += pairs(dot(u[h], a) + dot(w[h], c));
+      }
+    }
+    for (int h = 0; h < PARTS; h++) {
+      Floats d = halves_load((const uint16_t *)p + h * ROWS), m = halves_load((const uint16_t *)(p + 16) + h * ROWS);
+      for (int t = 0; t < n; t++) out[t][h] += floats_of(acc[t][h]) * (d * scale[t]) + m * sum[t];
+    }
+  }
+}
+
+INLINE void tile_q8(int n, const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,
+                    Floats out[TILE][PARTS]) {
+  for (int b = 0; b < blocks; b++, p += 272, scale += n, sum += n) {
+    Sums low[TILE][PARTS], high[TILE][PARTS];
+    for (int t = 0; t < n; t++)
+      for (int h = 0; h < PARTS; h++) low[t][h] = high[t][h] = (Sums){0};
+#pragma clang loop unroll(full)
+    for (int g = 0; g < 8; g++, q += n * ACT) {
+      Wide w[PARTS];
+      wide_load(p + 16 + g * 32, w);
+      for (int t = 0; t < n; t++) {
+        Act a = act_load(q + t * ACT);
+        for (int h = 0; h < PARTS; h++) {
+          low[t][h] += dot(low_nibbles(w[h]), a);
+          high[t][h] += dot(high_nibbles(w[h]), a);
+        }
+      }
+    }
+    for (int h = 0; h < PARTS; h++) {
+      Floats d = halves_load((const uint16_t *)p + h * ROWS);
+      for (int t = 0; t < n; t++) {
+        Ints whole = (pairs(high[t][h]) << 4) + pairs(low[t][h]);
+        out[t][h] += d * (floats_of(whole) * scale[t] - 128.0f * sum[t]);
+      }
+    }
+  }
+}
+
+#define TILES(name)                                                                                                    \
+  static void name##_4(const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,            \
+                       Floats out[TILE][PARTS]) {                                                                      \
+    tile_##name(4, p, blocks, q, scale, sum, out);                                                                     \
+  }                                                                                                                    \
+  static void name##_2(const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,            \
+                       Floats out[TILE][PARTS]) {                                                                      \
+    tile_##name(2, p, blocks, q, scale, sum, out);                                                                     \
+  }                                                                                                                    \
+  static void name##_1(const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,            \
+                       Floats out[TILE][PARTS]) {                                                                      \
+    tile_##name(1, p, blocks, q, scale, sum, out);                                                                     \
+  }
+TILES(q4)
+TILES(q7)
+TILES(q8)
+
+typedef void (*Tile)(const uint8_t *, int, const int8_t *, const float *, const float *, Floats[TILE][PARTS]);
+static const Tile tiles[3][5] = {
+    [Q4] = {0, q4_1, q4_2, 0, q4_4}, [Q7] = {0, q7_1, q7_2, 0, q7_4}, [Q8] = {0, q8_1, q8_2, 0, q8_4}};
+
+void multiply(Kind kind, const Mat *m, const Acts *a, const float *bias, float *out, int stride, int add, int from,
+              int to) {
+  int blocks = a->cols / a->block;
+  size_t panel_bytes = (size_t)(m->cols / a->block) * block_bytes(kind);
+  for (int panel = from; panel < to; panel++) {
+    const uint8_t *p = m->data + (size_t)panel * panel_bytes;
+    for (int t = 0, n; t < a->tokens; t += n) {
+      n = tile_of(a->tokens - t);
+      Floats sums[TILE][PARTS];
+      float *o = out + (size_t)t * (size_t)stride + (panel - from) * PANEL;
+      for (int i = 0; i < n; i++)
+        for (int h = 0; h < PARTS; h++) {
+          sums[i][h] = bias ? floats_load(bias + panel * PANEL + h * ROWS) : (Floats){0};
+          if (add) sums[i][h] += floats_load(o + (size_t)i * (size_t)stride + h * ROWS);
+        }
+      tiles[kind][n](p, blocks, a->q + (size_t)t * (size_t)a->cols / GROUP * ACT, a->scale + t * blocks,
+                     a->sum + t * blocks, sums);
+      for (int i = 0; i < n; i++)
+        for (int h = 0; h < PARTS; h++) floats_store(o + (size_t)i * (size_t)stride + h * ROWS, sums[i][h]);
+    }
+  }
+}
+
+void unpack_row(Kind kind, const Mat *m, int row, float *out) {
+  int block = block_of(kind), blocks = m->cols / block, r = row % PANEL;
+  const uint8_t *p = m->data + (size_t)(row / PANEL) * (size_t)blocks * block_bytes(kind);
+  for (int b = 0; b < blocks; b++, p += block_bytes(kind)) {
+    float scale[PANEL], minimum[PANEL] = {0};
+    for (int h = 0; h < PARTS; h++) {
+      floats_store(scale + h * ROWS, halves_load((const uint16_t *)p + h * ROWS));
+      if (kind != Q8) floats_store(minimum + h * ROWS, halves_load((const uint16_t *)(p + 16) + h * ROWS));
+    }
+    const uint8_t *q = p + (kind == Q8 ? 16 : 32);
+    for (int c = 0; c < block; c++) {
+      int g = c / GROUP, i = c % GROUP;
+      int v = kind == Q4 ? (q[g * 16 + r % 4 * 4 + i] >> (r >= 4 ? 4 : 0)) & 15 : q[g * 32 + r * 4 + i];
+      *out++ = kind == Q8 ? scale[r] * (float)(v - 128) : scale[r] * (float)v + minimum[r];
+    }
+  }
+}

@@ -1,0 +1,56 @@
+/* Matrix products: weights of 4, 7 or 8 bits in panels of 8 rows, times activations of 8 (or 7) bits.
+ *
+ * A weight matrix (rows x cols) is cut into panels of 8 rows, a panel into blocks of columns, and everything about a
+ * block lies together, so that one pass over the bytes feeds 8 rows at once and no sum across lanes is needed:
+ *
+ *   Q4   32 columns   8 scales, 8 minima (half floats), then 8 groups of 16 bytes          w = scale * q + minimum
+ *   Q7   64 columns   8 scales, 8 minima (half floats), then 16 groups of 32 bytes         w = scale * q + minimum
+ *   Q8   32 columns   8 scales (half floats), then 8 groups of 32 bytes                    w = scale * (q - 128)
+ *
+ * A group is 4 columns of 8 rows, a byte (row, column) at 4 * row + column; in Q4 the low nibbles are rows 0..3 and the
+ * high ones rows 4..7. Quantised activations are cut into the same blocks, each with a scale.
+ *
+ * Sums stay in 16 bits as long as they fit: Q4 for a block (8 groups * 2 * 15 * 127 = 30,480), Q7 for two groups with
+ * activations of 7 bits (2 * 2 * 127 * 63 = 32,004), Q8 as two planes of 4 bits. That halves the work against
+ * 32-bit sums where the machine has no int8 dot product of its own.
+ */
+#ifndef PANEL_H
+#define PANEL_H
+
+#include "vec.h"
+
+typedef enum { Q4, Q7, Q8 } Kind;
+enum { GROUP = 4, TILE = 4 }; /* columns in a group; tokens in a tile */
+
+INLINE int block_of(Kind kind) { return kind == Q7 ? 64 : 32; }
+INLINE size_t block_bytes(Kind kind) { return kind == Q4 ? 160 : kind == Q7 ? 544 : 272; }
+
+typedef struct {
+  const uint8_t *data;
+  int rows, cols;
+} Mat;
+
+/* Activations of `tokens` tokens, `cols` wide. They lie in tiles of 4, 2 and 1 tokens: tile, block, group, token. */
+typedef struct {
+  int8_t *q;    /* tokens * cols * ACT / GROUP bytes */
+  float *scale; /* tokens * cols / block */
+  float *sum;   /* scale * sum of the block's q */
+  int tokens, cols, block, top; /* top: the largest |q|, 127 or 63 */
+} Acts;
+
+/* Bytes a set of activations needs, and its place in memory at `at` (64-byte aligned). */
+size_t acts_bytes(int tokens, int cols, int block);
+void acts_place(Acts *a, void *at, int tokens, int cols, Kind kind);
+
+/* Quantises columns [from, to) of token `t`, given as x[0 .. to - from); multiples of the block. */
+void acts_set(Acts *a, int t, const float *x, int from, int to);
+
+/* out[t * stride + i] = (add: +=) row · token t (+ bias[row]) for all tokens and the rows of panels [from, to), where i
+ * counts rows from the first of them. The first a->cols columns of the matrix take part. bias may be null. */
+void multiply(Kind kind, const Mat *m, const Acts *a, const float *bias, float *out, int stride, int add, int from,
+              int to);
+
+/* Row `row` of the matrix as floats. */
+void unpack_row(Kind kind, const Mat *m, int row, float *out);
+
+#endif
