@@ -1,0 +1,99 @@
+"""A nook in IndexedDB: the store of the tab, with the methods of `index.store.Store`, awaited.
+
+What is done stands in web/lib/store.js; this turns pages, errors and lists into those of the other language.
+web/worker.js registers that module as `inglenook_store` before the engine starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pyodide.ffi import JsException, create_proxy, to_js
+
+from inglenook.errors import NookError
+
+
+class BrowserStore:
+    """Pages of one nook; `handle` is the JavaScript `Store`. Raises NookError with the codes documented there."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    @classmethod
+    async def open(cls, name: str, module: Any = None) -> BrowserStore:
+        """Open the nook `name`, made if it is not there. `module` is web/lib/store.js if it is not registered."""
+        if module is None:
+            import inglenook_store as module  # type: ignore[import-not-found,no-redef]
+        return cls(await _asked(module.openStore(name)))
+
+    @property
+    def status(self) -> str:
+        """ "stored" in this browser, or "not-stored": in memory, gone with the tab."""
+        return str(self._handle.status)
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is stored, "" if it is."""
+        return str(self._handle.reason)
+
+    @property
+    def generation(self) -> int:
+        """Commits so far, by all tabs, as this one knows."""
+        return int(self._handle.generation)
+
+    async def get(self, keys: list[str]) -> list[bytes | None]:
+        pages = await _asked(self._handle.get(to_js(keys)))
+        return [None if page is None else page.to_bytes() for page in map(_none, pages)]
+
+    async def scan(self, prefix: str) -> dict[str, bytes]:
+        found = await _asked(self._handle.scan(prefix))
+        return {key: page.to_bytes() for key, page in zip(found.keys, found.pages, strict=True)}
+
+    async def commit(self, puts: Mapping[str, bytes], deletes: Iterable[str]) -> None:
+        pages = to_js([memoryview(page) for page in puts.values()])
+        await _asked(self._handle.commit(to_js(list(puts)), pages, to_js(list(deletes))))
+
+    def changes(self, listener: Callable[[list[str]], None], lost: Callable[[], None] | None = None) -> None:
+        """Call `listener` with the keys another tab has written or deleted, `lost` if the browser threw all away."""
+
+        def heard(change: Any) -> None:
+            if getattr(change, "lost", False):
+                if lost:
+                    lost()
+            else:
+                listener(list(change.keys))
+
+        self._handle.changes(create_proxy(heard))
+
+    async def size(self) -> int:
+        return int(await _asked(self._handle.size()))
+
+    async def persist(self) -> bool:
+        """Ask the browser never to clear this nook by itself; whether it agreed."""
+        return bool(await _asked(self._handle.persist()))
+
+    async def estimate(self) -> tuple[int, int, bool]:
+        """Bytes this site takes, bytes it may take, and whether the browser promised not to clear them."""
+        found = await _asked(self._handle.estimate())
+        return int(found.usage), int(found.quota), bool(found.persisted)
+
+    def close(self) -> None:
+        self._handle.close()
+
+
+async def _asked(promise: Any) -> Any:
+    """What a promise gives; its NookError as ours."""
+    try:
+        return await promise
+    except JsException as error:
+        code, hint = getattr(error, "code", None), getattr(error, "hint", "")
+        if isinstance(code, str):
+            raise NookError(code, str(error.message), str(hint)) from None
+        text = f"The browser's storage failed: {error}"
+        raise NookError("storage", text, "Reload the page; what was stored is safe.") from None
+
+
+def _none(value: Any) -> Any:
+    """JavaScript's null and undefined as None, whatever this Pyodide makes of them."""
+    return None if value is None or type(value).__name__ == "JsNull" else value
