@@ -4,7 +4,9 @@
 import './lib/vital.js';
 import { fetchAsset } from './lib/assets.js';
 import { Kernels } from './lib/kernels.js';
+import { Onnx } from './lib/onnx.js';
 import { boot, loadPdf } from './lib/pyodide.js';
+import * as store from './lib/store.js';
 
 /** @type {{ receive(text: string, blobs: Uint8Array[]): void } | undefined} */
 let engine;
@@ -52,6 +54,8 @@ try {
   const kernels = new Kernels({ base: new URL('.', import.meta.url) });
   kernels.load('encoder', {}).catch(() => {}); // beside the start of Python; the engine asks again and hears errors
   const python = await boot(progress);
+  python.registerJsModule('inglenook_store', store);
+  python.registerJsModule('inglenook_onnx', new Onnx());
   const files = { fetch: fetchAsset, loadPdf: () => loadPdf(python) };
   engine = python.pyimport('inglenook.platform.browser.engine').start(send, kernels, files);
   for (const message of waiting.splice(0)) engine?.receive(...message);

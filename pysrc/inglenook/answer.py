@@ -15,8 +15,9 @@ from inglenook.search import cite, prompt
 from inglenook.wire import messages as wire
 
 BUDGET = 640  # prompt tokens when no latency is asked for
+PARAGRAPH = "\n\n"  # an answer is one paragraph: what a small model adds after it is rarely true
 CONTEXT = 2048  # positions the key-value cache has room for
-SMALLEST = 192  # below this a prompt holds no passage worth reading
+SMALLEST = 256  # below this a prompt holds no passage worth reading
 
 
 def ask(library: Library, request: wire.Ask) -> Flow:
@@ -25,7 +26,8 @@ def ask(library: Library, request: wire.Ask) -> Flow:
     found: wire.Hits = yield from find(library, request.question, request.k, request.filter)
     yield found
     search_ms = (time.perf_counter() - started) * 1e3
-    if not cite.answerable(request.question, found.hits):
+    total = sum(entry.card.chunks for entry in library.entries.values())
+    if not cite.answerable(request.question, found.hits, total, "vector" in found.arms):
         yield wire.NoSource(found.hits[:3])
         yield wire.Timing(search_ms=search_ms, stop="no-source")
         return
@@ -42,7 +44,7 @@ def ask(library: Library, request: wire.Ask) -> Flow:
         budget = _budget(library, request.slo, (loaded - started) * 1e3)
         asked = prompt.build(request.question, _lead_first(found.hits, leads), tokenizer, budget=budget)
         sampler = Sampler(request.temperature, 1.0, request.seed)
-        made = yield from _generate(library, asked.ids, tokenizer, request.max_tokens, sampler, ())
+        made = yield from _generate(library, asked.ids, tokenizer, request.max_tokens, sampler, (PARAGRAPH,))
     finally:
         release()
     for span, hit, source, score in cite.support(made.text, asked.hits):

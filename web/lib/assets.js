@@ -3,6 +3,8 @@
 // A download that is cut goes on where it stopped, because every whole part is kept. What is in the cache was checked
 // when it was stored. Works in pages and workers; needs no service worker.
 
+import { NookError } from './errors.js';
+
 const CACHE = 'inglenook-assets';
 
 /**
@@ -14,17 +16,6 @@ const CACHE = 'inglenook-assets';
  * @property {number} [part] bytes of each part (all but the last)
  * @property {string[]} [parts] sha256 of each part
  */
-
-/** Something went wrong with a download; `code` is "offline", "missing", "corrupt" or "network". */
-export class AssetError extends Error {
-  /** @param {string} code @param {string} message @param {string} hint */
-  constructor(code, message, hint) {
-    super(message);
-    this.name = 'NookError';
-    this.code = code;
-    this.hint = hint;
-  }
-}
 
 const BASE = new URL('../', import.meta.url);
 /** @type {Promise<Map<string, Asset>> | undefined} */
@@ -45,7 +36,7 @@ async function load() {
   let response = await fetch(url).catch(() => undefined);
   if (response?.ok) await cache?.put(url, response.clone());
   else response = await cache?.match(url);
-  if (!response) throw new AssetError('offline', 'The list of files could not be loaded.', 'Check the connection.');
+  if (!response) throw new NookError('offline', 'The list of files could not be loaded.', 'Check the connection.');
   const { files } = /** @type {{ files: Asset[] }} */ (await response.json());
   return new Map(files.map((file) => [file.path, file]));
 }
@@ -72,7 +63,7 @@ async function open() {
  */
 export async function fetchAsset(path, { onProgress, signal, into } = {}) {
   const asset = (await assets()).get(path);
-  if (!asset) throw new AssetError('missing', `${path} is not part of this release.`, 'Run the build again.');
+  if (!asset) throw new NookError('missing', `${path} is not part of this release.`, 'Run the build again.');
   const whole = into ? new Uint8Array(0) : new Uint8Array(asset.size);
   const sink = into ? into(asset.size) : { write: (/** @type {Uint8Array} */ c, /** @type {number} */ o) => whole.set(c, o) };
   const part = asset.part ?? asset.size;
@@ -109,7 +100,7 @@ async function download(path, start, end, size, signal, progress) {
   try {
     const response = await fetch(new URL(path, BASE), { headers: range, signal });
     if (!response.ok || !response.body) {
-      throw new AssetError('missing', `${path} could not be loaded (HTTP ${response.status}).`, 'Run the build again.');
+      throw new NookError('missing', `${path} could not be loaded (HTTP ${response.status}).`, 'Run the build again.');
     }
     let skip = range && response.status === 200 ? start : 0; // a server without ranges sends everything
     const reader = response.body.getReader();
@@ -132,10 +123,10 @@ async function download(path, start, end, size, signal, progress) {
       }
     }
   } catch (error) {
-    if (signal?.aborted || error instanceof AssetError) throw error;
-    throw new AssetError('network', `The download of ${path} broke off.`, hint);
+    if (signal?.aborted || error instanceof NookError) throw error;
+    throw new NookError('network', `The download of ${path} broke off.`, hint);
   }
-  if (filled < bytes.length) throw new AssetError('network', `The download of ${path} broke off.`, hint);
+  if (filled < bytes.length) throw new NookError('network', `The download of ${path} broke off.`, hint);
   return bytes;
 }
 
@@ -145,7 +136,7 @@ async function check(path, bytes, expected) {
   const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
   if (hex !== expected) {
     const hint = 'Something on the way changed it. Reload the page; if it stays, the server has a damaged file.';
-    throw new AssetError('corrupt', `${path} is not the file this release was built with.`, hint);
+    throw new NookError('corrupt', `${path} is not the file this release was built with.`, hint);
   }
 }
 

@@ -1,9 +1,14 @@
 // Pyodide with numpy and the engine, as fast as it starts: from a memory snapshot where there is one.
 
 import { assets, fetchAsset } from './assets.js';
+import { gunzip, untar } from './unpack.js';
 
-const BASE = new URL('../static/', import.meta.url);
+const PYODIDE = new URL('../static/pyodide/', import.meta.url).href;
 const SITE = '/lib/python3.14/site-packages';
+const SNAPSHOT = 'static/pyodide/snapshot.bin.gz';
+
+/** @param {string} path */
+const inflated = async (path) => gunzip(await fetchAsset(path));
 
 /**
  * @param {(done: number, total: number, note: string) => void} progress
@@ -12,20 +17,19 @@ const SITE = '/lib/python3.14/site-packages';
 export async function boot(progress) {
   const steps = 4;
   progress(0, steps, 'Fetching Python');
-  const files = await assets();
-  const has = (/** @type {string} */ path) => files.has(path);
-  const snapshot = has('static/pyodide/snapshot.bin') ? fetchAsset('static/pyodide/snapshot.bin') : undefined;
-  const archives = ['static/py/numpy.zip', 'static/py/inglenook.zip'].map((path) => fetchAsset(path));
+  const snapshot = (await assets()).has(SNAPSHOT) ? inflated(SNAPSHOT) : undefined;
+  const archives = [inflated('static/py/numpy.tar.gz'), inflated('static/py/inglenook.tar.gz')];
   const kernel = fetchAsset(`static/kernels/vectors.${relaxed() ? 'relaxed' : 'simd'}.so`);
   for (const early of [snapshot, kernel, ...archives]) early?.catch(() => {}); // awaited below, where errors count
-  const { loadPyodide } = await import(new URL('pyodide/pyodide.mjs', BASE).href);
+  const { loadPyodide } = await import(`${PYODIDE}pyodide.mjs`);
   progress(1, steps, 'Starting Python');
-  const options = { indexURL: new URL('pyodide/', BASE).href };
-  const python = await loadPyodide(snapshot ? { ...options, _loadSnapshot: (await snapshot).buffer } : options);
+  const restored = snapshot && { _loadSnapshot: (await snapshot).buffer };
+  const python = await loadPyodide({ indexURL: PYODIDE, ...restored });
   progress(2, steps, 'Unpacking the engine');
-  for (const archive of archives) python.unpackArchive(await archive, 'zip', { extractDir: SITE });
+  for (const archive of archives) untar(python.FS, await archive, SITE);
   python.FS.mkdirTree('/lib/inglenook');
   python.FS.writeFile('/lib/inglenook/vectors.so', await kernel);
+  python.runPython('import importlib; importlib.invalidate_caches()');
   if (snapshot) python.runPython('import random; random.seed()'); // a restored memory repeats its random state
   progress(3, steps, 'Starting the engine');
   python.pyimport('inglenook.platform.browser.engine');
@@ -35,7 +39,9 @@ export async function boot(progress) {
 
 /** Load pypdfium2, which only PDF needs. @param {any} python */
 export async function loadPdf(python) {
-  python.unpackArchive(await fetchAsset('static/py/pypdfium2.zip'), 'zip', { extractDir: SITE });
+  if (python.FS.analyzePath(`${SITE}/pypdfium2`).exists) return;
+  untar(python.FS, await inflated('static/py/pypdfium2.tar.gz'), SITE);
+  python.runPython('import importlib; importlib.invalidate_caches()');
 }
 
 /** Whether this browser has relaxed SIMD: validates a module with one `i32x4.relaxed_dot_i8x16_i7x16_add_s`. */

@@ -13,7 +13,6 @@ import re
 import unicodedata
 import zlib
 from collections import Counter
-from functools import lru_cache
 
 import numpy as np
 
@@ -25,19 +24,34 @@ DIMENSIONS = 256
 _WORD = re.compile(r"\w+")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f]")
 _LONGEST_WORD = 64
+_MOST_WORDS = 4096
 _GRAM_SHARE = 0.5
 
 
 def embed(texts: list[str]) -> np.ndarray:
     """Embed texts: float32, shape (len(texts), DIMENSIONS), rows of unit length (all zero where there is no word)."""
     vectors = np.zeros((len(texts), DIMENSIONS), np.float32)
-    for row, text in zip(vectors, texts):
-        counts = Counter(words(text))
-        if counts:
-            weights = [(1 + math.log(count)) * weight(word) for word, count in counts.items()]
-            row[:] = np.asarray(weights, np.float32) @ np.stack([_word(word) for word in counts])
-            row /= max(float(np.linalg.norm(row)), 1e-12)
+    known: dict[str, int] = {}
+    waiting: list[tuple[int, list[tuple[str, int]]]] = []
+    for number, text in enumerate(texts):
+        counts = Counter(words(text)).most_common(_MOST_WORDS)
+        for word, _ in counts:
+            known.setdefault(word, len(known))
+        waiting.append((number, counts))
+        if len(known) >= _MOST_WORDS:  # what words take is bounded, and most of what they cost is shared
+            _add(vectors, known, waiting)
+            known, waiting = {}, []
+    _add(vectors, known, waiting)
     return vectors
+
+
+def _add(vectors: np.ndarray, known: dict[str, int], waiting: list[tuple[int, list[tuple[str, int]]]]) -> None:
+    table = _vectors(list(known)) * np.array([[weight(word)] for word in known], np.float32).reshape(-1, 1)
+    for number, counts in waiting:
+        if counts:
+            times = 1 + np.log(np.array([count for _, count in counts], np.float32))
+            row = times @ table[[known[word] for word, _ in counts]]
+            vectors[number] = row / max(float(np.linalg.norm(row)), 1e-12)
 
 
 def words(text: str) -> list[str]:
@@ -53,20 +67,38 @@ def weight(word: str) -> float:
     return 1.0 if _UNSPACED.search(word) or word.isdigit() else 1.0 - 0.5 ** max(len(word) - 1.5, 0.2)
 
 
-@lru_cache(maxsize=16384)
-def _word(word: str) -> np.ndarray:
-    """The vector of one word: shape (DIMENSIONS,), the word itself and its n-grams sharing unit energy."""
-    word = word[:_LONGEST_WORD]
-    sizes = (1, 2) if _UNSPACED.search(word) else (3, 4)
-    framed = word if sizes == (1, 2) else f"<{word}>"
-    grams = [framed[at : at + size] for size in sizes for at in range(len(framed) - size + 1)]
-    hashes = np.array([zlib.crc32(feature.encode("utf-8", "replace")) for feature in [f" {word}", *grams]], np.uint32)
-    hashes ^= hashes >> np.uint32(16)
-    hashes *= np.uint32(0x7FEB352D)
-    hashes ^= hashes >> np.uint32(15)
-    hashes *= np.uint32(0x846CA68B)
-    hashes ^= hashes >> np.uint32(16)
-    shares = np.full(len(hashes), (_GRAM_SHARE / max(len(grams), 1)) ** 0.5, np.float32)
-    shares[0] = (1 - _GRAM_SHARE) ** 0.5
-    signs = np.where(hashes & np.uint32(1 << 31), np.float32(-1), np.float32(1))
-    return np.bincount(hashes % DIMENSIONS, signs * shares, DIMENSIONS).astype(np.float32)
+def _vectors(words: list[str]) -> np.ndarray:
+    """The vectors of words: float32, shape (len(words), DIMENSIONS), a word and its n-grams sharing unit energy."""
+    hashes: list[int] = []
+    sizes: list[int] = []
+    for word in words:
+        features = _features(word[:_LONGEST_WORD])
+        hashes += map(zlib.crc32, features)
+        sizes.append(len(features))
+    mixed = np.array(hashes, np.uint32)
+    mixed ^= mixed >> np.uint32(16)
+    mixed *= np.uint32(0x7FEB352D)
+    mixed ^= mixed >> np.uint32(15)
+    mixed *= np.uint32(0x846CA68B)
+    mixed ^= mixed >> np.uint32(16)
+    counts = np.array(sizes, np.int64)
+    first = np.cumsum(counts) - counts
+    shares = np.repeat(np.sqrt(_GRAM_SHARE / np.maximum(counts - 1, 1)), counts)
+    shares[first] = math.sqrt(1 - _GRAM_SHARE)
+    places = np.repeat(np.arange(len(words)) * DIMENSIONS, counts) + mixed % DIMENSIONS
+    signed = np.where(mixed >> np.uint32(31), -shares, shares)
+    table = np.bincount(places, signed, len(words) * DIMENSIONS)
+    return table.reshape(-1, DIMENSIONS).astype(np.float32)
+
+
+def _features(word: str) -> list[bytes]:
+    """The word itself, then its n-grams: of three and four letters, of one and two where words are not spaced."""
+    unspaced = _UNSPACED.search(word)
+    framed = word if unspaced else f"<{word}>"
+    sizes = (1, 2) if unspaced else (3, 4)
+    spans = [(at, at + size) for size in sizes for at in range(len(framed) - size + 1)]
+    whole = f" {word}".encode("utf-8", "replace")
+    if framed.isascii():
+        letters = framed.encode()
+        return [whole, *(letters[start:end] for start, end in spans)]
+    return [whole, *(framed[start:end].encode("utf-8", "replace") for start, end in spans)]

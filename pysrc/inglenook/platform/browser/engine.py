@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from typing import Any
 
 import js
@@ -70,7 +71,7 @@ class Engine:
         except NookError as error:
             end = wire.Failed(error.code, error.message, error.hint)
         except Exception as error:  # a defect of ours: say so, keep the engine up
-            js.console.error(f"{type(error).__name__}: {error}")
+            js.console.error(traceback.format_exc())
             end = wire.Failed("internal", f"Something in the engine broke: {error}", "Please report this.")
         self._tasks.pop(stream, None)
         self._post(end, stream)

@@ -1,0 +1,166 @@
+"""Questions to answers: what leads, what is written, what is cited, and what is said when nothing is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine import tiny
+from engine.harness import Driver, of
+from inglenook.errors import NookError
+from inglenook.flow import Candidates, Effect, Forward, drive
+from inglenook.wire import messages as wire
+
+OWL = """# Owls
+
+The tawny owl hunts voles at night in the old orchard behind the mill. It raised three chicks in April."""
+TAX = """# Taxes
+
+The council raised the property tax by four percent in March. The vote was nine to two."""
+
+
+class Writer(Driver):
+    """A driver whose language model writes `script` after any prompt."""
+
+    def __init__(self, script: str = "") -> None:
+        super().__init__()
+        self.tokenizer = tiny.tokenizer()
+        self.library.tokenizers["lm"] = self.tokenizer
+        self.script = self.tokenizer.encode(script, special=False)
+        self.held: list[int] = []
+        self.prompt = 0
+        self.prefilled = 0
+        self.holding = 0
+
+    def perform(self, effect: Effect, emit: Any = None) -> Any:
+        from inglenook.flow import Hold
+
+        if isinstance(effect, Hold):
+            assert not self.holding, "two answers at once"
+            self.holding = 1
+
+            def release() -> None:
+                self.holding = 0
+
+            self.fail(effect)
+            return release
+        if isinstance(effect, Forward):
+            self.fail(effect)
+            assert effect.at <= len(self.held)
+            if len(effect.tokens) > 1 or effect.at != len(self.held):
+                self.prefilled += len(effect.tokens)
+                self.prompt = effect.at + len(effect.tokens)
+            self.held[effect.at :] = effect.tokens
+            written = len(self.held) - self.prompt
+            following = self.script[written] if 0 <= written < len(self.script) else 2
+            return Candidates(np.array([following, 5], np.int32), np.array([9, 1], np.float32))
+        return super().perform(effect, emit)
+
+
+@pytest.fixture
+def nook() -> Writer:
+    driver = Writer("The council raised the property tax by four percent in March.")
+    driver.open()
+    driver.add(owl_md=OWL, tax_md=TAX)
+    return driver
+
+
+def kinds(events: list[Any]) -> list[str]:
+    return [type(event).__name__ for event in events]
+
+
+def test_the_extracted_passage_leads_and_is_the_sources_own_text(nook: Writer) -> None:
+    events = nook.run(wire.Ask("How much did the property tax rise?", write=False))
+    assert kinds(events)[:2] == ["Hits", "Passage"]
+    lead = of(events, wire.Passage)[0]
+    [shown] = nook.run(wire.Show(lead.hit.document))
+    assert shown.text[lead.start : lead.end] == lead.text
+    assert "four percent" in lead.text
+
+
+def test_the_written_answer_follows_and_is_cited_by_matching(nook: Writer) -> None:
+    events = nook.run(wire.Ask("How much did the property tax rise?"))
+    order = kinds(events)
+    assert order.index("Passage") < order.index("Token") < order.index("Citation") < order.index("Timing")
+    text = "".join(event.text for event in of(events, wire.Token))
+    assert text == "The council raised the property tax by four percent in March."
+    cited = of(events, wire.Citation)[0]
+    assert cited.hit.title == "Taxes"
+    assert text[cited.start : cited.end] in TAX
+    [shown] = nook.run(wire.Show(cited.hit.document))
+    assert "four percent" in shown.text[cited.source.start : cited.source.end]
+
+
+def test_what_the_model_makes_up_is_not_cited() -> None:
+    nook = Writer("Penguins elected a submarine [1] to govern Antarctica. Source: [Taxes].")
+    nook.open()
+    nook.add(owl_md=OWL, tax_md=TAX)
+    events = nook.run(wire.Ask("How much did the property tax rise?"))
+    assert of(events, wire.Token) and not of(events, wire.Citation)
+
+
+def test_nothing_found_is_said_plainly_and_the_model_stays_silent(nook: Writer) -> None:
+    events = nook.run(wire.Ask("Which enzyme splits lactose in the small intestine?"))
+    assert kinds(events)[-2:] == ["NoSource", "Timing"] and "Token" not in kinds(events)
+
+
+def test_an_empty_library_answers_too() -> None:
+    nook = Writer()
+    nook.open()
+    assert kinds(nook.run(wire.Ask("Anything?"))) == ["Hits", "NoSource", "Timing"]
+
+
+def test_timing_tells_where_the_time_went_and_whether_the_latency_was_met(nook: Writer) -> None:
+    question = "How much did the property tax rise?"
+    [timing] = of(nook.run(wire.Ask(question)), wire.Timing)
+    assert timing.tokens == len(nook.script) and timing.prompt_tokens > 50 and timing.met is None
+    assert of(nook.run(wire.Ask(question, slo=wire.Slo(first=60_000, token=60_000))), wire.Timing)[0].met is True
+    assert of(nook.run(wire.Ask(question, slo=wire.Slo(first=1e-6))), wire.Timing)[0].met is False
+
+
+def test_the_second_question_reuses_the_prompts_beginning(nook: Writer) -> None:
+    nook.run(wire.Ask("How much did the property tax rise?"))
+    first, nook.prefilled = nook.prefilled, 0
+    nook.run(wire.Ask("How much did the property tax rise?"))
+    assert 0 < nook.prefilled < first / 4
+
+
+def test_stopping_frees_the_model_for_the_next_answer(nook: Writer) -> None:
+    flow = drive(nook.library.handle(wire.Ask("How much did the property tax rise?")), nook.perform)
+    for event in flow:
+        if isinstance(event, wire.Token):
+            break
+    assert nook.holding
+    flow.close()
+    assert not nook.holding
+    again = "".join(e.text for e in of(nook.run(wire.Ask("How much did the property tax rise?")), wire.Token))
+    assert again.startswith("The council")
+
+
+def test_a_model_that_cannot_be_had_leaves_the_passages(nook: Writer) -> None:
+    def missing(effect: Effect) -> None:
+        if isinstance(effect, Forward):
+            raise NookError("memory", "No memory for the model.", "Close other tabs.")
+
+    nook.fail = missing
+    events: list[Any] = []
+    with pytest.raises(NookError):
+        for event in drive(nook.library.handle(wire.Ask("How much did the property tax rise?")), nook.perform):
+            events.append(event)
+    assert of(events, wire.Passage) and not nook.holding
+
+
+def test_chat_is_the_bare_model(nook: Writer) -> None:
+    nook.script = nook.tokenizer.encode("Hello STOP there", special=False)
+    events = nook.run(wire.Chat([wire.Turn("user", "Say hello")], stop=["STOP"]))
+    assert "".join(e.text for e in of(events, wire.Token)) == "Hello "
+    [timing] = of(events, wire.Timing)
+    assert timing.stop == "stop"
+
+
+def test_a_question_of_a_hundred_thousand_characters_is_answered(nook: Writer) -> None:
+    events = nook.run(wire.Ask("property tax rise " * 6_000))
+    assert of(events, wire.Token)
+    assert nook.prompt <= 700
