@@ -44,14 +44,14 @@ def postings(texts: list[str]) -> bytes:
     rank = np.empty(len(words), np.int64)
     rank[[number for _, number in words]] = np.arange(len(words))
     size = max(1, len(texts))
-    pairs = rank[np.array(flat, np.int64)] * size + np.repeat(np.arange(len(texts)), lengths)
+    pairs = rank[np.array(flat, np.int64)] * size + np.repeat(np.arange(len(texts)), lengths.astype(np.intp))
     pairs, tf = np.unique(pairs, return_counts=True)
     width = 2 if len(texts) < 65_536 else 4
     blob = b"".join(word for word, _ in words)
     parts = [
         _HEAD.pack(_VERSION, width, len(texts), len(words), len(pairs), len(blob)),
         lengths.tobytes(),
-        np.bincount(pairs // size, minlength=len(words)).astype(f"<u{width}").tobytes(),
+        np.bincount((pairs // size).astype(np.intp), minlength=len(words)).astype(f"<u{width}").tobytes(),
         (pairs % size).astype(f"<u{width}").tobytes(),
         np.minimum(tf, 255).astype(np.uint8).tobytes(),
         bytes(len(word) for word, _ in words),
