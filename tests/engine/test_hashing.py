@@ -65,3 +65,16 @@ def test_stored_vectors_stay_valid():
     vector = hashing.embed(["The boiler is serviced every October. 合同自动续签 ﬁne Ångström " * 2])[0]
     assert hashing.SPACE == "hash-256"
     assert zlib.crc32(np.round(vector * 100).astype("<i2").tobytes()) == 405653001
+
+
+def test_company_does_not_count():
+    """A text's vector is the same alone and among so many others that they are taken in groups."""
+    texts = [f"{PASSAGES[n % 8]} {' '.join(f'w{n * 50 + i}x' for i in range(50))}" for n in range(300)]
+    together = hashing.embed(texts)
+    for number in (0, 81, 82, 163, 299):
+        np.testing.assert_allclose(together[number], hashing.embed([texts[number]])[0], atol=1e-6)
+
+
+def test_strange_texts_do_no_harm():
+    vectors = hashing.embed(["\ud800 x", "a" * 100_000, " ".join(f"{n}" for n in range(20_000)), "\0\0", "_"])
+    assert np.isfinite(vectors).all()

@@ -81,11 +81,11 @@ def _vectors(words: list[str]) -> np.ndarray:
     mixed ^= mixed >> np.uint32(15)
     mixed *= np.uint32(0x846CA68B)
     mixed ^= mixed >> np.uint32(16)
-    counts = np.array(sizes, np.int64)
+    counts = np.array(sizes, np.intp)
     first = np.cumsum(counts) - counts
     shares = np.repeat(np.sqrt(_GRAM_SHARE / np.maximum(counts - 1, 1)), counts)
     shares[first] = math.sqrt(1 - _GRAM_SHARE)
-    places = np.repeat(np.arange(len(words)) * DIMENSIONS, counts) + mixed % DIMENSIONS
+    places = np.repeat(np.arange(len(words)) * DIMENSIONS, counts) + (mixed % DIMENSIONS).astype(np.intp)
     signed = np.where(mixed >> np.uint32(31), -shares, shares)
     table = np.bincount(places, signed, len(words) * DIMENSIONS)
     return table.reshape(-1, DIMENSIONS).astype(np.float32)
