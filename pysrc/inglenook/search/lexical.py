@@ -6,6 +6,7 @@ with the idf that is never negative, ln(1 + (N - n + 0.5) / (n + 0.5)).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -101,7 +102,7 @@ class Lexical:
         """
         self._settle()
         nothing = np.zeros(0, np.int64), np.zeros(0, np.float32)
-        wanted = _weigh(query)
+        wanted = Counter(content(query))
         if not len(self) or not wanted or k < 1:
             return nothing
         scores = np.zeros(self._rows, np.float32)
@@ -187,12 +188,10 @@ class Lexical:
         self._rows, self._dead, self._alive = len(self._ids), 0, np.ones(len(self._ids), bool)
 
 
-def _weigh(query: str) -> dict[str, int]:
-    """The query's terms and how often each occurs, without the words of `STOP` unless there is nothing else."""
-    counts: dict[str, int] = {}
-    for word in terms(query[:10_000]):
-        counts[word] = counts.get(word, 0) + 1
-    return {word: times for word, times in counts.items() if word not in STOP} or counts
+def content(query: str) -> list[str]:
+    """The query's terms, repeats included, without the words of `STOP` unless there is nothing else."""
+    words = terms(query[:LONGEST])
+    return [word for word in words if word not in STOP] or words
 
 
 def _begun(query: str) -> tuple[str, str]:
@@ -214,4 +213,4 @@ def _allowed(ids: Ids, allow: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(inside & allow[np.where(inside, ids, 0)]) if len(allow) else inside & False
 
 
-__all__ = ["K1", "STOP", "B", "Lexical", "postings", "stem", "terms", "tokens"]
+__all__ = ["K1", "STOP", "B", "Lexical", "content", "postings", "stem", "terms", "tokens"]

@@ -23,6 +23,8 @@ _BREAK = re.compile(
     """,
     re.VERBOSE,
 )
+_FINAL = frozenset(("no", "co", "inc", "etc", "jr", "sr", "corp", "ltd"))  # abbreviations that often end a sentence
+_ACRONYM = re.compile(r"(?:[A-Z]\.)+[A-Z]")
 _LAST_WORD = re.compile(r"[^\s(\[\"'“‘]*$")
 
 
@@ -47,16 +49,19 @@ def _keep(found: list[Span], text: str, start: int, end: int) -> None:
 
 def _ends(text: str, start: int, match: re.Match[str]) -> bool:
     """Whether this punctuation ends a sentence rather than an abbreviation, an initial or an ordinal."""
-    mark = match.group()
-    if mark[0] != "." or mark.startswith("..") or "\n\n" in mark:
+    mark, after = match.group(), text[match.end() : match.end() + 1]
+    if mark[0] not in ".…" or "\n\n" in mark:
         return True
-    after = text[match.end() : match.end() + 1]
-    if after and (after.islower() or after in ",;:"):
+    if after.islower() or (after and after in ",;:"):
         return False
+    if not mark.startswith(".") or mark.startswith(".."):
+        return True
     word = _LAST_WORD.search(text, start, match.start())
     last = word.group() if word else ""
+    if _ACRONYM.fullmatch(last):
+        return False
     if last.lower() in _ABBREVIATIONS:
-        return last.lower() not in ("no", "co", "inc", "etc", "jr", "sr", "corp", "ltd") or not after[:1].isupper()
+        return last.lower() in _FINAL and after.isupper()
     initial = len(last) == 1 and last.isupper() and last != "I"
     ordinal = last.isdigit() and match.start() - len(last) == start
     return not initial and not ordinal
