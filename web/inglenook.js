@@ -9,8 +9,8 @@ import { Completions } from './lib/chat.js';
 import { Client } from './lib/client.js';
 import { NookError } from './lib/errors.js';
 import { batches, gather } from './lib/files.js';
-import { serverLink } from './lib/remote.js';
 import { sync } from './lib/prebuilt.js';
+import { serverLink } from './lib/remote.js';
 import { tabLink } from './lib/tab.js';
 
 export { NookError };
@@ -46,7 +46,11 @@ export const MAX_FILE = 200e6;
  */
 export async function open(name = 'notes', { onProgress, signal, base, src, network = 'on', server } = {}) {
   if (server && network === 'off') {
-    throw new NookError('network-off', 'A server needs the network, which is off.', 'Allow the network or leave it out.');
+    throw new NookError(
+      'network-off',
+      'A server needs the network, which is off.',
+      'Allow the network or leave it out.',
+    );
   }
   const root = new URL(base ?? '.', base ? document.baseURI : import.meta.url);
   const connect = server ? () => serverLink(new URL(server, location.href)) : () => tabLink(root);
@@ -245,7 +249,11 @@ async function bytes(from, signal) {
   if (from instanceof Blob) return new Uint8Array(await from.arrayBuffer());
   const response = await fetch(from, { signal }).catch((error) => {
     signal?.throwIfAborted();
-    throw new NookError('network', `${from} could not be fetched: ${error.message}.`, 'Check the address and connection.');
+    throw new NookError(
+      'network',
+      `${from} could not be fetched: ${error.message}.`,
+      'Check the address and connection.',
+    );
   });
   if (!response.ok) throw new NookError('missing', `${from} answered HTTP ${response.status}.`, 'Check the address.');
   return new Uint8Array(await response.arrayBuffer());

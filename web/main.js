@@ -1,7 +1,5 @@
 // The app: one room, and the parts that stand in it.
 
-import { $ } from './lib/dom.js';
-import { parts } from './elements/sheet.js';
 import { bringing } from './app/bring.js';
 import { Filters } from './app/filters.js';
 import { History } from './app/history.js';
@@ -19,6 +17,8 @@ import { Toasts } from './app/toast.js';
 import { tools } from './app/tools.js';
 import { Viewer } from './app/viewer.js';
 import { Welcome } from './app/welcome.js';
+import { parts } from './elements/sheet.js';
+import { $ } from './lib/dom.js';
 
 document.adoptedStyleSheets = [parts];
 
@@ -50,6 +50,8 @@ try {
   ledger.start();
   await room.open((event) => mantel.engine(event));
   mantel.ready();
+  room.addEventListener('learn', () => mantel.learn());
+  mantel.learn();
   if (new URLSearchParams(location.search).has('sample')) await bring.sample();
   viewer.follow();
 } catch (error) {

@@ -70,10 +70,22 @@ async function hello(since) {
 
 // ── versions ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** @returns {Promise<Map<string, Asset>>} */
-async function assets() {
-  const response = (await caches.match(LIST)) ?? (await fetch(LIST).catch(() => undefined));
-  return index(response);
+/** @type {Promise<Map<string, Asset>> | undefined} */
+let listed;
+
+/** The assets of the current release, as last seen. @returns {Promise<Map<string, Asset>>} */
+function assets() {
+  listed ??= caches
+    .open(ASSETS)
+    .then((cache) => cache.match(LIST))
+    .then(index);
+  return listed;
+}
+
+/** @param {Response} response */
+async function list(response) {
+  await (await caches.open(ASSETS)).put(LIST, response);
+  listed = undefined;
 }
 
 /** @param {Response | undefined} response @returns {Promise<Map<string, Asset>>} */
@@ -85,9 +97,9 @@ async function index(response) {
 
 /** Take a new release, all of it or nothing. */
 async function update() {
-  const response = await fetch(LIST, { cache: 'no-cache' }).catch(() => undefined);
+  const response = await look(LIST).catch(() => undefined);
   if (!response?.ok) return;
-  const list = response.clone();
+  const copy = response.clone();
   const files = await index(response);
   const shell = [...files.values()].filter((file) => file.group === 'shell');
   const version = shell.length ? SHELL + (await digest(shell.map((file) => file.path + file.sha256).join())) : '';
@@ -102,7 +114,7 @@ async function update() {
       throw error;
     }
   }
-  await (await caches.open(ASSETS)).put(LIST, list);
+  await list(copy);
   await remember({ shell: version });
   await sweep(version, files);
 }
@@ -112,11 +124,25 @@ async function take(file, next, old) {
   const url = new URL(file.path, HOME).href;
   const kept = await old?.match(url);
   if (kept && (await digest(await kept.clone().arrayBuffer())) === file.sha256) return next.put(url, kept);
-  const response = await fetch(url, { cache: 'no-cache' });
+  const response = await look(url);
   if (!response.ok || (await digest(await response.clone().arrayBuffer())) !== file.sha256) {
     throw new Error(`${file.path} is not the file of this release.`);
   }
   await next.put(url, response);
+}
+
+/** A request of the service worker's own: it stands in the ledger too. @param {string} url */
+async function look(url) {
+  const response = await fetch(url, { cache: 'no-cache' });
+  tell({
+    at: Date.now(),
+    url,
+    from: 'network',
+    who: 'service worker',
+    status: response.status,
+    size: Number(response.headers.get('content-length') ?? 0),
+  });
+  return response;
 }
 
 /** What no release needs any more goes. @param {string} version @param {Map<string, Asset>} files */
@@ -145,7 +171,14 @@ async function answer(event) {
   const kept = request.method === 'GET' ? await stored(request) : undefined;
   const who = request.mode === 'navigate' ? 'page' : request.destination || 'fetch';
   const note = (/** @type {string} */ from, /** @type {Response} */ response) => {
-    tell({ at: Date.now(), url: request.url, from, who, status: response.status, size: Number(response.headers.get('content-length') ?? 0) });
+    tell({
+      at: Date.now(),
+      url: request.url,
+      from,
+      who,
+      status: response.status,
+      size: Number(response.headers.get('content-length') ?? 0),
+    });
     return response;
   };
   if (kept && (off || kept.sure)) return note('cache', kept.response);
@@ -153,7 +186,8 @@ async function answer(event) {
   try {
     const response = await fetch(request);
     const keeping = request.method === 'GET' ? keep(request, response.clone()) : undefined;
-    if (request.url === LIST) await keeping; // what is fetched next is looked up in it
+    if (request.url === LIST)
+      await keeping; // what is fetched next is looked up in it
     else event.waitUntil(keeping);
     return note('network', response);
   } catch (error) {
@@ -192,13 +226,20 @@ async function stored(request) {
 /** @param {Request} request @param {Response} response */
 async function keep(request, response) {
   const url = new URL(request.url);
-  if (url.origin !== HOME.origin || response.status !== 200 || response.type !== 'basic' || request.headers.has('range')) return;
+  if (
+    url.origin !== HOME.origin ||
+    response.status !== 200 ||
+    response.type !== 'basic' ||
+    request.headers.has('range')
+  )
+    return;
   try {
     const asset = (await assets()).get(path(url));
     if (asset && asset.group !== 'shell') {
       if (asset.part && asset.part < asset.size) return; // comes in parts, kept by who fetches them
-      if ((await digest(await response.clone().arrayBuffer())) === asset.sha256) await (await caches.open(ASSETS)).put(key(asset), response);
-    } else if (request.url === LIST) await (await caches.open(ASSETS)).put(LIST, response);
+      if ((await digest(await response.clone().arrayBuffer())) === asset.sha256)
+        await (await caches.open(ASSETS)).put(key(asset), response);
+    } else if (request.url === LIST) await list(response);
     else if (!url.pathname.endsWith('.nook')) {
       const plain = url.origin + (url.pathname.endsWith('/') ? `${url.pathname}index.html` : url.pathname);
       await (await caches.open(LOOSE)).put(plain, response);
@@ -214,7 +255,12 @@ const path = (url) => url.href.slice(0, url.href.length - url.search.length - ur
 /** @param {Asset} asset */
 const key = (asset) => new URL(`${asset.path}?sha256=${asset.sha256}`, HOME).href;
 
-const TYPES = /** @type {Record<string, string>} */ ({ mjs: 'text/javascript', js: 'text/javascript', wasm: 'application/wasm', json: 'application/json' });
+const TYPES = /** @type {Record<string, string>} */ ({
+  mjs: 'text/javascript',
+  js: 'text/javascript',
+  wasm: 'application/wasm',
+  json: 'application/json',
+});
 
 /** A file kept as bare bytes gets its type and the isolation headers back. @param {Response} response @param {URL} url */
 function headed(response, url) {
@@ -232,7 +278,11 @@ function refused() {
   return new Response('The network is switched off in Inglenook, and this is not stored on the device.', {
     status: 503,
     statusText: 'Network off',
-    headers: { 'content-type': 'text/plain', 'cross-origin-embedder-policy': 'require-corp', 'cross-origin-resource-policy': 'same-origin' },
+    headers: {
+      'content-type': 'text/plain',
+      'cross-origin-embedder-policy': 'require-corp',
+      'cross-origin-resource-policy': 'same-origin',
+    },
   });
 }
 

@@ -47,7 +47,13 @@ export function bringing(room, jobs, toasts) {
 
   /** @param {boolean} folder */
   const pick = (folder) => {
-    const input = h('input', { type: 'file', multiple: true, webkitdirectory: folder, hidden: true, 'aria-label': 'Files' });
+    const input = h('input', {
+      type: 'file',
+      multiple: true,
+      webkitdirectory: folder,
+      hidden: true,
+      'aria-label': 'Files',
+    });
     input.addEventListener('change', () => {
       bring.add(input.files ?? []).catch((error) => toasts.fail(error));
       input.remove();

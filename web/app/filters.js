@@ -33,23 +33,69 @@ export class Filters {
   }
 
   #build() {
-    const types = TYPES.map((type) => h('label', { class: 'tick' }, h('input', { type: 'checkbox', name: 'type', value: type }), type));
-    const day = (/** @type {string} */ name, /** @type {string} */ label) => h('label', { class: 'field' }, label, h('input', { type: 'date', name }));
-    const choice = (/** @type {string} */ label, /** @type {Array<[string, string]>} */ options, /** @type {string} */ value, /** @type {(value: any) => void} */ set) => {
-      const select = h('select', { on: { change: () => { set(select.value); this.room.limit(this.room.collection, this.room.filter); } } });
-      fill(select, options.map(([key, text]) => h('option', { value: key, selected: key === value }, text)));
+    const types = TYPES.map((type) =>
+      h('label', { class: 'tick' }, h('input', { type: 'checkbox', name: 'type', value: type }), type),
+    );
+    const day = (/** @type {string} */ name, /** @type {string} */ label) =>
+      h('label', { class: 'field' }, label, h('input', { type: 'date', name }));
+    const choice = (
+      /** @type {string} */ label,
+      /** @type {Array<[string, string]>} */ options,
+      /** @type {string} */ value,
+      /** @type {(value: any) => void} */ set,
+    ) => {
+      const select = h('select', {
+        on: {
+          change: () => {
+            set(select.value);
+            this.room.limit(this.room.collection, this.room.filter);
+          },
+        },
+      });
+      fill(
+        select,
+        options.map(([key, text]) => h('option', { value: key, selected: key === value }, text)),
+      );
       return h('label', { class: 'field' }, label, select);
     };
     const form = h(
       'form',
-      { class: 'filter-form', on: { input: () => this.#read(form), submit: (/** @type {Event} */ event) => event.preventDefault(), reset: () => this.room.limit('', {}) } },
+      {
+        class: 'filter-form',
+        on: {
+          input: () => this.#read(form),
+          submit: (/** @type {Event} */ event) => event.preventDefault(),
+          reset: () => this.room.limit('', {}),
+        },
+      },
       h('fieldset', {}, h('legend', {}, 'Types'), types),
-      h('div', { class: 'fields' },
+      h(
+        'div',
+        { class: 'fields' },
         day('after', 'Changed after'),
         day('before', 'Changed before'),
-        h('label', { class: 'field' }, 'File names', h('input', { name: 'path', placeholder: 'reports/*.pdf', spellcheck: false })),
-        choice('Search by', [['hybrid', 'words and meaning'], ['lexical', 'words'], ['vector', 'meaning']], settings.mode, (mode) => settings.set({ mode })),
-        choice('Patience', Object.entries(PATIENCE).map(([key, { label }]) => [key, label]), settings.patience, (patience) => settings.set({ patience })),
+        h(
+          'label',
+          { class: 'field' },
+          'File names',
+          h('input', { name: 'path', placeholder: 'reports/*.pdf', spellcheck: false }),
+        ),
+        choice(
+          'Search by',
+          [
+            ['hybrid', 'words and meaning'],
+            ['lexical', 'words'],
+            ['vector', 'meaning'],
+          ],
+          settings.mode,
+          (mode) => settings.set({ mode }),
+        ),
+        choice(
+          'Patience',
+          Object.entries(PATIENCE).map(([key, { label }]) => [key, label]),
+          settings.patience,
+          (patience) => settings.set({ patience }),
+        ),
       ),
       h('button', { type: 'reset', class: 'small' }, 'Clear filters'),
     );

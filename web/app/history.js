@@ -62,13 +62,43 @@ export class History {
       };
       fill(
         body,
-        h('ol', { class: 'history' }, entries.map((entry) =>
-          h('li', {},
-            h('button', { type: 'button', class: 'history-ask', on: { click: () => again(entry) } }, entry.question),
-            h('p', {}, [date(entry.when / 1000), entry.path].filter(Boolean).join(' · ')),
-            entry.text && h('p', { class: 'history-text', dir: 'auto' }, entry.text),
-            h('button', { type: 'button', class: 'small', 'aria-label': `Forget “${entry.question.slice(0, 60)}”`, on: { click: () => forget(entry) } }, 'Forget')))),
-        h('button', { type: 'button', class: 'small danger', on: { click: () => { this.clear(); show(); } } }, 'Clear the history'),
+        h(
+          'ol',
+          { class: 'history' },
+          entries.map((entry) =>
+            h(
+              'li',
+              {},
+              h('button', { type: 'button', class: 'history-ask', on: { click: () => again(entry) } }, entry.question),
+              h('p', {}, [date(entry.when / 1000), entry.path].filter(Boolean).join(' · ')),
+              entry.text && h('p', { class: 'history-text', dir: 'auto' }, entry.text),
+              h(
+                'button',
+                {
+                  type: 'button',
+                  class: 'small',
+                  'aria-label': `Forget “${entry.question.slice(0, 60)}”`,
+                  on: { click: () => forget(entry) },
+                },
+                'Forget',
+              ),
+            ),
+          ),
+        ),
+        h(
+          'button',
+          {
+            type: 'button',
+            class: 'small danger',
+            on: {
+              click: () => {
+                this.clear();
+                show();
+              },
+            },
+          },
+          'Clear the history',
+        ),
       );
     };
     show();

@@ -28,8 +28,26 @@ export async function inspector(room, id, query, show) {
   const best = Math.max(...[...found.values()].map((hit) => hit.score), 0);
   const rows = doc.chunks.map((chunk, i) => {
     const hit = found.get(i);
-    const facts = [`${chunk.start}–${chunk.end}`, chunk.page && `page ${chunk.page}`, chunk.kind !== 'text' && chunk.kind, chunk.heading];
-    const open = h('button', { type: 'button', class: 'small', on: { click: () => { dialog.close(); show(chunk.start, chunk.end); } } }, 'Open');
+    const facts = [
+      `${chunk.start}–${chunk.end}`,
+      chunk.page && `page ${chunk.page}`,
+      chunk.kind !== 'text' && chunk.kind,
+      chunk.heading,
+    ];
+    const open = h(
+      'button',
+      {
+        type: 'button',
+        class: 'small',
+        on: {
+          click: () => {
+            dialog.close();
+            show(chunk.start, chunk.end);
+          },
+        },
+      },
+      'Open',
+    );
     const meter = h('meter', { min: 0, max: best || 1, value: hit?.score ?? 0, 'aria-label': 'Score' });
     return h(
       'li',
@@ -45,14 +63,23 @@ export async function inspector(room, id, query, show) {
   const dialog = sheet(
     doc.title || doc.path,
     h('p', { class: 'lede' }, told.filter(Boolean).join(' · ')),
-    query ? h('p', { class: 'lede' }, 'Scores are for: ', h('q', {}, query.slice(0, 120))) : h('p', { class: 'lede' }, 'Type a question first, and each passage shows its score.'),
-    doc.warnings.length ? h('ul', {}, doc.warnings.map((warning) => h('li', {}, warning))) : null,
+    query
+      ? h('p', { class: 'lede' }, 'Scores are for: ', h('q', {}, query.slice(0, 120)))
+      : h('p', { class: 'lede' }, 'Type a question first, and each passage shows its score.'),
+    doc.warnings.length
+      ? h(
+          'ul',
+          {},
+          doc.warnings.map((warning) => h('li', {}, warning)),
+        )
+      : null,
     list,
   );
 }
 
 /** @param {Hit} hit */
 function numbers(hit) {
-  const shown = (/** @type {number | null} */ value, /** @type {number} */ digits) => (value === null ? '–' : value.toFixed(digits));
+  const shown = (/** @type {number | null} */ value, /** @type {number} */ digits) =>
+    value === null ? '–' : value.toFixed(digits);
   return `fused ${shown(hit.score, 4)} · words ${shown(hit.lexical, 2)} · meaning ${shown(hit.vector, 3)}`;
 }

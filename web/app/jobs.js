@@ -9,6 +9,8 @@ import { count, progress } from '../lib/format.js';
 
 /** How often the shelf is read anew while files come in, in milliseconds. */
 const REFRESH = 1500;
+/** How long a card stays when there is nothing to read in it. */
+const GLANCE = 3500;
 
 export class Jobs {
   /** @param {HTMLElement} element @param {import('./room.js').Room} room @param {import('./toast.js').Toasts} toasts */
@@ -47,6 +49,7 @@ export class Jobs {
       }
     }
     if (this.room.opened) await this.room.refresh().catch((error) => this.toasts.fail(error));
+    this.room.dispatchEvent(new Event('learn'));
     return ended;
   }
 }
@@ -104,10 +107,16 @@ class JobCard {
     this.bar.remove();
     this.stage.textContent = said.filter(Boolean).join(' · ') || 'Done';
     this.stage.setAttribute('role', 'status');
-    const dismiss = h('button', { type: 'button', class: 'plain', 'aria-label': 'Dismiss', on: { click: () => this.element.remove() } }, icon('close'));
+    const dismiss = h(
+      'button',
+      { type: 'button', class: 'plain', 'aria-label': 'Dismiss', on: { click: () => this.element.remove() } },
+      icon('close'),
+    );
     this.stop.replaceWith(dismiss);
     const lines = [
-      ...this.#skipped.map((skip) => h('li', { data: { code: skip.code } }, h('b', {}, skip.path), ' ', explain(skip).message, ' ', skip.hint)),
+      ...this.#skipped.map((skip) =>
+        h('li', { data: { code: skip.code } }, h('b', {}, skip.path), ' ', explain(skip).message, ' ', skip.hint),
+      ),
       ...this.#warnings.map((warning) => h('li', {}, warning)),
     ];
     if (lines.length) {
@@ -115,6 +124,6 @@ class JobCard {
       fill(list, lines);
       const title = `${count(lines.length, 'thing')} to know`;
       this.element.append(h('details', { class: 'job-notes', open: lines.length <= 3 }, h('summary', {}, title), list));
-    } else setTimeout(() => this.element.remove(), 5000);
+    } else setTimeout(() => this.element.remove(), GLANCE);
   }
 }

@@ -18,9 +18,13 @@ export const keys = {
   listen({ mantel, viewer }) {
     addEventListener('keydown', (event) => {
       if (document.querySelector('dialog[open]')) return;
-      const typing = event.target instanceof Element && event.target.closest('input, textarea, select, [contenteditable]');
+      const typing =
+        event.target instanceof Element && event.target.closest('input, textarea, select, [contenteditable]');
       const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
-      if (((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'k') || (event.key === '/' && plain && !typing)) {
+      if (
+        ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'k') ||
+        (event.key === '/' && plain && !typing)
+      ) {
         event.preventDefault();
         mantel.input.focus();
         mantel.input.select();
@@ -37,16 +41,42 @@ export const keys = {
   help() {
     sheet(
       'Help',
-      h('p', { class: 'lede' }, 'Inglenook reads your documents in this tab. Search finds passages by their words and by their meaning. Ask, and the passage that answers best comes first, in its own words.'),
-      h('p', {}, 'Below it a small model may write an answer. It has 135 million parameters: quick and private, and often wrong. The numbers after its sentences lead to the passages that support them; a sentence without a number has no support.'),
+      h(
+        'p',
+        { class: 'lede' },
+        'Inglenook reads your documents in this tab. Search finds passages by their words and by their meaning. Ask, and the passage that answers best comes first, in its own words.',
+      ),
+      h(
+        'p',
+        {},
+        'Below it a small model may write an answer. It has 135 million parameters: quick and private, and often wrong. The numbers after its sentences lead to the passages that support them; a sentence without a number has no support.',
+      ),
       h('h3', {}, 'Keys'),
-      h('dl', { class: 'keys' }, KEYS.map(([names, what]) => h('div', {}, h('dt', {}, names.map((name) => h('kbd', {}, name))), h('dd', {}, what)))),
+      h(
+        'dl',
+        { class: 'keys' },
+        KEYS.map(([names, what]) =>
+          h(
+            'div',
+            {},
+            h(
+              'dt',
+              {},
+              names.map((name) => h('kbd', {}, name)),
+            ),
+            h('dd', {}, what),
+          ),
+        ),
+      ),
       h('h3', {}, 'Good to know'),
-      h('ul', {},
+      h(
+        'ul',
+        {},
         h('li', {}, 'Files can be dropped anywhere, or pasted. Pasted text becomes a document.'),
         h('li', {}, 'Adding a changed file again replaces only that document.'),
         h('li', {}, 'After the first visit everything works without a connection.'),
-        h('li', {}, 'Export packs the whole library in one file.')),
+        h('li', {}, 'Export packs the whole library in one file.'),
+      ),
     );
   },
 };

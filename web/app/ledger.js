@@ -27,7 +27,14 @@ export class Ledger {
         if (entry.workerStart > 0 || !/^(https?|wss?):/.test(entry.name)) continue;
         const at = performance.timeOrigin + entry.startTime;
         const from = entry.transferSize === 0 && entry.decodedBodySize > 0 ? 'cache' : 'network';
-        this.#add({ at, url: entry.name, from, who: entry.initiatorType, status: entry.responseStatus, size: entry.transferSize });
+        this.#add({
+          at,
+          url: entry.name,
+          from,
+          who: entry.initiatorType,
+          status: entry.responseStatus,
+          size: entry.transferSize,
+        });
       }
     };
     see(performance.getEntriesByType('navigation'));
@@ -49,31 +56,55 @@ export class Ledger {
 
   open() {
     const body = h('div', {});
-    const box = h('input', { type: 'checkbox', role: 'switch', disabled: !this.network.enforced, on: { change: () => this.network.turn(box.checked) } });
+    const box = h('input', {
+      type: 'checkbox',
+      role: 'switch',
+      disabled: !this.network.enforced,
+      on: { change: () => this.network.turn(box.checked) },
+    });
     const why = this.network.enforced
-      ? 'Pages and workers of this site get only what is stored on this device. Everything else is refused.'
+      ? 'Pages and workers of this site get only what is stored on this device; everything else is refused. Only the browser itself may still look whether sw.js changed.'
       : 'This browser cannot enforce it here: there is no service worker in charge of this page.';
     const dialog = sheet(
       'Privacy',
-      h('p', { class: 'lede' }, 'Your documents and questions stay in this tab. Below is every request this page and its workers made.'),
+      h(
+        'p',
+        { class: 'lede' },
+        'Your documents and questions stay in this tab. Below is every request this page and its workers made.',
+      ),
       h('label', { class: 'switch big' }, box, h('span', {}, h('b', {}, 'Network off'), h('small', {}, why))),
       body,
     );
     this.#draw = () => {
       box.checked = this.network.off;
       const by = (/** @type {string} */ from) => this.entries.filter((entry) => entry.from === from);
-      const figure = (/** @type {number} */ n, /** @type {string} */ text) => h('li', {}, h('b', {}, String(n)), ` ${text}`);
+      const figure = (/** @type {number} */ n, /** @type {string} */ text) =>
+        h('li', {}, h('b', {}, String(n)), ` ${text}`);
       fill(
         body,
-        h('ul', { class: 'figures' },
+        h(
+          'ul',
+          { class: 'figures' },
           figure(this.foreign.length, 'to other sites'),
           figure(by('network').length, 'to this site'),
           figure(by('cache').length, 'answered from this device'),
-          figure(by('blocked').length, 'refused')),
-        h('table', { class: 'ledger' },
+          figure(by('blocked').length, 'refused'),
+        ),
+        h(
+          'table',
+          { class: 'ledger' },
           h('caption', { class: 'unseen' }, 'Requests, newest first'),
-          h('thead', {}, h('tr', {}, ['When', 'What', 'Answer', 'Size'].map((name) => h('th', { scope: 'col' }, name)))),
-          h('tbody', {}, [...this.entries].reverse().map(row))),
+          h(
+            'thead',
+            {},
+            h(
+              'tr',
+              {},
+              ['When', 'What', 'Answer', 'Size'].map((name) => h('th', { scope: 'col' }, name)),
+            ),
+          ),
+          h('tbody', {}, [...this.entries].reverse().map(row)),
+        ),
       );
     };
     dialog.addEventListener('close', () => {
@@ -89,6 +120,12 @@ function row({ at, url, from, who, size: bytes, status }) {
   const what = host === location.host ? pathname : url;
   const when = new Date(at).toLocaleTimeString('en', { hour12: false });
   const failed = status >= 400 ? ` (${status})` : '';
-  return h('tr', { class: from }, h('td', {}, when), h('td', { title: `${url} · ${who}` }, what), h('td', {}, FROM[from] + failed), h('td', {}, bytes ? size(bytes) : ''));
+  return h(
+    'tr',
+    { class: from },
+    h('td', {}, when),
+    h('td', { title: `${url} · ${who}` }, what),
+    h('td', {}, FROM[from] + failed),
+    h('td', {}, bytes ? size(bytes) : ''),
+  );
 }
-

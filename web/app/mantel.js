@@ -74,6 +74,18 @@ export class Mantel {
     this.typed();
   }
 
+  /** Load the encoder in the background; what it is at stands below the input. */
+  async learn() {
+    try {
+      await this.room.learn((event) => {
+        if (event.type === 'Progress' && !this.#busy) this.#say(progress(event) || 'Ready', 'lighting');
+      });
+    } catch (error) {
+      this.toasts.fail(error);
+    }
+    if (!this.#busy) this.ready();
+  }
+
   /** @param {unknown} error */
   broken(error) {
     const { message, hint } = explain(error);
@@ -132,7 +144,8 @@ export class Mantel {
     if (event.key === 'Enter' && !event.shiftKey) {
       event.preventDefault();
       if (this.text) this.ask(this.text);
-    } else if (event.key === 'ArrowDown' && !this.input.value.includes('\n') && this.results.focus(0)) event.preventDefault();
+    } else if (event.key === 'ArrowDown' && !this.input.value.includes('\n') && this.results.focus(0))
+      event.preventDefault();
     else if (event.key === 'Escape') {
       event.stopPropagation();
       if (this.#busy) this.stop();

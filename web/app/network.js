@@ -46,7 +46,10 @@ export class Network extends EventTarget {
   async ready() {
     if (!navigator.serviceWorker) return;
     try {
-      await navigator.serviceWorker.register(new URL('../sw.js', import.meta.url), { type: 'module', updateViaCache: 'all' });
+      await navigator.serviceWorker.register(new URL('../sw.js', import.meta.url), {
+        type: 'module',
+        updateViaCache: 'all',
+      });
     } catch (error) {
       console.warn('No service worker: this page does not work offline.', error);
       return;

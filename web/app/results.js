@@ -16,10 +16,17 @@ export class Results {
     this.element = element;
     this.room = room;
     this.leads = leads;
-    this.list = h('ol', { class: 'hits', on: { keydown: (/** @type {KeyboardEvent} */ event) => this.#key(event, back) } });
+    this.list = h('ol', {
+      class: 'hits',
+      on: { keydown: (/** @type {KeyboardEvent} */ event) => this.#key(event, back) },
+    });
     this.title = h('h2', {});
     this.facts = h('span', { class: 'facts' });
-    this.toggle = h('button', { type: 'button', class: 'small', 'aria-pressed': String(settings.scores), on: { click: () => this.#scores() } }, 'Scores');
+    this.toggle = h(
+      'button',
+      { type: 'button', class: 'small', 'aria-pressed': String(settings.scores), on: { click: () => this.#scores() } },
+      'Scores',
+    );
     this.list.classList.toggle('scored', settings.scores);
     this.news = h('p', { class: 'unseen', role: 'status' });
     fill(element, h('header', {}, this.title, this.facts, this.toggle), this.list, this.news);
@@ -41,14 +48,20 @@ export class Results {
     this.facts.textContent = [by && `by ${by}`, time(ms)].filter(Boolean).join(', ');
     this.news.textContent = `${this.title.textContent} for ${query.slice(0, 80)}`;
     this.toggle.hidden = !hits.length;
-    if (hits.length) fill(this.list, hits.map((hit) => h('li', {}, hitCard(hit, this.leads, { added: added.get(hit.document) }))));
+    if (hits.length)
+      fill(
+        this.list,
+        hits.map((hit) => h('li', {}, hitCard(hit, this.leads, { added: added.get(hit.document) }))),
+      );
     else fill(this.list, h('li', { class: 'empty' }, this.#none()));
   }
 
   #none() {
     if (!this.room.cards.length) return 'Your library is empty. Drop files anywhere on this page to begin.';
     const limited = this.room.collection || Object.keys(this.room.filter).length;
-    return limited ? 'Nothing within these filters. Widen or clear them.' : 'Try other words: search knows words and their meaning.';
+    return limited
+      ? 'Nothing within these filters. Widen or clear them.'
+      : 'Try other words: search knows words and their meaning.';
   }
 
   hide() {

@@ -10,7 +10,7 @@ import { serverUrl } from '../lib/remote.js';
 
 export const NAME = 'notes';
 
-/** Events: "cards" (the library changed), "filter", "place" (tab or server). */
+/** Events: "cards" (the library changed), "filter", "place" (tab or server), "learn" (something may wait for the encoder). */
 export class Room extends EventTarget {
   /** @type {Nook | undefined} */ #tab;
   /** @type {Nook | undefined} */ #server;
@@ -84,6 +84,16 @@ export class Room extends EventTarget {
     this.cards = await this.nook.documents();
     if (this.collection && !this.collections().has(this.collection)) this.limit('', this.filter);
     this.dispatchEvent(new Event('cards'));
+  }
+
+  /**
+   * Have the encoder ready and whatever waits for it embedded, beside everything else. Search works by words meanwhile.
+   * @param {import('../inglenook.js').OnProgress} onProgress
+   */
+  async learn(onProgress) {
+    if (!this.cards.length || this.place !== 'tab') return;
+    await this.nook.prepare('encoder', { onProgress });
+    if (this.cards.some((card) => card.vectors < card.chunks)) await this.refresh();
   }
 
   /** Documents per collection, by name. @returns {Map<string, Card[]>} */

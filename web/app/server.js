@@ -24,19 +24,51 @@ export function server(room, network, toasts) {
   };
   const show = () => {
     const remote = room.place === 'server';
-    const here = h('button', { type: 'button', class: 'wide', on: { click: () => go(() => room.useTab(), 'This tab answers.') } }, 'Answer in this tab');
-    const agree = h('input', { type: 'checkbox', on: { change: () => { there.disabled = !agree.checked || network.off; } } });
-    const there = h('button', { type: 'button', class: 'wide', disabled: true, on: { click: () => go(() => room.useServer(), 'The server answers. This tab takes over if it goes away.') } }, 'Use the server');
+    const here = h(
+      'button',
+      { type: 'button', class: 'wide', on: { click: () => go(() => room.useTab(), 'This tab answers.') } },
+      'Answer in this tab',
+    );
+    const agree = h('input', {
+      type: 'checkbox',
+      on: {
+        change: () => {
+          there.disabled = !agree.checked || network.off;
+        },
+      },
+    });
+    const there = h(
+      'button',
+      {
+        type: 'button',
+        class: 'wide',
+        disabled: true,
+        on: { click: () => go(() => room.useServer(), 'The server answers. This tab takes over if it goes away.') },
+      },
+      'Use the server',
+    );
     const consent = [
-      h('p', {}, 'A server with ', h('code', {}, 'inglenook serve'), ' answers from its own library, usually faster. You will then see its documents, and what you ask or add is sent to it.'),
+      h(
+        'p',
+        {},
+        'A server with ',
+        h('code', {}, 'inglenook serve'),
+        ' answers from its own library, usually faster. You will then see its documents, and what you ask or add is sent to it.',
+      ),
       h('p', {}, 'Address: ', h('code', {}, serverUrl().href)),
-      network.off ? h('p', { role: 'status' }, h('b', {}, 'The network is off.'), ' Switch it on in the privacy ledger first.') : null,
+      network.off
+        ? h('p', { role: 'status' }, h('b', {}, 'The network is off.'), ' Switch it on in the privacy ledger first.')
+        : null,
       h('label', { class: 'tick' }, agree, 'I agree that my questions and added files go to this server'),
       there,
     ];
     fill(
       body,
-      h('p', { class: 'lede' }, remote ? 'Questions go to the server of this site.' : 'Questions are answered in this tab. Nothing leaves it.'),
+      h(
+        'p',
+        { class: 'lede' },
+        remote ? 'Questions go to the server of this site.' : 'Questions are answered in this tab. Nothing leaves it.',
+      ),
       remote ? [here, h('p', {}, 'If the server goes away, this tab answers by itself.')] : consent,
     );
   };

@@ -5,7 +5,11 @@ import { h, icon } from '../lib/dom.js';
 /** @param {string} title @param {...import('../lib/dom.js').Child} content @returns {HTMLDialogElement} */
 export function sheet(title, ...content) {
   const id = `sheet-${crypto.randomUUID()}`;
-  const close = h('button', { type: 'button', class: 'plain', 'aria-label': 'Close', on: { click: () => dialog.close() } }, icon('close'));
+  const close = h(
+    'button',
+    { type: 'button', class: 'plain', 'aria-label': 'Close', on: { click: () => dialog.close() } },
+    icon('close'),
+  );
   const dialog = h(
     'dialog',
     { class: 'sheet', 'aria-labelledby': id },

@@ -12,8 +12,18 @@ export function storage(room, bring, toasts) {
   const meter = h('div', { class: 'meter-box' });
   const facts = h('dl', { class: 'facts-list' });
   const say = h('p', { class: 'lede', role: 'status' });
-  const pack = h('button', { type: 'button', class: 'wide', on: { click: () => save() } }, icon('down'), 'Export as one file');
-  const unpack = h('button', { type: 'button', class: 'wide', on: { click: () => choose() } }, icon('up'), 'Import a .nook file');
+  const pack = h(
+    'button',
+    { type: 'button', class: 'wide', on: { click: () => save() } },
+    icon('down'),
+    'Export as one file',
+  );
+  const unpack = h(
+    'button',
+    { type: 'button', class: 'wide', on: { click: () => choose() } },
+    icon('up'),
+    'Import a .nook file',
+  );
   const dialog = sheet('Storage', meter, facts, h('div', { class: 'pair' }, pack, unpack), say);
 
   const save = async () => {
@@ -47,16 +57,36 @@ export function storage(room, bring, toasts) {
 async function draw(room, box, facts) {
   const kept = await navigator.storage?.persisted?.();
   const { usage = 0, quota = 0 } = (await navigator.storage?.estimate?.()) ?? {};
-  const persist = h('button', { type: 'button', class: 'small', on: { click: async () => { await navigator.storage.persist(); draw(room, box, facts); } } }, 'Ask to keep it');
+  const persist = h(
+    'button',
+    {
+      type: 'button',
+      class: 'small',
+      on: {
+        click: async () => {
+          await navigator.storage.persist();
+          draw(room, box, facts);
+        },
+      },
+    },
+    'Ask to keep it',
+  );
   fill(
     box,
     h('meter', { min: 0, max: quota || 1, high: quota * 0.8, value: usage, 'aria-label': 'Storage used' }),
     h('p', {}, `${size(usage)} used of the ${size(quota)} this browser allows.`),
-    h('p', {}, kept ? 'The browser keeps it until you remove it.' : 'The browser may clear it when space runs out. ', kept ? null : persist),
+    h(
+      'p',
+      {},
+      kept ? 'The browser keeps it until you remove it.' : 'The browser may clear it when space runs out. ',
+      kept ? null : persist,
+    ),
   );
   await room.ready;
   const status = await room.nook.status();
-  const models = Object.entries(status.models).map(([name, state]) => `${name === 'lm' ? 'writing model' : name} ${state}`).join(', ');
+  const models = Object.entries(status.models)
+    .map(([name, state]) => `${name === 'lm' ? 'writing model' : name} ${state}`)
+    .join(', ');
   /** @type {Array<[string, string]>} */
   const rows = [
     ['Documents', count(status.documents, 'document')],
@@ -67,7 +97,10 @@ async function draw(room, box, facts) {
     ['Models', models || 'none loaded'],
     ['Version', status.version],
   ];
-  fill(facts, rows.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));
+  fill(
+    facts,
+    rows.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))),
+  );
 }
 
 /** @param {File} file */

@@ -29,8 +29,17 @@ export class Toasts {
 
   /** @param {string} className @param {string} message @param {string} hint @param {string} [code] */
   #add(className, message, hint, code) {
-    const close = h('button', { type: 'button', class: 'plain', 'aria-label': 'Dismiss', on: { click: () => toast.remove() } }, icon('close'));
-    const toast = h('div', { class: className, data: code ? { code } : {} }, h('p', {}, h('strong', {}, message), hint && ` ${hint}`), close);
+    const close = h(
+      'button',
+      { type: 'button', class: 'plain', 'aria-label': 'Dismiss', on: { click: () => toast.remove() } },
+      icon('close'),
+    );
+    const toast = h(
+      'div',
+      { class: className, data: code ? { code } : {} },
+      h('p', {}, h('strong', {}, message), hint && ` ${hint}`),
+      close,
+    );
     this.element.append(toast);
     while (this.element.children.length > MOST) this.element.firstElementChild?.remove();
     return toast;

@@ -8,7 +8,11 @@ import { fill, h, icon } from '../lib/dom.js';
  *   theme: typeof import('./theme.js').theme }} acts
  */
 export function tools(nav, acts) {
-  const tool = (/** @type {Parameters<typeof icon>[0]} */ name, /** @type {string} */ label, /** @type {() => void} */ act) =>
+  const tool = (
+    /** @type {Parameters<typeof icon>[0]} */ name,
+    /** @type {string} */ label,
+    /** @type {() => void} */ act,
+  ) =>
     h('button', { type: 'button', class: 'plain', title: label, 'aria-label': label, on: { click: act } }, icon(name));
   const shade = tool('moon', '', () => {
     acts.theme.next();
@@ -18,7 +22,7 @@ export function tools(nav, acts) {
     const label = `Theme: ${acts.theme.now}`;
     shade.title = label;
     shade.setAttribute('aria-label', label);
-    shade.replaceChildren(icon(acts.theme.now === 'dark' ? 'moon' : acts.theme.now === 'light' ? 'sun' : 'layers'));
+    shade.replaceChildren(icon(acts.theme.now === 'dark' ? 'moon' : acts.theme.now === 'light' ? 'sun' : 'shade'));
   };
   name();
   fill(

@@ -23,7 +23,8 @@ export class Viewer {
     this.toasts = toasts;
     /** @type {import('../elements/hits.js').Leads} */
     this.leads = {
-      href: (hit, start, end) => `#${new URLSearchParams({ doc: hit.document, start: String(start), end: String(end) })}`,
+      href: (hit, start, end) =>
+        `#${new URLSearchParams({ doc: hit.document, start: String(start), end: String(end) })}`,
       open: (hit, start, end) => {
         this.#opener = /** @type {HTMLElement} */ (document.activeElement);
         // The link changes the address; a second click on the same one must open it all the same.
@@ -70,10 +71,25 @@ export class Viewer {
   #show(source) {
     const { card } = source;
     const heading = h('h2', { tabIndex: -1 }, card.title || card.path);
-    const inspect = h('button', { type: 'button', class: 'small', on: { click: () => this.inspect(card.document) } }, icon('layers'), 'Passages');
-    const close = h('button', { type: 'button', class: 'plain', 'aria-label': 'Close the source', on: { click: () => this.close() } }, icon('close'));
-    const facts = [card.title && card.title !== card.path ? card.path : '', size(card.size), date(card.modified)].filter(Boolean).join(' · ');
-    const body = h('div', { class: 'viewer-body', tabIndex: 0, role: 'group', 'aria-label': 'Text of the source' }, source.image.length ? this.#page(source) : this.#text(source));
+    const inspect = h(
+      'button',
+      { type: 'button', class: 'small', on: { click: () => this.inspect(card.document) } },
+      icon('layers'),
+      'Passages',
+    );
+    const close = h(
+      'button',
+      { type: 'button', class: 'plain', 'aria-label': 'Close the source', on: { click: () => this.close() } },
+      icon('close'),
+    );
+    const facts = [card.title && card.title !== card.path ? card.path : '', size(card.size), date(card.modified)]
+      .filter(Boolean)
+      .join(' · ');
+    const body = h(
+      'div',
+      { class: 'viewer-body', tabIndex: 0, role: 'group', 'aria-label': 'Text of the source' },
+      source.image.length ? this.#page(source) : this.#text(source),
+    );
     fill(
       this.element,
       h('header', { class: 'viewer-head' }, h('div', {}, heading, h('p', {}, facts)), inspect, close),
@@ -104,7 +120,11 @@ export class Viewer {
     const a = at(from);
     const b = at(to);
     const more = (/** @type {string} */ label, /** @type {string} */ rest, /** @type {boolean} */ before) => {
-      const button = h('button', { type: 'button', class: 'small', on: { click: () => button.replaceWith(rest) } }, label);
+      const button = h(
+        'button',
+        { type: 'button', class: 'small', on: { click: () => button.replaceWith(rest) } },
+        label,
+      );
       return rest && (before ? [button, '\n'] : ['\n', button]);
     };
     return h(
@@ -120,14 +140,24 @@ export class Viewer {
   #turn({ card, page }) {
     const now = /** @type {number} */ (page);
     const turn = (/** @type {'left' | 'right'} */ way, /** @type {number} */ to) =>
-      h('button', {
-        type: 'button',
-        class: 'plain',
-        disabled: to < 1 || to > card.pages,
-        'aria-label': way === 'left' ? 'Page before' : 'Next page',
-        on: { click: () => this.#go(card.document, to) },
-      }, icon(way));
-    return h('nav', { class: 'pages', 'aria-label': 'Pages' }, turn('left', now - 1), h('span', { role: 'status' }, `Page ${now} of ${card.pages}`), turn('right', now + 1));
+      h(
+        'button',
+        {
+          type: 'button',
+          class: 'plain',
+          disabled: to < 1 || to > card.pages,
+          'aria-label': way === 'left' ? 'Page before' : 'Next page',
+          on: { click: () => this.#go(card.document, to) },
+        },
+        icon(way),
+      );
+    return h(
+      'nav',
+      { class: 'pages', 'aria-label': 'Pages' },
+      turn('left', now - 1),
+      h('span', { role: 'status' }, `Page ${now} of ${card.pages}`),
+      turn('right', now + 1),
+    );
   }
 
   /** @param {string} id @param {number} page */

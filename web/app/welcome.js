@@ -32,11 +32,23 @@ export class Welcome {
     return [
       hearth(),
       h('h2', {}, 'Bring something to read'),
-      h('p', { class: 'lede' }, 'Drop files or a folder anywhere on this page. You can search them at once, and ask. They never leave this tab.'),
-      h('div', { class: 'welcome-acts' },
-        h('button', { type: 'button', class: 'primary', on: { click: () => bring.files() } }, icon('plus'), 'Choose files'),
+      h(
+        'p',
+        { class: 'lede' },
+        'Drop files or a folder anywhere on this page. You can search them at once, and ask. They never leave this tab.',
+      ),
+      h(
+        'div',
+        { class: 'welcome-acts' },
+        h(
+          'button',
+          { type: 'button', class: 'primary', on: { click: () => bring.files() } },
+          icon('plus'),
+          'Choose files',
+        ),
         h('button', { type: 'button', on: { click: () => bring.folder() } }, icon('folder'), 'Choose a folder'),
-        h('button', { type: 'button', on: { click: () => bring.sample() } }, icon('book'), 'Open the sample library')),
+        h('button', { type: 'button', on: { click: () => bring.sample() } }, icon('book'), 'Open the sample library'),
+      ),
       h('p', { class: 'fine' }, 'PDF, Markdown, HTML, text, code, Word, CSV and JSON lines.'),
     ];
   }
@@ -51,10 +63,28 @@ export class Welcome {
     return [
       hearth(),
       h('h2', {}, 'What would you like to know?'),
-      h('p', { class: 'lede' }, `${count(this.room.cards.length, 'document')}, ${count(words, 'passage')}. Type to search them; press Enter to ask.`),
+      h(
+        'p',
+        { class: 'lede' },
+        `${count(this.room.cards.length, 'document')}, ${count(words, 'passage')}. Type to search them; press Enter to ask.`,
+      ),
       asked.length
-        ? h('div', { class: 'asked' }, h('h3', {}, 'Asked before'), h('ul', {}, asked.map(({ question }) =>
-            h('li', {}, h('button', { type: 'button', class: 'history-ask', on: { click: () => again(question) } }, question)))))
+        ? h(
+            'div',
+            { class: 'asked' },
+            h('h3', {}, 'Asked before'),
+            h(
+              'ul',
+              {},
+              asked.map(({ question }) =>
+                h(
+                  'li',
+                  {},
+                  h('button', { type: 'button', class: 'history-ask', on: { click: () => again(question) } }, question),
+                ),
+              ),
+            ),
+          )
         : null,
     ];
   }

@@ -25,11 +25,27 @@ export class Answer {
   constructor(leads) {
     this.#leads = leads;
     this.lead = h('div', { class: 'lead' });
-    this.log = h('div', { class: 'log', role: 'log', 'aria-label': 'Written answer', 'aria-live': 'polite', 'aria-relevant': 'additions' });
+    this.log = h('div', {
+      class: 'log',
+      role: 'log',
+      'aria-label': 'Written answer',
+      'aria-live': 'polite',
+      'aria-relevant': 'additions',
+    });
     this.tail = h('span', { class: 'tail', 'aria-hidden': 'true' });
     this.status = h('p', { class: 'answer-status', role: 'status' });
-    this.label = h('p', { class: 'kicker' }, 'Written by a 135M model ', h('span', {}, 'small, and often wrong: the passage above counts'));
-    this.written = h('div', { class: 'written', hidden: true }, this.label, h('div', { class: 'prose', dir: 'auto' }, this.log, this.tail));
+    this.label = h(
+      'p',
+      { class: 'kicker' },
+      'Written by a 135M model ',
+      h('span', {}, 'small, and often wrong: the passage above counts'),
+    );
+    this.written = h(
+      'div',
+      { class: 'written', hidden: true },
+      this.label,
+      h('div', { class: 'prose', dir: 'auto' }, this.log, this.tail),
+    );
     this.timing = h('div', { class: 'timing-slot' });
     this.element = h(
       'section',
@@ -77,7 +93,11 @@ export class Answer {
 
   /** @param {string} text @param {{ done: number, total: number }} [amount] */
   #say(text, amount) {
-    fill(this.status, text && h('span', {}, text), amount?.total ? h('progress', { max: amount.total, value: amount.done, 'aria-label': text }) : null);
+    fill(
+      this.status,
+      text && h('span', {}, text),
+      amount?.total ? h('progress', { max: amount.total, value: amount.done, 'aria-label': text }) : null,
+    );
   }
 
   /** @param {import('../wire.gen.js').PassageMessage} event */
@@ -96,8 +116,19 @@ export class Answer {
     fill(
       this.lead,
       h('p', { class: 'kicker' }, 'No source found'),
-      h('p', { class: 'none' }, 'Nothing in your documents answers this.', nearest.length ? ' These passages come closest:' : ''),
-      nearest.length ? h('ul', { class: 'nearest' }, nearest.slice(0, 3).map((hit) => h('li', {}, hitCard(hit, this.#leads)))) : null,
+      h(
+        'p',
+        { class: 'none' },
+        'Nothing in your documents answers this.',
+        nearest.length ? ' These passages come closest:' : '',
+      ),
+      nearest.length
+        ? h(
+            'ul',
+            { class: 'nearest' },
+            nearest.slice(0, 3).map((hit) => h('li', {}, hitCard(hit, this.#leads))),
+          )
+        : null,
     );
   }
 

@@ -29,7 +29,14 @@ export class Combo {
   /** @param {Wishes} wishes */
   constructor(wishes) {
     this.#wishes = wishes;
-    this.list = h('ul', { id: `${this.#id}-list`, class: 'options', part: 'list', role: 'listbox', 'aria-label': 'Passages', hidden: true });
+    this.list = h('ul', {
+      id: `${this.#id}-list`,
+      class: 'options',
+      part: 'list',
+      role: 'listbox',
+      'aria-label': 'Passages',
+      hidden: true,
+    });
     this.input = h('input', {
       type: 'search',
       part: 'input',
@@ -49,7 +56,14 @@ export class Combo {
       },
     });
     this.news = h('span', { class: 'unseen', role: 'status' });
-    this.element = h('div', { class: 'combo' }, h('span', { class: 'lens' }, icon('book')), this.input, this.list, this.news);
+    this.element = h(
+      'div',
+      { class: 'combo' },
+      h('span', { class: 'lens' }, icon('book')),
+      this.input,
+      this.list,
+      this.news,
+    );
     this.#find = latest(
       (/** @type {string} */ query) => (query.trim() ? wishes.search(query) : Promise.resolve([])),
       (hits) => this.#show(hits),
@@ -80,7 +94,10 @@ export class Combo {
     this.#active = -1;
     this.input.removeAttribute('aria-activedescendant');
     const open = hits.length > 0 && this.input.matches(':focus');
-    fill(this.list, hits.map((hit, i) => this.#option(hit, i)));
+    fill(
+      this.list,
+      hits.map((hit, i) => this.#option(hit, i)),
+    );
     this.list.hidden = !open;
     this.input.setAttribute('aria-expanded', String(open));
     this.news.textContent = this.input.value.trim() ? `${hits.length || 'No'} passages` : '';
@@ -103,7 +120,13 @@ export class Combo {
         },
       },
       h('span', { class: 'option-title' }, hit.title || hit.path, where && h('small', {}, where)),
-      h('span', { class: 'option-text', dir: 'auto' }, cut.before && '… ', marked(cut.text, hit.marks, cut.offset), cut.after && ' …'),
+      h(
+        'span',
+        { class: 'option-text', dir: 'auto' },
+        cut.before && '… ',
+        marked(cut.text, hit.marks, cut.offset),
+        cut.after && ' …',
+      ),
     );
   }
 

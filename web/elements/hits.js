@@ -13,8 +13,11 @@ import { excerpt, marked } from '../lib/text.js';
  * @property {(hit: Hit, start: number, end: number, event: MouseEvent) => void} open
  */
 
-/** Where in the file a passage stands. @param {Hit} hit */
-export const place = (hit) => [hit.page ? `page ${hit.page}` : '', hit.heading].filter(Boolean).join(' · ');
+/** Where in the file a passage stands; the title is not said twice. @param {Hit} hit */
+export function place({ page, heading, title }) {
+  const under = heading === title ? '' : heading.startsWith(`${title} › `) ? heading.slice(title.length + 3) : heading;
+  return [page ? `page ${page}` : '', under].filter(Boolean).join(' · ');
+}
 
 /** @param {Leads} leads @param {Hit} hit @param {number} start @param {number} end @param {Record<string, any>} props */
 export function sourceLink(leads, hit, start, end, props, /** @type {any[]} */ ...children) {
@@ -31,7 +34,15 @@ export function sourceLink(leads, hit, start, end, props, /** @type {any[]} */ .
 export function hitCard(hit, leads, { added } = {}) {
   const cut = excerpt(hit.text, hit.marks, hit.start);
   const text = [cut.before && '… ', marked(cut.text, hit.marks, cut.offset), cut.after && ' …'];
-  const title = sourceLink(leads, hit, hit.start, hit.end, { class: 'hit-title' }, typeIcon(hit.type), hit.title || hit.path);
+  const title = sourceLink(
+    leads,
+    hit,
+    hit.start,
+    hit.end,
+    { class: 'hit-title' },
+    typeIcon(hit.type),
+    hit.title || hit.path,
+  );
   const where = [hit.title && hit.title !== hit.path ? hit.path : '', place(hit), added ? date(added) : ''];
   return h(
     'article',
@@ -45,7 +56,12 @@ export function hitCard(hit, leads, { added } = {}) {
 
 /** What the score is made of; hidden until asked for (class "scored" on the list). @param {Hit} hit */
 export function scores(hit) {
-  const part = (/** @type {string} */ name, /** @type {number | null} */ value, /** @type {number} */ digits, /** @type {string} */ title) =>
+  const part = (
+    /** @type {string} */ name,
+    /** @type {number | null} */ value,
+    /** @type {number} */ digits,
+    /** @type {string} */ title,
+  ) =>
     h('span', { title }, `${name} `, h('b', {}, value === null || value === undefined ? '–' : value.toFixed(digits)));
   return h(
     'p',

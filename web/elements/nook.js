@@ -21,7 +21,15 @@ export class IngleNook extends IngleSearch {
   constructor() {
     super();
     this.body = h('div', { class: 'body' });
-    this.source = h('div', { id: `ingle-source-${++serial}`, class: 'source', part: 'source', hidden: true, tabIndex: -1, role: 'region', 'aria-label': 'Source' });
+    this.source = h('div', {
+      id: `ingle-source-${++serial}`,
+      class: 'source',
+      part: 'source',
+      hidden: true,
+      tabIndex: -1,
+      role: 'region',
+      'aria-label': 'Source',
+    });
     this.submit = (/** @type {string} */ question) => void this.ask(question);
   }
 
@@ -97,7 +105,9 @@ export class IngleNook extends IngleSearch {
   /** @param {import('../wire.gen.js').SourceMessage} source */
   #show(source) {
     const close = h('button', { type: 'button', on: { click: () => this.#close() } }, 'Close');
-    const title = [source.card.title || source.card.path, source.page ? `page ${source.page}` : ''].filter(Boolean).join(' · ');
+    const title = [source.card.title || source.card.path, source.page ? `page ${source.page}` : '']
+      .filter(Boolean)
+      .join(' · ');
     const glow = 'rgb(255 214 130)';
     const view = source.image.length
       ? drawn(source, glow)

@@ -14,7 +14,12 @@ function wanted(element) {
   const address = src ? new URL(src, document.baseURI) : undefined;
   const name = element.getAttribute('name') ?? (address ? `site ${address.origin}${address.pathname}` : 'notes');
   const network = element.getAttribute('network') === 'off' ? 'off' : 'on';
-  return { name, src: address, base: element.getAttribute('base') ?? undefined, network: /** @type {'on' | 'off'} */ (network) };
+  return {
+    name,
+    src: address,
+    base: element.getAttribute('base') ?? undefined,
+    network: /** @type {'on' | 'off'} */ (network),
+  };
 }
 
 /** @param {HTMLElement} element @param {OnProgress} onProgress @returns {Promise<Nook>} */
@@ -29,6 +34,7 @@ export function nookFor(element, onProgress) {
       for (const ear of ears) ear(event);
     };
     const nook = open(name, { ...options, onProgress: tell });
+    nook.then((ready) => ready.prepare('encoder')).catch(() => {}); // words serve until meaning is there
     nook.catch(() => shared.delete(key)); // the next try starts afresh
     entry = { nook, ears, users: new Set() };
     shared.set(key, entry);

@@ -22,7 +22,7 @@ export const tokens = sheet(`
   --moss: var(--ingle-moss, light-dark(#44613a, #a9c995));
   --slate: var(--ingle-slate, light-dark(#4b6076, #9db4cb));
   --serif: var(--ingle-serif, 'Iowan Old Style', 'Palatino Linotype', Palatino, 'Book Antiqua', 'URW Palladio L', 'Liberation Serif', Georgia, serif);
-  --sans: var(--ingle-sans, system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', sans-serif);
+  --sans: var(--ingle-sans, ui-sans-serif, -apple-system, 'Segoe UI', Roboto, Ubuntu, Cantarell, 'Noto Sans', 'Liberation Sans', system-ui, sans-serif);
   --mono: var(--ingle-mono, ui-monospace, 'SF Mono', 'Cascadia Code', 'Liberation Mono', monospace);
   --radius: var(--ingle-radius, 10px);
   color: var(--ink);
@@ -57,11 +57,11 @@ mark { background: var(--glow); color: inherit; border-radius: 3px; padding: 0 .
 
 .kicker { margin: 0 0 .35em; color: var(--ember); font: 600 .78em/1.4 var(--sans); letter-spacing: .04em; }
 .kicker span { color: var(--soft); font-weight: 400; letter-spacing: 0; margin-inline-start: .4em; }
-.lead blockquote { margin: 0; padding-inline-start: 1em; border-inline-start: 3px solid var(--ember); }
+.lead blockquote { margin: 0; padding-inline-start: 1rem; border-inline-start: 3px solid var(--ember); }
 .lead blockquote p { margin: 0; font: 1.24em/1.55 var(--serif); overflow-wrap: anywhere; text-wrap: pretty; }
 .lead .cite ~ blockquote { margin-top: 1.1em; border-color: var(--line); }
 .lead .cite ~ blockquote p { font-size: 1.06em; }
-.lead .cite { margin: .55em 0 0; padding-inline-start: calc(1em + 3px); color: var(--soft); font-size: .86em; overflow-wrap: anywhere; }
+.lead .cite { margin: .55em 0 0; padding-inline-start: calc(1rem + 3px); color: var(--soft); font-size: .86em; overflow-wrap: anywhere; }
 .cite-link, .ref { color: var(--ember); text-underline-offset: .2em; }
 .lead .none { margin: 0; font: 1.15em/1.5 var(--serif); }
 .nearest { list-style: none; margin: .9em 0 0; padding: 0; display: grid; gap: .9em; }

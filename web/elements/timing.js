@@ -29,12 +29,26 @@ export function timing(t) {
     t.prompt_tokens ? count(t.prompt_tokens, 'prompt token') : '',
     place,
   ];
-  const met = t.met === null || t.met === undefined ? null : h('span', { class: t.met ? 'met' : 'missed' }, t.met ? 'latency met' : 'latency missed');
+  const met =
+    t.met === null || t.met === undefined
+      ? null
+      : h('span', { class: t.met ? 'met' : 'missed' }, t.met ? 'latency met' : 'latency missed');
   return h(
     'details',
     { class: 'timing' },
-    h('summary', {}, h('span', { class: 'bar', 'aria-hidden': 'true' }, bar), h('span', {}, time(total)), met, h('span', { class: 'where' }, place)),
-    h('dl', {}, shown.map(([name, ms]) => h('div', { class: `of-${name}` }, h('dt', {}, name), h('dd', {}, time(ms))))),
+    h(
+      'summary',
+      {},
+      h('span', { class: 'bar', 'aria-hidden': 'true' }, bar),
+      h('span', {}, time(total)),
+      met,
+      h('span', { class: 'where' }, place),
+    ),
+    h(
+      'dl',
+      {},
+      shown.map(([name, ms]) => h('div', { class: `of-${name}` }, h('dt', {}, name), h('dd', {}, time(ms)))),
+    ),
     h('p', {}, facts.filter(Boolean).join(' · ')),
   );
 }

@@ -47,7 +47,9 @@ export class Client {
       throw new NookError('closed', 'This nook has been closed.', 'Open it again before using it.');
     }
     if (!this.#link) {
-      this.open().next().catch(() => {}); // what goes wrong here, the request itself will hear too
+      this.open()
+        .next()
+        .catch(() => {}); // what goes wrong here, the request itself will hear too
     }
     return this.#send(message, options);
   }

@@ -12,17 +12,19 @@
  */
 export function h(tag, props = {}, ...children) {
   const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(props)) {
-    if (value === undefined || value === null) continue;
-    if (name === 'on') for (const [type, listener] of Object.entries(value)) element.addEventListener(type, listener);
-    else if (name === 'data') Object.assign(element.dataset, value);
-    else if (name === 'class') element.className = value;
-    else if (name.includes('-') || name === 'role' || name === 'part' || name === 'for' || name === 'popovertarget') {
-      if (value !== false) element.setAttribute(name, value);
-    } else /** @type {any} */ (element)[name] = value;
-  }
+  for (const [name, value] of Object.entries(props))
+    if (value !== undefined && value !== null) set(element, name, value);
   append(element, children);
   return element;
+}
+
+/** @param {any} element @param {string} name @param {any} value */
+function set(element, name, value) {
+  if (name === 'on') for (const [type, listener] of Object.entries(value)) element.addEventListener(type, listener);
+  else if (name === 'data') Object.assign(element.dataset, value);
+  else if (name === 'class') element.className = value;
+  else if (name.includes('-') || name === 'role' || name === 'part') element.setAttribute(name, value);
+  else element[name] = value;
 }
 
 /** @param {Node} parent @param {Array<Child | Child[]>} children */
@@ -66,6 +68,7 @@ const ICONS = {
   moon: 'M19 14a8 8 0 1 1-9-10 6.5 6.5 0 0 0 9 10z',
   plus: 'M12 5v14M5 12h14',
   right: 'M9 5l7 7-7 7',
+  shade: 'M12 3a9 9 0 1 1 0 18 9 9 0 0 1 0-18zM12 3v18M12 7h4.500M12 11h7M12 15h6',
   server: 'M4 5h16v6H4zM4 13h16v6H4zM8 8h.01M8 16h.01',
   stop: 'M7 7h10v10H7z',
   sun: 'M12 8a4 4 0 1 1 0 8 4 4 0 0 1 0-8zM12 2v2M12 20v2M2 12h2M20 12h2M5 5l1.5 1.5M17.5 17.5L19 19M19 5l-1.5 1.5M6.500 17.5L5 19',

@@ -13,7 +13,9 @@ export function size(bytes) {
 export function time(ms) {
   if (ms < 1) return '<1 ms';
   if (ms < 1000) return `${Math.round(ms)} ms`;
-  return ms < 60000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.floor(ms / 60000)} min ${Math.round((ms % 60000) / 1000)} s`;
+  return ms < 60000
+    ? `${(ms / 1000).toFixed(1)} s`
+    : `${Math.floor(ms / 60000)} min ${Math.round((ms % 60000) / 1000)} s`;
 }
 
 /** @param {number} n @param {string} one @param {string} [many] */
@@ -21,7 +23,9 @@ export const count = (n, one, many = `${one}s`) => `${n.toLocaleString('en')} ${
 
 /** @param {number} seconds since 1970 */
 export function date(seconds) {
-  return seconds ? new Date(seconds * 1000).toLocaleDateString('en', { year: 'numeric', month: 'short', day: 'numeric' }) : '';
+  return seconds
+    ? new Date(seconds * 1000).toLocaleDateString('en', { year: 'numeric', month: 'short', day: 'numeric' })
+    : '';
 }
 
 /** @param {{ stage: string, done: number, total: number, unit: string, note: string }} progress */
@@ -29,7 +33,11 @@ export function progress({ stage, done, total, unit, note }) {
   const verb = STAGES[/** @type {keyof typeof STAGES} */ (stage)] ?? stage;
   const of = (/** @type {(n: number) => string} */ show) => (total ? `${show(done)} of ${show(total)}` : show(done));
   if (stage === 'boot') return note || 'Lighting the fire';
-  const amount = /^bytes?$/.test(unit) ? of(size) : total || done ? `${of((n) => Math.round(n).toLocaleString('en'))} ${unit && total !== 1 && !unit.endsWith('s') ? `${unit}s` : unit}` : '';
+  const amount = /^bytes?$/.test(unit)
+    ? of(size)
+    : total || done
+      ? `${of((n) => Math.round(n).toLocaleString('en'))} ${unit && total !== 1 && !unit.endsWith('s') ? `${unit}s` : unit}`
+      : '';
   return [verb, note, amount].filter(Boolean).join(' · ');
 }
 

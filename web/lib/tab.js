@@ -31,7 +31,9 @@ export function tabLink(base) {
   const die = (message) => {
     if (over) return;
     link.close();
-    const hint = heard ? HINT : 'Check the connection and that the page may start workers (CSP worker-src), then reload.';
+    const hint = heard
+      ? HINT
+      : 'Check the connection and that the page may start workers (CSP worker-src), then reload.';
     link.onclose(new NookError('worker-died', message, hint));
   };
   worker.onmessage = ({ data }) => {

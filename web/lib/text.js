@@ -17,7 +17,8 @@ export function units(text) {
   let unit = 0;
   return (points) => {
     if (points < point) point = unit = 0;
-    for (; point < points && unit < text.length; point++) unit += /** @type {number} */ (text.codePointAt(unit)) > 0xffff ? 2 : 1;
+    for (; point < points && unit < text.length; point++)
+      unit += /** @type {number} */ (text.codePointAt(unit)) > 0xffff ? 2 : 1;
     return unit;
   };
 }

@@ -40,8 +40,18 @@ function store(upload) {
   for (const chunk of chunks) if (pages.length) chunk.page = chunk.start >= pages[1] ? 2 : 1;
   const title = /^# (.*)$/m.exec(text)?.[1] ?? '';
   const card = {
-    document, path: upload.path, title, collection: upload.collection, type, size: upload.data.length,
-    modified: upload.modified, added: 1.7e9, chunks: chunks.length, vectors: chunks.length, pages: pages.length, language: 'en',
+    document,
+    path: upload.path,
+    title,
+    collection: upload.collection,
+    type,
+    size: upload.data.length,
+    modified: upload.modified,
+    added: 1.7e9,
+    chunks: chunks.length,
+    vectors: chunks.length,
+    pages: pages.length,
+    language: 'en',
   };
   docs.set(document, { card, text, chunks, pages });
   return { type: 'Added', card, replaced: Boolean(old), unchanged: old?.text === text, warnings: [] };
@@ -59,10 +69,23 @@ function find(query, k, filter = {}) {
         [...chunk.text.toLowerCase().matchAll(new RegExp(word, 'gu'))].map((m) => {
           const start = chunk.start + points(chunk.text.slice(0, m.index));
           return { start, end: start + points(word) };
-        }));
+        }),
+      );
       if (!marks.length || query.includes('zebra')) return;
       const { document, path, title, collection, type } = card;
-      hits.push({ document, chunk: i, path, title, collection, type, ...chunk, score: marks.length / 60, lexical: marks.length * 1.5, vector: null, marks });
+      hits.push({
+        document,
+        chunk: i,
+        path,
+        title,
+        collection,
+        type,
+        ...chunk,
+        score: marks.length / 60,
+        lexical: marks.length * 1.5,
+        vector: null,
+        marks,
+      });
     });
   }
   hits.sort((a, b) => b.score - a.score);
@@ -72,7 +95,11 @@ function find(query, k, filter = {}) {
 async function* add({ files }, signal) {
   for (const [i, file] of files.entries()) {
     if (file.path.endsWith('full.txt')) {
-      throw { code: 'quota', message: 'There is no room left for this library.', hint: 'Remove documents, or free disk space.' };
+      throw {
+        code: 'quota',
+        message: 'There is no room left for this library.',
+        hint: 'Remove documents, or free disk space.',
+      };
     }
     for (let n = 0; file.path.endsWith('many.txt') && !signal.aborted; n++) {
       yield { type: 'Progress', stage: 'embed', done: n, total: 1000, unit: 'passage', note: file.path };
@@ -81,7 +108,13 @@ async function* add({ files }, signal) {
     if (signal.aborted) return;
     yield { type: 'Progress', stage: 'read', done: i, total: files.length, unit: 'file', note: file.path };
     if (file.path.endsWith('locked.pdf')) {
-      yield { type: 'Skipped', path: file.path, code: 'encrypted', message: 'It is locked with a password.', hint: 'Save a copy without one and add that.' };
+      yield {
+        type: 'Skipped',
+        path: file.path,
+        code: 'encrypted',
+        message: 'It is locked with a password.',
+        hint: 'Save a copy without one and add that.',
+      };
     } else yield store(file);
   }
 }
@@ -90,9 +123,29 @@ async function* ask({ question, k, filter, write, slo }, signal) {
   if (question.includes('crash')) self.close();
   const found = find(question, k ?? 8, filter);
   yield found;
-  const timing = { type: 'Timing', search_ms: 4, load_ms: 0, prefill_ms: 0, decode_ms: 0, first_ms: 0, prompt_tokens: 0, tokens: 0, met: null, model: '', where: 'tab', stop: 'end' };
+  const timing = {
+    type: 'Timing',
+    search_ms: 4,
+    load_ms: 0,
+    prefill_ms: 0,
+    decode_ms: 0,
+    first_ms: 0,
+    prompt_tokens: 0,
+    tokens: 0,
+    met: null,
+    model: '',
+    where: 'tab',
+    stop: 'end',
+  };
   if (!found.hits.length) {
-    yield { type: 'NoSource', nearest: [...docs.values()].slice(0, 1).flatMap(({ card, chunks }) => [{ ...card, ...chunks[0], chunk: 0, score: 0.01, lexical: null, vector: 0.2, marks: [] }]) };
+    yield {
+      type: 'NoSource',
+      nearest: [...docs.values()]
+        .slice(0, 1)
+        .flatMap(({ card, chunks }) => [
+          { ...card, ...chunks[0], chunk: 0, score: 0.01, lexical: null, vector: 0.2, marks: [] },
+        ]),
+    };
     yield timing;
     return;
   }
@@ -115,8 +168,24 @@ async function* ask({ question, k, filter, write, slo }, signal) {
     await tick(1);
   }
   const end = points('According to the documents: ') + points(sentence);
-  yield { type: 'Citation', start: 0, end, hit, source: { start: hit.start, end: hit.start + points(sentence) }, score: 0.9 };
-  yield { ...timing, prefill_ms: 420, decode_ms: 1900, first_ms: 510, prompt_tokens: 312, tokens: 41, met: slo?.first ? slo.first > 500 : null, model: 'smollm2-135m' };
+  yield {
+    type: 'Citation',
+    start: 0,
+    end,
+    hit,
+    source: { start: hit.start, end: hit.start + points(sentence) },
+    score: 0.9,
+  };
+  yield {
+    ...timing,
+    prefill_ms: 420,
+    decode_ms: 1900,
+    first_ms: 510,
+    prompt_tokens: 312,
+    tokens: 41,
+    met: slo?.first ? slo.first > 500 : null,
+    model: 'smollm2-135m',
+  };
 }
 
 async function* chat({ messages, max_tokens }, signal) {
@@ -133,20 +202,47 @@ const cards = () => [...docs.values()].map(({ card }) => card);
 
 function source({ document, start = 0, end = 0 }) {
   const doc = docs.get(document);
-  if (!doc) throw { code: 'no-document', message: 'This document is not in the library.', hint: 'It may have been removed in another tab.' };
+  if (!doc)
+    throw {
+      code: 'no-document',
+      message: 'This document is not in the library.',
+      hint: 'It may have been removed in another tab.',
+    };
   const { card, text, pages } = doc;
-  const plain = { type: 'Source', card, text, offset: 0, start, end, page: null, width: 0, height: 0, image: new Uint8Array(0), boxes: [] };
+  const plain = {
+    type: 'Source',
+    card,
+    text,
+    offset: 0,
+    start,
+    end,
+    page: null,
+    width: 0,
+    height: 0,
+    image: new Uint8Array(0),
+    boxes: [],
+  };
   if (!pages.length) return plain;
   const page = start >= pages[1] ? 2 : 1;
   const [width, height] = [60, 80];
   const image = new Uint8Array(width * height * 4).fill(255);
   const mine = [...text].slice(pages[page - 1], pages[page] ?? Infinity).join('');
-  return { ...plain, text: mine, offset: pages[page - 1], page, width, height, image, boxes: [{ x: 8, y: 20, width: 40, height: 6 }] };
+  return {
+    ...plain,
+    text: mine,
+    offset: pages[page - 1],
+    page,
+    width,
+    height,
+    image,
+    boxes: [{ x: 8, y: 20, width: 40, height: 6 }],
+  };
 }
 
 const FLOWS = {
   async *Open({ name }) {
-    for (let done = 0; done <= 2; done++) yield { type: 'Progress', stage: 'boot', done, total: 2, unit: 'step', note: 'Starting the engine' };
+    for (let done = 0; done <= 2; done++)
+      yield { type: 'Progress', stage: 'boot', done, total: 2, unit: 'step', note: 'Starting the engine' };
     yield* FLOWS.Look({ name });
   },
   Add: add,
@@ -166,7 +262,19 @@ const FLOWS = {
   },
   async *Inspect({ document }) {
     const { card, text, chunks, pages } = docs.get(document);
-    yield { type: 'Chunks', document: { path: card.path, type: card.type, title: card.title, text, chunks, pages, language: 'en', warnings: [] } };
+    yield {
+      type: 'Chunks',
+      document: {
+        path: card.path,
+        type: card.type,
+        title: card.title,
+        text,
+        chunks,
+        pages,
+        language: 'en',
+        warnings: [],
+      },
+    };
   },
   async *Export() {
     const all = [...docs.values()].map(({ card, text }) => ({ path: card.path, collection: card.collection, text }));
@@ -179,7 +287,8 @@ const FLOWS = {
     } catch {
       throw { code: 'damaged', message: 'This file is damaged.', hint: 'Fetch or export it again.' };
     }
-    for (const { path, collection, text } of all) yield store({ path, collection, modified: 1.7e9, data: new TextEncoder().encode(text) });
+    for (const { path, collection, text } of all)
+      yield store({ path, collection, modified: 1.7e9, data: new TextEncoder().encode(text) });
   },
   async *Prepare({ model }) {
     yield { type: 'Progress', stage: 'load', done: 1, total: 1, unit: 'file', note: model };
@@ -188,7 +297,20 @@ const FLOWS = {
     const chunks = cards().reduce((sum, card) => sum + card.chunks, 0);
     const collections = {};
     for (const card of cards()) collections[card.collection] = (collections[card.collection] ?? 0) + 1;
-    yield { type: 'Status', name, documents: docs.size, chunks, vectors: chunks, collections, stored: 4321, memory: 9e6, encoder: 'fake', models: { encoder: 'ready', lm: 'absent' }, version: '0', where: 'tab' };
+    yield {
+      type: 'Status',
+      name,
+      documents: docs.size,
+      chunks,
+      vectors: chunks,
+      collections,
+      stored: 4321,
+      memory: 9e6,
+      encoder: 'fake',
+      models: { encoder: 'ready', lm: 'absent' },
+      version: '0',
+      where: 'tab',
+    };
   },
 };
 
@@ -207,7 +329,12 @@ self.onmessage = async ({ data }) => {
     }
     send({ type: stop.signal.aborted ? 'Cancelled' : 'Done' });
   } catch (error) {
-    send({ type: 'Failed', code: error.code ?? 'fake', message: error.message ?? String(error), hint: error.hint ?? '' });
+    send({
+      type: 'Failed',
+      code: error.code ?? 'fake',
+      message: error.message ?? String(error),
+      hint: error.hint ?? '',
+    });
   }
   open.delete(data.id);
 };

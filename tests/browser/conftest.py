@@ -1,0 +1,86 @@
+"""Chromium, and sites to open in it. What is not there is skipped with the reason."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.browser.fakes import site as sites
+
+FLAGS = (
+    "--no-sandbox --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+PATIENCE = 20_000  # milliseconds for one thing to happen on a busy machine
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium, shared; every test has contexts of its own."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = os.environ.get("INGLENOOK_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if not path:
+        pytest.skip("no Chromium (set INGLENOOK_CHROMIUM)")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(chromium):
+    """A fresh profile. A script error in any of its pages fails the test."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    context.set_default_timeout(PATIENCE)
+    errors: list[str] = []
+    context.on("weberror", lambda error: errors.append(str(error.error)))
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    yield context
+    context.close()
+    assert not errors, f"uncaught in the page: {errors}"
+
+
+@pytest.fixture(scope="session")
+def pretended(tmp_path_factory):
+    """The page's files with a scripted engine, to serve from."""
+    return sites.pretend(tmp_path_factory.mktemp("pretended"))
+
+
+@pytest.fixture
+def site(pretended):
+    """The pretended site, running."""
+    with sites.running(pretended) as running:
+        yield running
+
+
+@pytest.fixture
+def page(context, site):
+    """The page of the pretended site, ready for a question."""
+    page = context.new_page()
+    page.goto(site.url)
+    page.get_by_text("Ready", exact=True).wait_for()
+    return page
+
+
+@pytest.fixture
+def sampled(page):
+    """The page with the sample library open."""
+    page.get_by_role("button", name="Open the sample library").click()
+    page.get_by_role("heading", name="What would you like to know?").wait_for()
+    return page
+
+
+@pytest.fixture(scope="session")
+def built():
+    """The real site; skipped where the build has not made the engine's files."""
+    manifest = Path(sites.ROOT / "static" / "assets.json")
+    groups = {file["group"] for file in json.loads(manifest.read_text())["files"]} if manifest.exists() else set()
+    missing = {"core", "encoder", "sample"} - groups
+    if missing:
+        pytest.skip(f"not built: {', '.join(sorted(missing))} (python3 build.py dev)")
+    with sites.running(sites.ROOT) as running:
+        yield running
