@@ -40,7 +40,10 @@ def sentences(text: str, start: int, end: int) -> Iterator[int]:
         if match.lastgroup == "stop":
             while at < end and text[at].isspace():
                 at += 1
-            if text[match.start()] == "." and not _ends(text, start, match.start(), at):
+            quoted = text[match.end() - 1] not in _STOPS
+            if (text[match.start()] == "." and not _ends(text, start, match.start(), at)) or (
+                quoted and at < end and text[at].islower()  # "Stop!" he said.
+            ):
                 continue
         if start < at < end:
             yield at
@@ -144,10 +147,12 @@ _VIRAMAS = "्্੍્୍்్್്්္្᮫᯲᯳꣄꧀"
 
 
 def is_border(text: str, at: int) -> bool:
-    """Whether a grapheme cluster begins at `at` (0 < at < len(text))."""
+    """Whether a grapheme cluster begins at `at` (0 < at < len(text)); beside white space one always does."""
     before, after = text[at - 1], text[at]
+    if before.isspace() or after.isspace():
+        return not (before == "\r" and after == "\n")
     if after < "\u0300":
-        return not (before == "\r" and after == "\n") and before != "\u200d"
+        return before != "\u200d"
     if before == "\u200d" or after == "\u200d" or _extends(after) or _prepends(before):
         return False
     if "\U0001f1e6" <= after <= "\U0001f1ff":  # flags are pairs of regional indicators

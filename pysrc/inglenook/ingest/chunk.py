@@ -132,8 +132,7 @@ def cut(
     """
     start, end = _trimmed(text, *span)
     if end - start <= longest - lead:
-        if start < end:
-            yield start, end
+        yield from _unblank(text, start, end)
         return
     step = ladder[0](text, start, end) if ladder else borders.graphemes(text, start, end, min(target, longest - lead))
     even = (end - start) / max(2, round((end - start) / target))
@@ -141,7 +140,7 @@ def cut(
     for high in chain(step, (end,)):
         fits = high - left <= longest - lead
         if right > left and not (fits and (high - left) + (right - left) <= 2 * (even - lead)):
-            yield _trimmed(text, left, right)
+            yield from _unblank(text, left, right)
             left, lead = low, 0
             fits = high - left <= longest
         if fits:
@@ -150,9 +149,13 @@ def cut(
             yield from cut(text, (left, high), ladder[1:], target, longest, lead=lead)
             left, right, lead = high, high, 0
         low = high
-    left, right = _trimmed(text, left, right)
-    if left < right:
-        yield left, right
+    yield from _unblank(text, left, right)
+
+
+def _unblank(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    start, end = _trimmed(text, start, end)
+    if start < end:
+        yield start, end
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:

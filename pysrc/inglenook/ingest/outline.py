@@ -9,7 +9,7 @@ _DEFINITION = re.compile(
     r"|data|inline|unsafe|extern|virtual|pub(?:\([a-z]+\))?|const|local|partial|suspend|readonly)[ \t]+)*"
     r"(?:def|class|function\*?|fn|func|fun|struct|enum|interface|impl|trait|module|namespace|sub|proc|object|protocol"
     r"|record|defmodule|defp?|macro_rules!|package|type)[ \t]+"
-    r"(?:\([^()\n]{0,80}\)[ \t]*|<[^<>\n]{0,80}>[ \t]*)?([^\W\d][\w.:!?$]*)",
+    r"(?:\([^()\n]{0,80}\)[ \t]*|<[^<>\n]{0,80}>[ \t]*)?([^\W\d](?:[\w.:!?$]*[\w!?$])?)",
     re.MULTILINE,
 )
 

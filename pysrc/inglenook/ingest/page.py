@@ -113,34 +113,33 @@ def _boxes(view: Any, chars: Any, indices: list[int], width: int, height: int) -
     """Rectangles of these characters on the drawn page, those of a line joined."""
     import pypdfium2.raw as pdfium
 
-    found: list[list[float]] = []
+    lines: list[list[float]] = []  # left, bottom, right, top, in points of the page
     box = pdfium.FS_RECTF()
-    x, y = ctypes.c_int(), ctypes.c_int()
     for at in dict.fromkeys(indices):
-        if not pdfium.FPDFText_GetLooseCharBox(chars, at, box):
+        if not pdfium.FPDFText_GetLooseCharBox(chars, at, box) or box.right <= box.left or box.top <= box.bottom:
             continue
+        if lines and _same_line(lines[-1], box):
+            last = lines[-1]
+            lines[-1] = [
+                min(last[0], box.left), min(last[1], box.bottom), max(last[2], box.right), max(last[3], box.top)
+            ]  # fmt: skip
+        else:
+            lines.append([box.left, box.bottom, box.right, box.top])
+    x, y = ctypes.c_int(), ctypes.c_int()
+    boxes = []
+    for left, bottom, right, top in lines:
         corners = []
-        for left, top in ((box.left, box.top), (box.right, box.bottom)):
-            pdfium.FPDF_PageToDevice(view, 0, 0, width * _FINE, height * _FINE, 0, left, top, x, y)
+        for across, up in ((left, top), (right, bottom)):
+            pdfium.FPDF_PageToDevice(view, 0, 0, width * _FINE, height * _FINE, 0, across, up, x, y)
             corners.append((x.value / _FINE, y.value / _FINE))
         (x1, y1), (x2, y2) = corners
-        left, right, top, bottom = min(x1, x2), max(x1, x2), min(y1, y2), max(y1, y2)
-        if right - left <= 0 or bottom - top <= 0:
-            continue
-        if found and _same_line(found[-1], left, top, right, bottom):
-            last = found[-1]
-            found[-1] = [min(last[0], left), min(last[1], top), max(last[2], right), max(last[3], bottom)]
-        else:
-            found.append([left, top, right, bottom])
-    return [Box(left, top, right - left, bottom - top) for left, top, right, bottom in found]
+        boxes.append(Box(min(x1, x2), min(y1, y2), abs(x2 - x1), abs(y2 - y1)))
+    return boxes
 
 
-def _same_line(last: list[float], left: float, top: float, right: float, bottom: float) -> bool:
-    """Whether a character goes on a box: beside it on its line, or, on a turned page, above or below it."""
-    across = min(bottom, last[3]) - max(top, last[1])
-    along = min(right, last[2]) - max(left, last[0])
-    size = min(bottom - top, right - left) + max(bottom - top, right - left)
-    beside = across > 0.5 * min(bottom - top, last[3] - last[1]) and -along < 1.5 * size
-    tall = last[3] - last[1] > 2 * (last[2] - last[0])
-    below = tall and along > 0.5 * min(right - left, last[2] - last[0]) and -across < 0.2 * (bottom - top)
-    return beside or below
+def _same_line(last: list[float], box: Any) -> bool:
+    """Whether a character goes on a line: at its height and beside it."""
+    shared = min(box.top, last[3]) - max(box.bottom, last[1])
+    lower = min(box.top - box.bottom, last[3] - last[1])
+    gap = max(box.left - last[2], last[0] - box.right)
+    return bool(shared > 0.5 * lower and gap < 3 * lower)

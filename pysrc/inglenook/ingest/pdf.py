@@ -28,7 +28,7 @@ _BULLETS = dict.fromkeys("\uf0b7\uf0a7\uf0d8\uf076\uf0fc\u25cf\u25aa\u25a0", "�
 _CHARS = "[!-~\xa1-\xac\xae-\u05ff\u2011-\u2027\u3001-\ud7ff]"
 _SIMPLE = re.compile(f"{_CHARS}++(?: {_CHARS}++)*+")
 _ASTRAL = re.compile("[\ud800-\udfff\U00010000-\U0010ffff]")
-_FULL = 45  # characters from which on a line is taken for one that goes on below
+_FULL = 36  # characters of a line that goes on below; half of it will do before a small letter
 
 
 @dataclass(slots=True)
@@ -207,7 +207,8 @@ class _Maker:
         if last in ("-", "\u2010") and tail[:-1].isalpha() and first.islower():
             self.drop()
         elif not ("\u3000" <= last <= "\u9fff" and "\u3000" <= first <= "\u9fff"):
-            self.put("\n" if first in "•-–*" or width < _FULL else " ", GENERATED)
+            full = width >= (_FULL / 2 if first.islower() else _FULL)
+            self.put(" " if full and first not in "•-–*" else "\n", GENERATED)
 
     def close(self, line: Line) -> None:
         """End a paragraph, which is listed if anything is in it."""

@@ -43,7 +43,7 @@ def read(file: File, largest: int = LARGEST) -> Generator[Any, Any, Document]:
     writer = Writer()
     kind = yield from _parse(file, writer)
     text = writer.text
-    if not writer.blocks:
+    if not text or text.isspace():
         if kind in ("html", "docx"):
             raise NookError("no-text", f"{file.path} holds no text.", "If it shows pictures of text, use OCR on them.")
         raise NookError("empty", f"{file.path} holds no text.", "Check that it was saved or downloaded completely.")
