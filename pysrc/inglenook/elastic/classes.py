@@ -1,4 +1,4 @@
-"""Unicode's letters (L*) and numbers (N*): made by tests/reference/unicode_classes.py, held true by tests/system.
+"""Unicode's letters and numbers: made by tests/reference/unicode_classes.py, held true by tests/system.
 
 Python's own tables follow its version; a tokenizer's must not. Ranges are "first-last" or "only" in hexadecimal.
 """

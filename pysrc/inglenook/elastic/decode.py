@@ -17,7 +17,7 @@ from inglenook.flow import Candidates, Flow, Forward
 from inglenook.wire.messages import Token
 
 CHUNK = 64  # prompt tokens a forward pass
-CONTEXT = 8192  # positions a SmolLM2 model was trained for
+CONTEXT = 2048  # positions the drivers make room for; SmolLM2 was trained for 8192
 
 
 @dataclass(slots=True)
@@ -137,10 +137,10 @@ class _Held:
         if self.stopped:
             return ""
         held = self._held + text
-        found = [at for at in (held.find(stop) for stop in self._stops) if at >= 0]
-        if found:
+        found = [(at + len(stop), at) for stop in self._stops if (at := held.find(stop)) >= 0]
+        if found:  # the one that was complete first, whichever way the text was cut into tokens
             self.stopped = True
-            return self._let(held, min(found))
+            return self._let(held, min(found)[1])
         return self._let(held, len(held) - self._partial(held))
 
     def flush(self) -> str:

@@ -41,7 +41,8 @@ class Sampler:
                 ids, logits = ids[allowed], logits[allowed]
         if self.temperature == 0:
             return int(ids[0])
-        odds = np.exp((logits - logits[0]) / self.temperature)
+        with np.errstate(over="ignore"):  # minus infinity is a logit no draw will take
+            odds = np.exp((logits - logits[0]) / self.temperature)
         mass = np.cumsum(odds / odds.sum())
         kept = int(np.searchsorted(mass, self.top_p)) + 1  # the fewest candidates that hold top_p
         point = self._random.random() * mass[min(kept, len(mass)) - 1]

@@ -76,7 +76,7 @@ def clip(text: str, most: int, tokenizer: Tokenizer) -> str:
 
 def window(hit: Hit, room: int, tokenizer: Tokenizer) -> Span | None:
     """The sentences of a passage that fit in `room` tokens: the one with most matched words and those around it."""
-    if room < LEAST:
+    if room < LEAST or not hit.text.strip():
         return None
     starts = [0, *sentences(hit.text, 0, len(hit.text)), len(hit.text)]
     spans = [Span(hit.start + a, hit.start + b) for a, b in pairwise(starts)]
