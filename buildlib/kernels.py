@@ -48,7 +48,7 @@ def _standalone(root: Path, zig: list[str], out: Path, relaxed: str, threads: bo
     objects = [_object(root, zig, source, [features], out.stem) for source in MODELS]
     shared = ["--shared-memory", "--import-memory", f"--max-memory={MOST_MEMORY}"] if threads else []
     options = ["--no-entry", "--strip-all", "-z", f"stack-size={STACK}", *shared]
-    exports = ["--export=__heap_base", "--export=__stack_pointer"]
+    exports = ["--export-dynamic", "--export=__heap_base", "--export=__stack_pointer"]
     run([*zig, "wasm-ld", *options, *exports, "-o", out, *objects])
 
 

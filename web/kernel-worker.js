@@ -1,0 +1,64 @@
+// A worker with one model in it, ours to call: lib/kernels.js is the other side.
+//
+// Takes { id, op: "load", kind, threads, context } once, then { id, op: "encode", tokens } or
+// { id, op: "forward", tokens, at, top }, one after the other. Answers { id, done, total } while it loads,
+// { id, result }, or { id, error: { code, message, hint }, fatal }. To stop it, end it.
+
+import { fetchAsset } from './lib/assets.js';
+import { spawn } from './lib/spawn.js';
+import { build, Encoder, failure, LanguageModel } from './lib/wasm-model.js';
+
+const MODELS = {
+  encoder: 'static/models/minilm-l6.nkm',
+  lm: 'static/models/smollm2-135m-instruct.nkm',
+};
+
+/** @type {Encoder | LanguageModel | undefined} */
+let model;
+
+/**
+ * @param {{ kind: 'encoder' | 'lm', threads: number, context: number }} what
+ * @param {(done: number, total: number) => void} onProgress
+ */
+async function load({ kind, threads, context }, onProgress) {
+  const name = build(threads > 1);
+  const module = await WebAssembly.compile(/** @type {any} */ (await fetchAsset(`static/kernels/${name}`)));
+  const made = kind === 'encoder' ? new Encoder(module, false) : new LanguageModel(module, threads > 1);
+  await fetchAsset(MODELS[kind], { onProgress, into: (total) => made.receive(total) });
+  const info = made instanceof Encoder ? made.open() : made.open(context, threads);
+  if (made instanceof LanguageModel) {
+    await Promise.all(Array.from({ length: threads - 1 }, (_, i) => seat(made, i + 1)));
+  }
+  model = made;
+  return { kind, build: name, threads, bytes: made.memory.buffer.byteLength, ...info };
+}
+
+/** Starts a thread and waits until it sits at its place. @param {LanguageModel} made @param {number} me */
+function seat(made, me) {
+  const thread = spawn(new URL('./kernel-thread.js', import.meta.url), `inglenook-lm-${me}`);
+  return new Promise((resolve, reject) => {
+    thread.onmessage = resolve;
+    thread.onerror = () => reject(failure('worker-died', 'A thread of the model did not start.', 'Load it again.'));
+    thread.postMessage(made.seat(me));
+  });
+}
+
+/** @param {any} job @param {(done: number, total: number) => void} progress */
+function run(job, progress) {
+  if (job.op === 'load') return load(job, progress);
+  if (job.op === 'encode' && model instanceof Encoder) return model.encode(job.tokens);
+  if (job.op === 'forward' && model instanceof LanguageModel) return model.forward(job.tokens, job.at, job.top);
+  throw failure('model-missing', 'No model is loaded.', 'Load it first.');
+}
+
+self.onmessage = async ({ data: job }) => {
+  const { id } = job;
+  try {
+    const result = await run(job, (done, total) => self.postMessage({ id, done, total }));
+    self.postMessage({ id, result });
+  } catch (/** @type {any} */ error) {
+    const trapped = error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
+    const { message, code = trapped ? 'worker-died' : 'kernel', hint = 'Try again; the model is loaded anew.' } = error;
+    self.postMessage({ id, error: { code, message, hint }, fatal: trapped || job.op === 'load' });
+  }
+};
