@@ -1,4 +1,4 @@
-"""Answering: the passage that answers best leads, what the model writes follows, citations are matched, never parsed."""
+"""Answering: the passage that answers best leads, what the model writes follows, citations are matched to it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from inglenook.elastic import chat as chats
 from inglenook.elastic import decode
 from inglenook.elastic.sample import Sampler
-from inglenook.flow import Flow, Hold
 from inglenook.find import find
+from inglenook.flow import Flow, Hold
 from inglenook.library import Library
 from inglenook.search import cite, prompt
 from inglenook.wire import messages as wire
@@ -44,7 +44,7 @@ def ask(library: Library, request: wire.Ask) -> Flow:
         budget = _budget(library, request.slo, (loaded - started) * 1e3)
         asked = prompt.build(request.question, _lead_first(found.hits, leads), tokenizer, budget=budget)
         sampler = Sampler(request.temperature, 1.0, request.seed)
-        made = yield from _generate(library, asked.ids, tokenizer, request.max_tokens, sampler, (PARAGRAPH,))
+        made = yield from _generate(library, asked.ids, request.max_tokens, sampler, (PARAGRAPH,))
     finally:
         release()
     for span, hit, source, score in cite.support(made.text, asked.hits):
@@ -60,7 +60,7 @@ def chat(library: Library, request: wire.Chat) -> Flow:
         loaded = time.perf_counter()
         ids = chats.encode([(turn.role, turn.content) for turn in request.messages], tokenizer)
         sampler = Sampler(request.temperature, request.top_p, request.seed)
-        made = yield from _generate(library, ids, tokenizer, request.max_tokens, sampler, tuple(request.stop))
+        made = yield from _generate(library, ids, request.max_tokens, sampler, tuple(request.stop))
     finally:
         release()
     yield _timing(made, 0.0, (loaded - started) * 1e3, (loaded - started) * 1e3, request.slo)
@@ -77,7 +77,8 @@ def _alone(library: Library) -> Flow:
     return release, tokenizer
 
 
-def _generate(library: Library, ids: list[int], tokenizer: Any, most: int, sampler: Sampler, stop: Any) -> Flow:
+def _generate(library: Library, ids: list[int], most: int, sampler: Sampler, stop: tuple[str, ...]) -> Flow:
+    tokenizer = library.tokenizers["lm"]
     made = yield from decode.generate(
         ids, tokenizer, max_tokens=most, sampler=sampler, stop=stop, cached=library.cached, context=CONTEXT
     )

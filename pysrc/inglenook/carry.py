@@ -55,5 +55,3 @@ def import_(library: Library, request: wire.Import) -> Flow:
             yield Commit(puts, stale)
             yield from library.refresh([f"d/{d}" for d in batch])
             puts, size, batch = {}, 0, []
-
-

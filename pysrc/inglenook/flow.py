@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 
-
 class Effect:
     """Base class of everything a flow may ask its driver for."""
 
@@ -138,9 +137,7 @@ def drive(flow: Flow, perform: Callable[[Effect, Callable[[object], None]], Any]
             step = _sender(flow, None)
 
 
-async def adrive(
-    flow: Flow, perform: Callable[[Effect], Awaitable[Any]], emit: Callable[[object], None]
-) -> None:
+async def adrive(flow: Flow, perform: Callable[[Effect], Awaitable[Any]], emit: Callable[[object], None]) -> None:
     """Run a flow to its end with an asynchronous driver; events go to `emit`.
 
     Cancelling the surrounding task throws CancelledError into the flow at the effect it waits for.
@@ -172,6 +169,17 @@ def _thrower(flow: Flow, error: BaseException) -> Callable[[], Any]:
 
 
 __all__ = [
-    "Candidates", "Commit", "Effect", "Encode", "Flow", "Forward", "Get", "Hold", "Load", "Pause", "Scan",
-    "adrive", "drive",
+    "Candidates",
+    "Commit",
+    "Effect",
+    "Encode",
+    "Flow",
+    "Forward",
+    "Get",
+    "Hold",
+    "Load",
+    "Pause",
+    "Scan",
+    "adrive",
+    "drive",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from functools import partial
 
 from inglenook import ingest
 from inglenook.embed import encoder, hashing
@@ -97,13 +98,8 @@ def embed(library: Library, entries: list[Entry]) -> Flow:
             yield wire.Progress("embed", done, total, "passages", entry.card.path)
             text = (yield from library.texts([document])).get(document)
             if text is not None and library.entries.get(document) is entry:
-                vectors = yield from encoder.embed(
-                    passages(entry, text),
-                    tokenizer,
-                    progress=lambda n, done=done, path=entry.card.path: wire.Progress(
-                        "embed", done + n, total, "passages", path
-                    ),
-                )
+                report = partial(_embedded, done, total, entry.card.path)
+                vectors = yield from encoder.embed(passages(entry, text), tokenizer, progress=report)
                 if library.entries.get(document) is entry:  # not replaced or removed meanwhile
                     yield Commit({f"v/{document}": pages.vectors(MODEL, vectors)}, [])
                     library.embed(entry, vectors)
@@ -111,3 +107,7 @@ def embed(library: Library, entries: list[Entry]) -> Flow:
     finally:
         library.embedding -= mine
     yield wire.Progress("embed", done, total, "passages")
+
+
+def _embedded(before: int, total: int, path: str, done: int) -> wire.Progress:
+    return wire.Progress("embed", before + done, total, "passages", path)

@@ -1,9 +1,9 @@
 """The public face on a machine.
 
-    from inglenook import Nook
-    with Nook.open("notes.nook") as nook:
-        nook.add("notes/")
-        print(nook.ask("What did we decide on pricing?").text)
+from inglenook import Nook
+with Nook.open("notes.nook") as nook:
+    nook.add("notes/")
+    print(nook.ask("What did we decide on pricing?").text)
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from inglenook.errors import NookError
 from inglenook.flow import adrive, drive
+from inglenook.index import pages
 from inglenook.library import Library
 from inglenook.platform.native.engine import NativeEngine
 from inglenook.platform.native.store import FileStore
@@ -52,7 +54,7 @@ class Nook:
         """Open a .nook file, made if it is not there. Raises NookError("corrupt" | "newer-format" | "locked", …)."""
         return cls(path, models)
 
-    def __enter__(self) -> Nook:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -125,6 +127,12 @@ class Nook:
         """All documents."""
         return [entry.card for entry in self.library.entries.values()]
 
+    def text(self, document: str) -> str:
+        """The plain text of a document by id. Raises NookError("no-document")."""
+        self.library.entry(document)
+        [page] = self._engine.store.get([f"x/{document}"])
+        return "" if page is None else pages.read_text(page)
+
     def remove(self, documents: Iterable[str]) -> None:
         """Forget documents by id."""
         for _ in self.stream(wire.Remove(list(documents))):
@@ -143,8 +151,6 @@ class Nook:
     def _prepare(self) -> None:
         """Load the encoder for the first search; without it, words are searched."""
         if "encoder" not in self.library.tokenizers and self.library.spaces:
-            from inglenook.errors import NookError
-
             try:
                 for _ in self.stream(wire.Prepare("encoder")):
                     pass

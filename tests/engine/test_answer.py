@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from engine import tiny
 from engine.harness import Driver, of
 from inglenook.errors import NookError
-from inglenook.flow import Candidates, Effect, Forward, drive
+from inglenook.flow import Candidates, Effect, Forward, Hold, drive
 from inglenook.wire import messages as wire
 
 OWL = """# Owls
@@ -35,8 +34,6 @@ class Writer(Driver):
         self.holding = 0
 
     def perform(self, effect: Effect, emit: Any = None) -> Any:
-        from inglenook.flow import Hold
-
         if isinstance(effect, Hold):
             assert not self.holding, "two answers at once"
             self.holding = 1
@@ -147,8 +144,7 @@ def test_a_model_that_cannot_be_had_leaves_the_passages(nook: Writer) -> None:
     nook.fail = missing
     events: list[Any] = []
     with pytest.raises(NookError):
-        for event in drive(nook.library.handle(wire.Ask("How much did the property tax rise?")), nook.perform):
-            events.append(event)
+        events.extend(drive(nook.library.handle(wire.Ask("How much did the property tax rise?")), nook.perform))
     assert of(events, wire.Passage) and not nook.holding
 
 

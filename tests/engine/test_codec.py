@@ -7,16 +7,18 @@ import json
 import typing
 
 import pytest
-
 from inglenook.errors import NookError
 from inglenook.types import Chunk, Document, Filter, Hit, Span
 from inglenook.wire import codec
 from inglenook.wire import messages as wire
 
-HIT = Hit("d1", 3, "a/b.md", "B", "notes", "markdown", 10, 20, None, "One › Two", "words here", 0.5, 1.5, None, (Span(1, 2),))
+HIT = Hit(
+    "d1", 3, "a/b.md", "B", "notes", "markdown", 10, 20, None, "One › Two", "words here", 0.5, 1.5, None, (Span(1, 2),)
+)
 CARD = wire.Card("d1", "a.pdf", "A", "notes", "pdf", 10, 1.0, 2.0, 3, 0)
 SAMPLES: dict[type, object] = {
-    str: "ünï 🦉 \u0000", int: 7, float: 0.25, bool: True, bytes: b"\x00\xff", Filter: Filter(("a",), (), ("pdf",), 1.0),
+    str: "ünï 🦉 \u0000",
+    int: 7, float: 0.25, bool: True, bytes: b"\x00\xff", Filter: Filter(("a",), (), ("pdf",), 1.0),
     Hit: HIT, Span: Span(3, 9), wire.Card: CARD, wire.Slo: wire.Slo(300, 40),
     Document: Document("p", "text", "T", "body", [Chunk(0, 4)], [0], "en", ["w"]),
 }  # fmt: skip
@@ -58,7 +60,8 @@ def test_bytes_travel_outside_the_text() -> None:
     [
         "", "nonsense", "[]", "3", '{"type":"Search"}', '{"type":"Search","id":7}', '{"type":"Search","id":""}',
         '{"type":"Nothing","id":"1"}', '{"type":"Message","id":"1"}', '{"type":"Search","id":"1","sql":"x"}',
-        '{"type":"Search","id":"1","k":"ten"}', '{"type":"Search","id":"1","k":1.5}', '{"type":"Search","id":"1","k":true}',
+        '{"type":"Search","id":"1","k":"ten"}', '{"type":"Search","id":"1","k":1.5}',
+        '{"type":"Search","id":"1","k":true}',
         '{"type":"Show","id":"1"}', '{"type":"Import","id":"1","data":"text"}',
         '{"type":"Import","id":"1","data":{"$bytes":0}}', '{"type":"Import","id":"1","data":{"$bytes":-1}}',
         '{"type":"Search","id":"1","filter":[]}', '{"type":"Search","id":"1","filter":{"collections":[1]}}',

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-
 from inglenook.errors import Cancelled, NookError
 from inglenook.flow import Effect, Flow, Get, Pause, adrive, drive
 

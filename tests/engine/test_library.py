@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-
 from engine.harness import Driver, of
 from inglenook.errors import NookError
-from inglenook.flow import Commit, Effect, Encode
+from inglenook.flow import Commit, Effect, Encode, drive
 from inglenook.types import Filter
 from inglenook.wire import messages as wire
 
@@ -68,7 +67,7 @@ def test_adding_the_same_bytes_again_changes_nothing(nook: Driver) -> None:
 
 
 def test_a_changed_file_replaces_only_itself(nook: Driver) -> None:
-    others = {key: page for key, page in nook.pages.items()}
+    others = dict(nook.pages)
     [added] = of(nook.add(owl_md=OWL.replace("voles", "beetles")), wire.Added)
     assert added.replaced and not added.unchanged
     changed = {key for key in nook.pages if nook.pages[key] != others.get(key)}
@@ -124,7 +123,8 @@ def test_one_bad_file_does_not_spoil_the_batch() -> None:
     nook = Driver()
     nook.open()
     events = nook.add(owl_md=OWL, empty_txt=b"", noise_bin=bytes(range(256)) * 40, tax_md=TAX)
-    assert {event.path: event.code for event in of(events, wire.Skipped)} == {"empty.txt": "empty", "noise.bin": "binary"}
+    codes = {event.path: event.code for event in of(events, wire.Skipped)}
+    assert codes == {"empty.txt": "empty", "noise.bin": "binary"}
     assert {event.card.title for event in of(events, wire.Added)} == {"Owls", "Taxes"}
 
 
@@ -168,10 +168,8 @@ def test_another_tabs_changes_are_taken_over(nook: Driver) -> None:
     other.pages = nook.pages
     list(other.library.refresh([]))
     flow = other.library.refresh(sorted(set(nook.pages) - keys))
-    from inglenook.flow import drive
-
     assert [e.card.document for e in drive(flow, other.perform) if isinstance(e, wire.Added)] == [added.card.document]
-    assert titles(other, "vixen") [0] == "Foxes"
+    assert titles(other, "vixen")[0] == "Foxes"
 
 
 def test_an_export_carries_everything(nook: Driver) -> None:
@@ -182,7 +180,7 @@ def test_an_export_carries_everything(nook: Driver) -> None:
     added = of(other.run(wire.Import(blob.data)), wire.Added)
     assert {event.card.title for event in added} == {"Owls", "Taxes", "Bread"}
     assert titles(other, "herons")[0] == "Mine"
-    assert titles(other, "tawny owl") [0] == "Owls"
+    assert titles(other, "tawny owl")[0] == "Owls"
     assert other.run(wire.Look())[0].vectors == 4
     again = of(other.run(wire.Import(blob.data)), wire.Added)
     assert all(event.unchanged for event in again)

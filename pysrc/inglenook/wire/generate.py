@@ -1,7 +1,7 @@
 """Write web/wire.gen.js, the JavaScript twin of the messages.
 
-    python -m inglenook.wire.generate            writes it
-    python -m inglenook.wire.generate --check    exits 1 if it is stale
+python -m inglenook.wire.generate            writes it
+python -m inglenook.wire.generate --check    exits 1 if it is stale
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def source() -> str:
     ends = ", ".join(f"'{k.__name__}'" for k in m.ENDS)
     out += [f"export const ENDS = Object.freeze([{ends}]);", ""]
     out += ["/** Fields of each request, for early and clear errors. */", "export const REQUESTS = Object.freeze({"]
-    for kind in m.REQUESTS:
-        names = ", ".join(f"'{f.name}'" for f in dataclasses.fields(kind))
-        out.append(f"  {kind.__name__}: [{names}],")
+    for request in m.REQUESTS:
+        names = ", ".join(f"'{f.name}'" for f in dataclasses.fields(request))  # type: ignore[arg-type]
+        out.append(f"  {request.__name__}: [{names}],")
     out += ["});", ""]
     return "\n".join(out)
 

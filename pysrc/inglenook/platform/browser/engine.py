@@ -35,6 +35,7 @@ class Engine:
     def __init__(self, send: Any, kernels: Any, assets: Any) -> None:
         self._send, self._kernels, self._assets = send, kernels, assets
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._background: set[asyncio.Future[None]] = set()
         self._locks: dict[str, asyncio.Lock] = {}
         self._opened: asyncio.Event = asyncio.Event()
         self._tokenizers: dict[str, bytes] = {}
@@ -87,7 +88,9 @@ class Engine:
 
     def _changed(self, keys: list[str]) -> None:
         """Another tab wrote these pages."""
-        asyncio.ensure_future(self._refresh(keys))
+        task = asyncio.ensure_future(self._refresh(keys))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def _refresh(self, keys: list[str]) -> None:
         await self._opened.wait()

@@ -100,6 +100,8 @@ class NativeEngine:
     def _file(self, name: str) -> Path:
         path = self._folder / name
         if not path.exists():
-            hint = "Run `python3 build.py dev` once in the source tree, or set INGLENOOK_MODELS to the folder of models."
+            hint = (
+                "Run `python3 build.py dev` once in the source tree, or set INGLENOOK_MODELS to the folder of models."
+            )
             raise NookError("model-missing", f"The model file {name} is not on this machine.", hint)
         return path
