@@ -150,6 +150,38 @@ API int32_t nook_scan(const int8_t *codes, int32_t stride, int32_t n, const floa
   return size;
 }
 
+/* Codes of n vectors (n, dim) into codes (n, stride), scale (n) and error (n): see index/quantise.py. Sums and maxima
+ * run in LANES of their own, which the compiler can keep in a register. */
+API void nook_quantise(const float *vectors, int32_t n, int32_t dim, int32_t stride, int8_t *codes, float *scale,
+                       float *error) {
+  enum { LANES = 8 };
+  for (int32_t row = 0; row < n; row++) {
+    const float *v = vectors + (intptr_t)row * dim;
+    int8_t *c = codes + (intptr_t)row * stride;
+    float peaks[LANES] = {0}, losses[LANES] = {0}, peak = 0, lost = 0;
+    for (int32_t i = 0; i < dim; i += LANES)
+      for (int32_t j = 0; j < LANES && i + j < dim; j++) {
+        float size = __builtin_fabsf(v[i + j]);
+        peaks[j] = size > peaks[j] ? size : peaks[j];
+      }
+    for (int32_t j = 0; j < LANES; j++) peak = peaks[j] > peak ? peaks[j] : peak;
+    float unit = peak / 127.0f, safe = unit > 0 ? unit : 1.0f;
+    for (int32_t i = 0; i < dim; i += LANES)
+      for (int32_t j = 0; j < LANES && i + j < dim; j++) {
+        float code = __builtin_rintf(v[i + j] / safe);
+        code = code > 127.0f ? 127.0f : code;
+        code = code < -127.0f ? -127.0f : code; /* a denormal unit does not divide evenly */
+        c[i + j] = (int8_t)code;
+        float gap = v[i + j] - code * unit;
+        losses[j] += gap * gap;
+      }
+    for (int32_t i = dim; i < stride; i++) c[i] = 0;
+    for (int32_t j = 0; j < LANES; j++) lost += losses[j];
+    scale[row] = unit;
+    error[row] = __builtin_sqrtf(lost) * 1.001f + 1e-9f; /* rounded up: bounds made of it hold */
+  }
+}
+
 /* Exact scores of `count` rows of vectors (n, dim) float32. Summed in double in a fixed order: every build and every
  * row position gives the same number, so equal vectors have equal scores. */
 API void nook_confirm(const float *vectors, int32_t dim, const float *query, const int32_t *rows, int32_t count,

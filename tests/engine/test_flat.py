@@ -100,6 +100,19 @@ def test_kernel_is_numpy(*, n, dim, want, seed, allowed, filtered, kind):
         np.testing.assert_allclose(scores, kernel.Plain().confirm(flat._columns, query, rows), rtol=2e-7, atol=1e-30)
 
 
+@pytest.mark.skipif(COMPILED is None, reason="wasm/vectors.c is not compiled")
+@pytest.mark.parametrize("kind", ["normal", "clustered", "sparse", "peaked", "equal"])
+@pytest.mark.parametrize("scale", [0.0, 1e-42, 1e-20, 1, 1e18])
+def test_codes_of_the_kernel_are_numpys(kind, scale):
+    for dim in (1, 16, 77):
+        vectors = cloud(200, dim, 8, kind) * np.float32(scale)
+        got, want = COMPILED.quantise(vectors), quantise(vectors)
+        np.testing.assert_array_equal(got.codes, want.codes)
+        np.testing.assert_array_equal(got.scale, want.scale)
+        size = np.abs(vectors).max() * np.sqrt(dim)
+        np.testing.assert_allclose(got.error, want.error, rtol=1e-3, atol=1e-6 * size + 1e-9)
+
+
 @pytest.mark.parametrize("kind", ["normal", "clustered", "sparse", "peaked", "equal"])
 def test_bound_holds(kind):
     vectors = cloud(500, 50, 3, kind)

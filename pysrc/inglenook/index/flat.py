@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from inglenook.errors import NookError
 from inglenook.index.kernel import WIDEST, Allow, Columns, Plain, Rows, Scanner, Scores, load, permitted
-from inglenook.index.quantise import quantise, stride
+from inglenook.index.quantise import stride
 
 Ids = NDArray[np.int64]
 Vectors = NDArray[np.float32]
@@ -26,6 +26,7 @@ FIRST = 64
 """How many candidates are confirmed at first; enough in nearly every query on text embeddings."""
 ROUNDING = 4e-7
 """Relative slack for the float32 arithmetic of bounds."""
+PLAIN = Plain()
 
 
 class Flat:
@@ -64,8 +65,9 @@ class Flat:
         if ids.min() < 0:
             raise ValueError("ids are not negative")
         vectors = self._prepared(vectors)
-        ids, last = np.unique(ids[::-1], return_index=True)
-        vectors = vectors[::-1][last]
+        if not (ids[1:] > ids[:-1]).all():
+            ids, last = np.unique(ids[::-1], return_index=True)
+            vectors = vectors[::-1][last]
         if ids[-1] >= len(self._row):
             grown = np.full(max(int(ids[-1]) + 1, len(self._row) * 3 // 2), -1, np.int32)
             grown[: len(self._row)] = self._row
@@ -75,10 +77,12 @@ class Flat:
         added = int(np.count_nonzero(new))
         rows[new] = np.arange(self.count, self.count + added, dtype=np.int32)
         self._fit(self.count + added)
-        codes = quantise(vectors)
-        columns: tuple[NDArray[np.generic], ...] = self._columns
-        for column, values in zip(columns, (*codes, ids, vectors)):
-            column[rows] = values
+        where = rows if added < len(rows) else slice(self.count, self.count + added)
+        codes = (self._kernel or PLAIN).quantise(vectors)
+        pairs: list[tuple[NDArray[np.generic], NDArray[np.generic]]]
+        pairs = list(zip(self._columns, (*codes, ids, vectors)))
+        for column, values in pairs:
+            column[where] = values
         self._row[ids] = rows
         self.count += added
         lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
@@ -119,9 +123,10 @@ class Flat:
 
     def candidates(self, query: Vectors, want: int, allow: Allow | None = None) -> tuple[Rows, float]:
         """The `want` rows that could score highest, and a ceiling: no other row's score is above it."""
-        code = quantise(query[None])
+        kernel = self._kernel or PLAIN
+        code = kernel.quantise(query[None])
         norm = float(np.linalg.norm(query)) * 1.0001
-        rows, bounds = (self._kernel or Plain()).scan(self._columns, self.count, code, norm, want=want, allow=allow)
+        rows, bounds = kernel.scan(self._columns, self.count, code, norm, want=want, allow=allow)
         if not len(rows):
             return rows, float("-inf")
         slack = (float(code.error[0]) + ROUNDING * norm) * self._longest
@@ -129,7 +134,7 @@ class Flat:
 
     def confirm(self, query: Vectors, rows: Rows) -> Scores:
         """Exact scores of rows."""
-        return (self._kernel or Plain()).confirm(self._columns, query, rows)
+        return (self._kernel or PLAIN).confirm(self._columns, query, rows)
 
     def exact(self, query: NDArray[np.floating], k: int, allow: Allow | None = None) -> tuple[Ids, Scores]:
         """`knn_query` without codes: a float32 scan in numpy. The oracle, and the way where no kernel is."""

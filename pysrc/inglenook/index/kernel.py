@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inglenook.index.quantise import Codes
+from inglenook.index.quantise import Codes, quantise, stride
 
 WIDEST = 4096
 """The longest row of codes, in bytes, that the C kernel takes."""
@@ -42,6 +42,9 @@ class Columns(NamedTuple):
 class Scanner(Protocol):
     """What an index needs of a kernel."""
 
+    def quantise(self, vectors: NDArray[np.float32]) -> Codes:
+        """As `index.quantise.quantise`."""
+
     def scan(
         self, columns: Columns, n: int, query: Codes, norm: float, *, want: int, allow: Allow | None
     ) -> tuple[Rows, Scores]:
@@ -56,6 +59,9 @@ class Scanner(Protocol):
 
 class Plain:
     """The scan in numpy: the oracle of the C kernel."""
+
+    def quantise(self, vectors: NDArray[np.float32]) -> Codes:
+        return quantise(vectors)
 
     def scan(
         self, columns: Columns, n: int, query: Codes, norm: float, *, want: int, allow: Allow | None
@@ -93,8 +99,20 @@ class Compiled:
         self._confirm = library.nook_confirm
         self._confirm.restype = None
         self._confirm.argtypes = [address, int32, address, address, int32, address]
+        self._quantise = library.nook_quantise
+        self._quantise.restype = None
+        self._quantise.argtypes = [address, int32, int32, int32, address, address, address]
         self._seen: Columns | None = None
         self._at: tuple[int, ...] = ()
+
+    def quantise(self, vectors: NDArray[np.float32]) -> Codes:
+        vectors = np.ascontiguousarray(vectors, np.float32)
+        n, dim = vectors.shape
+        width = stride(dim)
+        codes, scale, error = np.empty((n, width), np.int8), np.empty(n, np.float32), np.empty(n, np.float32)
+        addresses = (array.ctypes.data for array in (codes, scale, error))
+        self._quantise(vectors.ctypes.data, n, dim, width, *addresses)
+        return Codes(codes, scale, error)
 
     def scan(
         self, columns: Columns, n: int, query: Codes, norm: float, *, want: int, allow: Allow | None

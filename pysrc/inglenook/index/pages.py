@@ -200,16 +200,16 @@ def read_vectors(page: bytes) -> tuple[str, NDArray[np.float32]]:
         raise _corrupt(f"its vectors cannot be read ({error})") from None
 
 
+_FIELDS = [(field.name, {"str": str, "int": int, "float": float}[str(field.type)]) for field in fields(Card)]
+
+
 def _card(values: object) -> Card:
     if not isinstance(values, dict):
         raise TypeError("no card")
-    card = Card(**values)
-    for field in fields(Card):
-        value = getattr(card, field.name)
-        wanted = {"str": (str,), "int": (int,), "float": (int, float)}[str(field.type)]
-        if not isinstance(value, wanted):
-            raise TypeError(f"{field.name} of the card")
-    return card
+    for name, kind in _FIELDS:
+        if type(values[name]) is not kind and not (kind is float and type(values[name]) is int):
+            raise TypeError(f"{name} of the card")
+    return Card(**values)
 
 
 def _dumps(content: dict[str, object]) -> bytes:
