@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Build, run, test and release Inglenook. Needs Python 3.11 or newer, git and node 20 or newer; it gets the rest itself.
+"""Build, run, test and release Inglenook. Needs Python ≥ 3.11, git and node ≥ 20; the rest it gets itself.
 
 python3 build.py dev                     set everything up, serve the app on localhost and open it
 python3 build.py test [SUITE] [ARGS…]    engine | wire | system | browser | all (default); ARGS go to pytest

@@ -91,7 +91,8 @@ def _pip(package: Package, folder: str) -> None:
         command.remove("--quiet")
     command += ["--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--progress-bar", bar, "--resume-retries", "9"]
     if package.platform:
-        command += ["--platform", package.platform, "--python-version", "3.14", "--implementation", "py"]
+        command += ["--platform", package.platform, "--python-version", "3.14", "--implementation", "cp"]
+        command += ["--abi", "cp314"]
     run([*command, "--dest", folder, f"{package.name}=={package.version}"])
 
 

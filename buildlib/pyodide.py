@@ -9,7 +9,7 @@ What lands in static/ and how web/lib/pyodide.js uses it:
 | pyodide/pyodide-lock.json | Pyodide's lock, cut to the wheels that are here | by `loadPackage` |
 | pyodide/*.whl | scikit-learn and what it needs, and the whole numpy | `await python.loadPackage('scikit-learn')` |
 | pyodide/snapshot.bin.gz | memory after start, standard library modules imported | gunzip → `_loadSnapshot` |
-| py/{numpy,inglenook,pypdfium2}.tar.gz | bytecode, to be unpacked to /lib/python3.14/site-packages | web/lib/unpack.js |
+| py/{numpy,inglenook,pypdfium2}.tar.gz | bytecode for /lib/python3.14/site-packages | web/lib/unpack.js |
 
 The snapshot fits this python_stdlib.zip and no other. Without the snapshot everything works the same, only slower.
 """
@@ -48,8 +48,9 @@ WHEELS = ("numpy", "scikit-learn", "scipy", "joblib", "threadpoolctl")
 NATIVE = ("serve/", "platform/native/", "__main__.py", "nook.py")
 # Standard library modules that numpy and Pyodide's own code import, beside those the engine's sources name.
 STDLIB = (
-    "asyncio", "base64", "collections.abc", "contextlib", "ctypes", "datetime", "encodings.idna", "functools", "inspect",
-    "io", "numbers", "pathlib", "pickle", "platform", "shutil", "tarfile", "textwrap", "traceback", "warnings",
+    "asyncio", "base64", "collections.abc", "contextlib", "ctypes", "datetime", "encodings.idna", "functools",
+    "inspect", "io", "numbers", "pathlib", "pickle", "platform", "shutil", "tarfile", "textwrap", "traceback",
+    "warnings",
 )  # fmt: skip
 COMPILER = [HERE / "compile.py", HERE / "runtime.mjs", Path(__file__)]
 

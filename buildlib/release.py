@@ -93,7 +93,7 @@ def npm(out: Path) -> Path:
             "./static/*": "./static/*",
         },
         "files": ["**/*.js", "**/*.d.ts", "**/*.css", "static", *LEGAL],
-        "sideEffects": [file for file in ("./elements.js", "./elements/*.js")],
+        "sideEffects": ["./elements.js", "./elements/*.js"],
     }
     (stage / "package.json").write_text(json.dumps(package, indent=2) + "\n")
     call([venv.tool("publint"), "--strict", stage])

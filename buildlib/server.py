@@ -12,8 +12,9 @@ import shutil
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,6 +36,15 @@ ISOLATION = {
 BLOCK = 1 << 20
 
 
+@dataclass(frozen=True)
+class Page:
+    """Something served beside the files: tests lay foreign pages and their policies this way."""
+
+    body: bytes
+    type: str = "text/html; charset=utf-8"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
 class Handler(BaseHTTPRequestHandler):
     """Files with one range, ETag and revalidation on every use."""
 
@@ -51,6 +61,9 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def _answer(self, body: bool) -> None:
+        if (page := self.server.pages.get(urlsplit(self.path).path.lstrip("/"))) is not None:
+            self._give(page, body)
+            return
         path = self._path()
         if path is None:
             self._refuse(HTTPStatus.NOT_FOUND)
@@ -86,6 +99,17 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             if body:
                 self._send(file, start, end)
+
+    def _give(self, page: Page, body: bool) -> None:
+        self.send_response(HTTPStatus.OK)
+        self._policies()
+        for name, value in {"Cache-Control": "no-store", **page.headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", page.type)
+        self.send_header("Content-Length", str(len(page.body)))
+        self.end_headers()
+        if body:
+            self.wfile.write(page.body)
 
     def _send(self, file: object, start: int, end: int) -> None:
         file.seek(start)  # type: ignore[attr-defined]
@@ -147,7 +171,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def _range(wanted: str, size: int) -> tuple[int, int] | tuple[()] | None:
-    """The half-open span a Range header asks for; () if it lies outside, None if it is no single range (RFC 9110, 14)."""
+    """The half-open span a Range asks for; () if it lies outside, None if it is no single range (RFC 9110, 14)."""
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", wanted.strip())
     if not match or match.groups() == ("", ""):
         return None
@@ -172,8 +196,15 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, root: Path, port: int, isolated: bool, before: Callable[[Path], None] | None) -> None:
-        self.root, self.isolated, self.before = root, isolated, before
+    def __init__(
+        self,
+        root: Path,
+        port: int,
+        isolated: bool,
+        before: Callable[[Path], None] | None = None,
+        pages: Mapping[str, Page] | None = None,
+    ) -> None:
+        self.root, self.isolated, self.before, self.pages = root, isolated, before, pages or {}
         super().__init__(("127.0.0.1", port), Handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -187,10 +218,10 @@ class Server(ThreadingHTTPServer):
 
 @contextmanager
 def serve(
-    root: Path = ROOT, *, port: int = 0, isolated: bool = True, before: Callable[[Path], None] | None = None
+    root: Path = ROOT, *, port: int = 0, isolated: bool = True, pages: Mapping[str, Page] | None = None
 ) -> Iterator[str]:
-    """Serve `root` in a thread; gives the URL (it ends with "/")."""
-    with Server(root, port, isolated, before) as server:
+    """Serve `root` in a thread; gives the URL (it ends with "/"). `pages` are served beside the files, by path."""
+    with Server(root, port, isolated, pages=pages) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:

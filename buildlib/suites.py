@@ -19,8 +19,8 @@ SUITES = {**LIGHT, "system": ["tests/system"], "browser": ["tests/browser"], "al
 def run(suite: str, args: list[str], pyodide_dist: str | None) -> int:
     """Run a suite with pytest; the exit status is pytest's."""
     if suite.startswith("-") or suite not in SUITES:
-        if suite.startswith("-") or Path(suite.split("::", maxsplit=1)[0]).exists():  # pytest's own arguments, no suite named
-            suite, args = "all", [suite, *args]
+        if suite.startswith("-") or Path(suite.split("::", maxsplit=1)[0]).exists():
+            suite, args = "all", [suite, *args]  # pytest's own arguments, no suite named
         else:
             raise Problem(f"There is no suite {suite}.", f"One of: {', '.join(SUITES)}; or a path.")
     if suite in LIGHT:
