@@ -26,7 +26,7 @@ _IDEOGRAPHS = (
 )  # fmt: skip
 
 # The reference knows the characters of Unicode 8. Marks, controls and punctuation that came later (here up to
-# Unicode 18) are letters to it, whatever this Python's own tables say; three characters changed their category since.
+# Unicode 18) are letters to it, whatever this Python's own tables say; four characters changed their category since.
 _LATER_RANGES = """
 5c8-5c9 61d 7fd 890-891 897-89f 8ca-8e2 9fd-9fe a76 afa-aff b53-b55 c04 c3c c77 c84 d00 d3b-d3c d81 eba ece 180f
 1885-1886 1abf-1af0 1b4e-1b4f 1b7d-1b7f 1df6-1dfb 2e43-2e4f 2e52-2e5d 2e60-2e63 a82c a8c5 a8ff a9bd 10d24-10d27
@@ -46,7 +46,7 @@ _LATER = frozenset(
     for item in _LATER_RANGES.split()
     for code in range(int(item.split("-")[0], 16), int(item.split("-")[-1], 16) + 1)
 )
-_CHANGED = {0x166D: "Po", 0x1734: "Mn", 0x111C9: "Po"}
+_CHANGED = {0x166D: "Po", 0x1734: "Mn", 0x111C9: "Po", 0x1171E: "Mn"}
 
 
 class WordPiece:
