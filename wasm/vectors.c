@@ -14,6 +14,12 @@
 
 #define API __attribute__((visibility("default"), used))
 
+#if defined(__x86_64__)
+#define MACHINE __attribute__((target("sse4.1"))) /* widens bytes in one step; numpy asks for no less */
+#else
+#define MACHINE
+#endif
+
 enum { BLOCK = 16, WIDEST = 4096 }; /* row stride: a multiple of BLOCK bytes, at most WIDEST */
 
 /* ── int8 dot product: the query is unpacked once per scan into the form the machine multiplies best ─────────────── */
@@ -72,7 +78,7 @@ static void unpack(Query *q, const int8_t *codes, int32_t stride) {
   for (int32_t i = 0; i < stride; i++) q->wide[i] = codes[i];
 }
 
-static inline int32_t dot(const Query *q, const int8_t *row, int32_t stride) {
+static MACHINE inline int32_t dot(const Query *q, const int8_t *row, int32_t stride) {
   int32_t sum = 0;
   for (int32_t i = 0; i < stride; i += BLOCK)
     for (int32_t j = i; j < i + BLOCK; j++) sum += (int32_t)q->wide[j] * (int32_t)row[j];
@@ -124,9 +130,9 @@ static void sink(Heap *h, int32_t size, float bound, int32_t row) {
 /* The `want` rows with the highest upper bound dot * query_scale * scale[row] + query_norm * slack[row], best first,
  * into `rows` and `bounds`; returns how many. codes is (n, stride) int8, query (stride) int8. Where `allow` is given,
  * a row counts only if its id is below `allowed` and allow[id] is not 0. */
-API int32_t nook_scan(const int8_t *codes, int32_t stride, int32_t n, const float *scale, const float *slack,
-                      const int64_t *ids, const uint8_t *allow, int64_t allowed, const int8_t *query,
-                      float query_scale, float query_norm, int32_t want, int32_t *rows, float *bounds) {
+API MACHINE int32_t nook_scan(const int8_t *codes, int32_t stride, int32_t n, const float *scale, const float *slack,
+                              const int64_t *ids, const uint8_t *allow, int64_t allowed, const int8_t *query,
+                              float query_scale, float query_norm, int32_t want, int32_t *rows, float *bounds) {
   Query q;
   Heap heap = {rows, bounds, ids};
   int32_t size = 0;
@@ -152,8 +158,8 @@ API int32_t nook_scan(const int8_t *codes, int32_t stride, int32_t n, const floa
 
 /* Codes of n vectors (n, dim) into codes (n, stride), scale (n) and error (n): see index/quantise.py. Sums and maxima
  * run in LANES of their own, which the compiler can keep in a register. */
-API void nook_quantise(const float *vectors, int32_t n, int32_t dim, int32_t stride, int8_t *codes, float *scale,
-                       float *error) {
+API MACHINE void nook_quantise(const float *vectors, int32_t n, int32_t dim, int32_t stride, int8_t *codes,
+                               float *scale, float *error) {
   enum { LANES = 8 };
   for (int32_t row = 0; row < n; row++) {
     const float *v = vectors + (intptr_t)row * dim;

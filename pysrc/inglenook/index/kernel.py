@@ -7,6 +7,7 @@ arrays of `Columns`, which a kernel may look at once and remember by address unt
 from __future__ import annotations
 
 import ctypes
+import weakref
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -102,7 +103,7 @@ class Compiled:
         self._quantise = library.nook_quantise
         self._quantise.restype = None
         self._quantise.argtypes = [address, int32, int32, int32, address, address, address]
-        self._seen: Columns | None = None
+        self._seen: weakref.ref[object] = weakref.ref(self)
         self._at: tuple[int, ...] = ()
 
     def quantise(self, vectors: NDArray[np.float32]) -> Codes:
@@ -138,8 +139,8 @@ class Compiled:
         return scores
 
     def _addresses(self, columns: Columns) -> tuple[int, ...]:
-        if self._seen is not columns:  # asking numpy costs microseconds each time
-            self._seen, self._at = columns, tuple(array.ctypes.data for array in columns)
+        if self._seen() is not columns.codes:  # asking numpy costs microseconds each time
+            self._seen, self._at = weakref.ref(columns.codes), tuple(array.ctypes.data for array in columns)
         return self._at
 
 
