@@ -29,13 +29,13 @@ def ask(library: Library, request: wire.Ask) -> Flow:
     total = sum(entry.card.chunks for entry in library.entries.values())
     if not cite.answerable(request.question, found.hits, total, "vector" in found.arms):
         yield wire.NoSource(found.hits[:3])
-        yield wire.Timing(search_ms=search_ms, stop="no-source")
+        yield wire.Timing(search_ms=search_ms, where=library.where, stop="no-source")
         return
     leads = yield from cite.lead(request.question, found.hits, library.tokenizers.get("encoder"))
     for hit, start, end, score in leads:
         yield wire.Passage(hit, start, end, hit.text[start - hit.start : end - hit.start], score)
     if not request.write:
-        yield wire.Timing(search_ms=search_ms)
+        yield wire.Timing(search_ms=search_ms, where=library.where)
         return
     begun = time.perf_counter()
     release, tokenizer = yield from _alone(library)
@@ -49,7 +49,8 @@ def ask(library: Library, request: wire.Ask) -> Flow:
         release()
     for span, hit, source, score in cite.support(made.text, asked.hits):
         yield wire.Citation(span.start, span.end, hit, source, score)
-    yield _timing(made, search_ms, (loaded - begun) * 1e3, (loaded - started) * 1e3, request.slo)
+    waited, before = (loaded - begun) * 1e3, (loaded - started) * 1e3
+    yield _timing(library, made, request.slo, before_ms=before, load_ms=waited, search_ms=search_ms)
 
 
 def chat(library: Library, request: wire.Chat) -> Flow:
@@ -63,7 +64,8 @@ def chat(library: Library, request: wire.Chat) -> Flow:
         made = yield from _generate(library, ids, request.max_tokens, sampler, tuple(request.stop))
     finally:
         release()
-    yield _timing(made, 0.0, (loaded - started) * 1e3, (loaded - started) * 1e3, request.slo)
+    waited = (loaded - started) * 1e3
+    yield _timing(library, made, request.slo, before_ms=waited, load_ms=waited)
 
 
 def _alone(library: Library) -> Flow:
@@ -100,7 +102,16 @@ def _lead_first(hits: list[Any], leads: list[Any]) -> list[Any]:
     return list({(h.document, h.chunk): h for h in [*first, *hits]}.values())
 
 
-def _timing(made: decode.Generation, search_ms: float, load_ms: float, before_ms: float, slo: wire.Slo) -> wire.Timing:
+def _timing(
+    library: Library,
+    made: decode.Generation,
+    slo: wire.Slo,
+    *,
+    before_ms: float,
+    load_ms: float,
+    search_ms: float = 0.0,
+) -> wire.Timing:
+    """`before_ms` passed from the request to the model's start, of which `load_ms` was waiting for the model."""
     first = before_ms + made.first_ms
     per_token = made.decode_ms / max(1, len(made.ids) - 1)
     met = None
@@ -116,5 +127,6 @@ def _timing(made: decode.Generation, search_ms: float, load_ms: float, before_ms
         tokens=len(made.ids),
         met=met,
         model="SmolLM2-135M-Instruct",
+        where=library.where,
         stop=made.stop,
     )

@@ -59,8 +59,9 @@ def passages(entry: Entry, text: str) -> list[str]:
 class Library:
     """The documents of one nook."""
 
-    def __init__(self) -> None:
-        self.name = ""
+    def __init__(self, where: str = "tab") -> None:
+        """`where` the engine runs ("tab", "machine", "server"), as answers tell it."""
+        self.name, self.where = "", where
         self.entries: dict[str, Entry] = {}
         self.lexical = Lexical()
         self.spaces: dict[str, Flat] = {
@@ -216,6 +217,7 @@ class Library:
             encoder=MODEL if "encoder" in self.tokenizers else HASH,
             models={model: "ready" if model in self.tokenizers else "absent" for model in ("encoder", "lm")},
             version=inglenook.__version__,
+            where=self.where,
         )
 
 

@@ -42,9 +42,9 @@ class Answer:
 class Nook:
     """An opened nook. One process at a time may write a .nook file."""
 
-    def __init__(self, path: str | os.PathLike[str], models: Path | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str], models: Path | None = None, where: str = "machine") -> None:
         self.path = Path(path)
-        self.library = Library()
+        self.library = Library(where)
         self._engine = NativeEngine(FileStore(self.path), models)
         for _ in drive(self.library.open(self.path.stem), self._engine.perform):
             pass
