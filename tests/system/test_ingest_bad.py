@@ -209,8 +209,8 @@ def test_ten_megabytes_in_one_line(path: str, unit: str) -> None:
     [("a.html", "<a "), ("a.html", "<!--"), ("a.html", "<a \"'>"), ("a.html", "<script"), ("a.html", "</"),
      ("a.html", "&"), ("a.html", "<!"), ("a.html", "<?"), ("a.html", "<a b=\""), ("a.md", "`a``b```"), ("a.md", "["),
      ("a.md", "*a **b "), ("a.md", "_a"), ("a.md", "<a"), ("a.md", "![]("), ("a.md", "|-"), ("a.md", "- a\n"),
-     ("a.md", "\n>"), ("a.csv", '"'), ("a.csv", ",\n"), ("a.json", '"\\'), ("a.json", "[,"), ("a.txt", "\n \n"), ("a.txt", ". "),
-     ("a.py", "def "), ("a.py", "\n\n}")],
+     ("a.md", "\n>"), ("a.csv", '"'), ("a.csv", ",\n"), ("a.json", '"\\'), ("a.json", "[,"), ("a.txt", "\n \n"),
+     ("a.txt", ". "), ("a.py", "def "), ("a.py", "\n\n}")],
 )  # fmt: skip
 def test_no_text_takes_more_than_linear_time(path: str, unit: str) -> None:
     def seconds(size: int) -> float:
