@@ -102,14 +102,14 @@ def page(browser: Browser, console: Console) -> Iterator[Page]:
     """A page with storage of its own. An error on its console, or one nobody caught, fails the test."""
     context = browser.new_context()
     opened = context.new_page()
-    opened.on("console", lambda message: _hear(console, message.type, message.text))
+    opened.on("console", lambda message: _hear(console, message.type, message.text, message.location["url"]))
     opened.on("pageerror", lambda error: console.errors.append(str(error)))
     yield opened
     context.close()
     assert not console.unexpected, "errors on the console:\n" + "\n".join(console.unexpected)
 
 
-def _hear(console: Console, kind: str, text: str) -> None:
+def _hear(console: Console, kind: str, text: str, url: str) -> None:
     console.lines.append(f"{kind}: {text}")
-    if kind == "error":
+    if kind == "error" and not url.endswith("/favicon.ico"):  # asked for by the browser where a page names no icon
         console.errors.append(text)
