@@ -2,25 +2,15 @@
 
 import io
 import os
-import shutil
 import signal
 import subprocess
 import tarfile
-import threading
 import time
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api")
-
-ROOT = Path(__file__).parents[2]
-CHROMIUM = os.environ.get("INGLENOOK_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = """--no-sandbox --disable-quic --no-first-run --disable-background-networking
-  --disable-component-update --disable-sync""".split()  # noqa: SIM905
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium (set INGLENOOK_CHROMIUM)")
+from buildlib.server import Page, serve
+from tests.conftest import FLAGS
 
 HELPERS = """
 import { openStore, deleteStore } from '/lib/store.js';
@@ -37,68 +27,43 @@ globalThis.ready = true;
 """
 
 
-class Site(SimpleHTTPRequestHandler):
-    """web/ at the root and static/ below it, as they are released; /page is an empty page with the store's helpers."""
-
-    def translate_path(self, path):
-        path = path.split("?")[0].lstrip("/")
-        return str(ROOT / path if path.startswith("static/") else ROOT / "web" / path)
-
-    def do_GET(self):
-        made = {
-            "/page": (b'<!doctype html><script type="module" src="/helpers.js"></script>', "text/html"),
-            "/helpers.js": (HELPERS.encode(), "text/javascript"),
-            "/frame": (b'<!doctype html><iframe sandbox="allow-scripts" src="/page"></iframe>', "text/html"),
-            "/engine.tar": (engine() if self.path == "/engine.tar" else b"", "application/x-tar"),
-        }.get(self.path)
-        if made is None:
-            return super().do_GET()
-        self.send_response(200)
-        self.send_header("content-type", made[1])
-        self.send_header("content-length", str(len(made[0])))
-        self.end_headers()
-        self.wfile.write(made[0])
-
-    def end_headers(self):
-        self.send_header("access-control-allow-origin", "*")
-        super().end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
-def engine():
+def engine(root):
     """The engine's sources as an archive."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
-        for path in sorted((ROOT / "pysrc").rglob("*.py")):
-            tar.add(path, path.relative_to(ROOT / "pysrc"))
+        for path in sorted((root / "pysrc").rglob("*.py")):
+            tar.add(path, path.relative_to(root / "pysrc"))
     return archive.getvalue()
 
 
 @pytest.fixture(scope="module")
-def site():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Site, directory=str(ROOT)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+def site(root):
+    """The site with an empty page that has the store's helpers, alone and in a frame without an origin."""
+    anyone = {"Access-Control-Allow-Origin": "*"}
+    script = b'<!doctype html><script type="module" src="/%s"></script>'
+    pages = {
+        "page": Page(script % b"helpers.js"),
+        "helpers.js": Page(HELPERS.encode(), "text/javascript"),
+        "frame": Page(b'<!doctype html><iframe sandbox="allow-scripts" src="/framed"></iframe>'),
+        "framed": Page(script % b"anyone/helpers.js"),
+        "anyone/helpers.js": Page(HELPERS.replace("/lib/", "/anyone/").encode(), "text/javascript", anyone),
+        "engine.tar": Page(engine(root), "application/x-tar"),
+    }
+    for name in ("store.js", "errors.js"):
+        pages[f"anyone/{name}"] = Page((root / "web/lib" / name).read_bytes(), "text/javascript", anyone)
+    with serve(root, isolated=False, pages=pages) as url:
+        yield url.rstrip("/")
 
 
 @pytest.fixture
-def profile(chromium):
-    """A fresh profile; each page opened in it is a tab."""
-    context = chromium.new_context()
+def profile(browser):
+    """A fresh profile; each page opened in it is a tab. An error that nobody caught fails the test."""
+    context = browser.new_context()
+    errors = []
+    context.on("weberror", lambda error: errors.append(str(error.error)))
     yield context
     context.close()
+    assert not errors
 
 
 @pytest.fixture
@@ -192,11 +157,11 @@ def test_two_tabs_write_at_once(profile, site):
         assert tab.evaluate("async () => (await openStore('shared')).generation") == 120
 
 
-def launch(profile):
+def launch(chromium, profile):
     """A browser of our own, to be killed; returns the process and the address of its debugger."""
     port = profile / "DevToolsActivePort"
     port.unlink(missing_ok=True)
-    command = [CHROMIUM, "--headless", "--remote-debugging-port=0", f"--user-data-dir={profile}", *FLAGS, "about:blank"]
+    command = [chromium, "--headless", "--remote-debugging-port=0", f"--user-data-dir={profile}", *FLAGS, "about:blank"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 60
     while not (port.exists() and port.read_text().count("\n")):
@@ -205,21 +170,14 @@ def launch(profile):
     return process, f"http://127.0.0.1:{port.read_text().split()[0]}"
 
 
-@pytest.fixture(scope="module")
-def driver(chromium):
-    """The driver that `chromium` already runs: Playwright allows one per thread."""
-    return chromium.browser_type
-
-
 @pytest.mark.slow
-def test_kill_the_browser_while_it_writes(tmp_path, driver, site):
+def test_kill_the_browser_while_it_writes(tmp_path, chromium, browser, site):
     """SIGKILL to all of its processes: every commit that was acknowledged is there, and none is half there."""
     counts = []
     for attempt in range(4):
-        process, address = launch(tmp_path)
+        process, address = launch(chromium, tmp_path)
         try:
-            browser = driver.connect_over_cdp(address)
-            page = browser.contexts[0].new_page()
+            page = browser.browser_type.connect_over_cdp(address).contexts[0].new_page()
             acknowledged = []
             page.expose_function("acknowledge", lambda n, to=acknowledged: to.append(n))
             page.goto(site + "/page")
@@ -394,10 +352,6 @@ BOOT = """async (kernel) => {
   }
   globalThis.python = python;
 }"""
-pyodide = pytest.mark.skipif(
-    not (ROOT / "static/pyodide/pyodide.mjs").exists(), reason="static/pyodide is not built (build.py dev)"
-)
-
 STORE = """
 from inglenook.errors import NookError
 from inglenook.platform.browser.store import BrowserStore
@@ -432,8 +386,8 @@ assert await code_of(store.commit({"e": b""}, [])) == "closed"
 """
 
 
-@pyodide
-def test_from_python(tab):
+def test_from_python(tab, needs):
+    needs("static/pyodide/pyodide.mjs")
     tab.evaluate(BOOT, None)
     assert tab.evaluate("(code) => python.runPythonAsync(code)", STORE) == "the end"
 
@@ -468,13 +422,12 @@ flat.confirm(query, rows).tobytes().hex()
 """
 
 
-@pyodide
-def test_both_builds_of_the_kernel_are_numpy(profile, site):
+@pytest.mark.slow
+def test_both_builds_of_the_kernel_are_numpy(profile, site, needs):
     """The side module in Pyodide's memory, with SIMD and with relaxed SIMD, and the same bits from both."""
+    needs("static/pyodide/pyodide.mjs", "static/kernels/vectors.simd.so", "static/kernels/vectors.relaxed.so")
     answers = []
     for build in ("simd", "relaxed"):
-        if not (ROOT / f"static/kernels/vectors.{build}.so").exists():
-            pytest.skip(f"static/kernels/vectors.{build}.so is not built (build.py dev)")
         page = visit(profile, site)
         page.evaluate(BOOT, build)
         answers.append(page.evaluate("(code) => python.runPythonAsync(code)", KERNEL))
