@@ -1,40 +1,21 @@
-"""Chromium, and sites to open in it. What is not there is skipped with the reason."""
+"""Profiles and sites for tests of the page. What is not built is skipped with the reason."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.browser.fakes import site as sites
 
-FLAGS = (
-    "--no-sandbox --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 PATIENCE = 20_000  # milliseconds for one thing to happen on a busy machine
 
 
-@pytest.fixture(scope="session")
-def chromium():
-    """A headless Chromium, shared; every test has contexts of its own."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    path = os.environ.get("INGLENOOK_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if not path:
-        pytest.skip("no Chromium (set INGLENOOK_CHROMIUM)")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def context(chromium):
+def profile(browser):
     """A fresh profile. A script error in any of its pages fails the test."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
     context.set_default_timeout(PATIENCE)
     errors: list[str] = []
     context.on("weberror", lambda error: errors.append(str(error.error)))
@@ -51,27 +32,27 @@ def pretended(tmp_path_factory):
 
 
 @pytest.fixture
-def site(pretended):
+def stage(pretended):
     """The pretended site, running."""
     with sites.running(pretended) as running:
         yield running
 
 
 @pytest.fixture
-def page(context, site):
+def room(profile, stage):
     """The page of the pretended site, ready for a question."""
-    page = context.new_page()
-    page.goto(site.url)
-    page.get_by_text("Ready", exact=True).wait_for()
-    return page
+    room = profile.new_page()
+    room.goto(stage.url)
+    room.get_by_text("Ready", exact=True).wait_for()
+    return room
 
 
 @pytest.fixture
-def sampled(page):
+def sampled(room):
     """The page with the sample library open."""
-    page.get_by_role("button", name="Open the sample library").click()
-    page.get_by_role("heading", name="What would you like to know?").wait_for()
-    return page
+    room.get_by_role("button", name="Open the sample library").click()
+    room.get_by_role("heading", name="What would you like to know?").wait_for()
+    return room
 
 
 @pytest.fixture(scope="session")

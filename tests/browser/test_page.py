@@ -8,14 +8,14 @@ import re
 from playwright.sync_api import expect
 
 
-def ask(page, question):
-    page.locator("#question").fill(question)
-    page.locator("#question").press("Enter")
+def ask(room, question):
+    room.locator("#question").fill(question)
+    room.locator("#question").press("Enter")
 
 
-def drop(page, files):
+def drop(room, files):
     """Drop files given as {name: text} on the page, as a person would."""
-    page.evaluate(
+    room.evaluate(
         """files => {
           const data = new DataTransfer();
           for (const [name, text] of Object.entries(files)) data.items.add(new File([text], name));
@@ -27,17 +27,17 @@ def drop(page, files):
     )
 
 
-def test_first_visit_teaches(page):
-    expect(page.get_by_role("heading", name="Bring something to read")).to_be_visible()
-    expect(page.get_by_text("Nothing here yet")).to_be_visible()
-    page.locator("#question").fill("anything at all")
-    expect(page.get_by_text("Your library is empty. Drop files")).to_be_visible()
+def test_first_visit_teaches(room):
+    expect(room.get_by_role("heading", name="Bring something to read")).to_be_visible()
+    expect(room.get_by_text("Nothing here yet")).to_be_visible()
+    room.locator("#question").fill("anything at all")
+    expect(room.get_by_text("Your library is empty. Drop files")).to_be_visible()
 
 
-def test_sample_by_address(context, site):
-    page = context.new_page()
-    page.goto(f"{site.url}?sample")
-    expect(page.locator(".card")).to_have_count(5)
+def test_sample_by_address(profile, stage):
+    room = profile.new_page()
+    room.goto(f"{stage.url}?sample")
+    expect(room.locator(".card")).to_have_count(5)
 
 
 def test_search_as_you_type_marks_the_words(sampled):
@@ -130,60 +130,60 @@ def test_a_dead_engine_says_so_and_comes_back(sampled):
     expect(sampled.locator(".lead")).to_contain_text("No source found")
 
 
-def test_drop_adds_and_one_bad_file_does_not_stop_the_rest(page):
-    drop(page, {"one.md": "# One\n\nA cat sat.", "locked.pdf": "secret", "two.txt": "A dog ran."})
-    expect(page.locator(".card")).to_have_count(2)
-    job = page.get_by_role("group", name="Adding 3 files")
+def test_drop_adds_and_one_bad_file_does_not_stop_the_rest(room):
+    drop(room, {"one.md": "# One\n\nA cat sat.", "locked.pdf": "secret", "two.txt": "A dog ran."})
+    expect(room.locator(".card")).to_have_count(2)
+    job = room.get_by_role("group", name="Adding 3 files")
     expect(job).to_contain_text("2 documents added · 1 skipped")
     expect(job).to_contain_text("It is locked with a password. Save a copy without one and add that.")
 
 
-def test_pick_files_into_a_new_collection(page):
-    page.get_by_role("button", name="New collection").click()
-    page.get_by_label("Name of the new collection").fill("letters")
-    page.get_by_label("Name of the new collection").press("Enter")
-    expect(page.locator("#shelf-foot")).to_contain_text("New files go to letters")
-    with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Add files").click()
+def test_pick_files_into_a_new_collection(room):
+    room.get_by_role("button", name="New collection").click()
+    room.get_by_label("Name of the new collection").fill("letters")
+    room.get_by_label("Name of the new collection").press("Enter")
+    expect(room.locator("#shelf-foot")).to_contain_text("New files go to letters")
+    with room.expect_file_chooser() as chooser:
+        room.get_by_role("button", name="Add files").click()
     chooser.value.set_files({"name": "note.txt", "mimeType": "text/plain", "buffer": b"Dear reader."})
-    expect(page.get_by_role("button", name=re.compile("letters"))).to_contain_text("1")
+    expect(room.get_by_role("button", name=re.compile("letters"))).to_contain_text("1")
 
 
-def test_pick_a_folder_keeps_paths_and_leaves_noise(page, tmp_path):
+def test_pick_a_folder_keeps_paths_and_leaves_noise(room, tmp_path):
     (tmp_path / "notes" / "deep").mkdir(parents=True)
     (tmp_path / "notes" / "a.txt").write_text("About apples.")
     (tmp_path / "notes" / "deep" / "b.txt").write_text("About bears.")
     (tmp_path / "notes" / ".hidden").write_text("About nothing.")
-    with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Add folder").click()
+    with room.expect_file_chooser() as chooser:
+        room.get_by_role("button", name="Add folder").click()
     chooser.value.set_files(tmp_path / "notes")
-    expect(page.locator(".card-link")).to_have_text(["notes/a.txt", "notes/deep/b.txt"])
+    expect(room.locator(".card-link")).to_have_text(["notes/a.txt", "notes/deep/b.txt"])
 
 
-def test_paste_makes_a_document(page):
-    page.evaluate(
+def test_paste_makes_a_document(room):
+    room.evaluate(
         """() => {
           const clipboardData = new DataTransfer();
           clipboardData.setData('text', 'A pasted thought about otters.');
           document.body.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));
         }"""
     )
-    expect(page.locator(".card-link")).to_contain_text("Pasted")
-    page.locator("#question").fill("otters")
-    expect(page.locator(".hit")).to_have_count(1)
+    expect(room.locator(".card-link")).to_contain_text("Pasted")
+    room.locator("#question").fill("otters")
+    expect(room.locator(".hit")).to_have_count(1)
 
 
-def test_stop_adding(page):
-    drop(page, {"many.txt": "A long read."})
-    job = page.get_by_role("group", name="Adding 1 file")
+def test_stop_adding(room):
+    drop(room, {"many.txt": "A long read."})
+    job = room.get_by_role("group", name="Adding 1 file")
     expect(job).to_contain_text("Learning the meaning")
     job.get_by_role("button", name="Stop").click()
     expect(job).to_contain_text("Stopped. What was stored stays.")
 
 
-def test_a_full_disk_is_an_announced_error_with_a_hint(page):
-    drop(page, {"full.txt": "No room."})
-    toast = page.get_by_role("log", name="Notices").locator("[data-code=quota]")
+def test_a_full_disk_is_an_announced_error_with_a_hint(room):
+    drop(room, {"full.txt": "No room."})
+    toast = room.get_by_role("log", name="Notices").locator("[data-code=quota]")
     expect(toast).to_contain_text("There is no room left")
     expect(toast).to_contain_text("Remove documents")
     toast.get_by_role("button", name="Dismiss").click()
@@ -251,7 +251,7 @@ def test_history_is_kept_and_cleared(sampled):
     sampled.reload()
     sampled.get_by_text("Ready", exact=True).wait_for()
     sampled.get_by_role("button", name="History").click()
-    entry = sampled.get_by_role("button", name="What did we decide on nine euros?")
+    entry = sampled.get_by_role("button", name="What did we decide on nine euros?", exact=True)
     expect(entry).to_be_visible()
     sampled.get_by_role("button", name="Clear the history").click()
     expect(entry).to_have_count(0)
@@ -270,16 +270,18 @@ def test_export_and_import(sampled):
     expect(sampled.locator("[data-code=damaged]")).to_contain_text("Fetch or export it again.")
 
 
-def test_documents_are_shown_inert(page):
-    evil = '# <img src=x onerror="window.bad=1">\n\n<script>window.bad=2</script> [x](javascript:window.bad=3) evil words'
-    drop(page, {"<b>evil</b>.md": evil})
-    ask(page, "evil words")
-    expect(page.locator(".timing")).to_be_visible()
-    page.locator(".hit-title").first.click()
-    expect(page.locator(".viewer")).to_contain_text("<script>window.bad=2</script>")
-    assert page.evaluate("window.bad") is None
-    assert page.locator("main img, .viewer img, main script, .viewer script").count() == 0
-    assert page.locator('a[href^="javascript"]').count() == 0
+def test_documents_are_shown_inert(room):
+    evil = (
+        '# <img src=x onerror="window.bad=1">\n\n<script>window.bad=2</script> [x](javascript:window.bad=3) evil words'
+    )
+    drop(room, {"<b>evil</b>.md": evil})
+    ask(room, "evil words")
+    expect(room.locator(".timing")).to_be_visible()
+    room.locator(".hit-title").first.click()
+    expect(room.locator(".viewer")).to_contain_text("<script>window.bad=2</script>")
+    assert room.evaluate("window.bad") is None
+    assert room.locator("main img, .viewer img, main script, .viewer script").count() == 0
+    assert room.locator('a[href^="javascript"]').count() == 0
 
 
 def test_a_very_long_question(sampled):
@@ -291,15 +293,15 @@ def test_a_very_long_question(sampled):
     assert stored < 2000
 
 
-def test_theme_is_chosen_and_kept(page):
+def test_theme_is_chosen_and_kept(room):
     paper = "getComputedStyle(document.body).backgroundColor"
-    light = page.evaluate(paper)
-    page.get_by_role("button", name="Theme: system").click()
-    page.get_by_role("button", name="Theme: light").click()
-    dark = page.evaluate(paper)
+    light = room.evaluate(paper)
+    room.get_by_role("button", name="Theme: system").click()
+    room.get_by_role("button", name="Theme: light").click()
+    dark = room.evaluate(paper)
     assert dark != light
-    page.reload()
-    assert page.evaluate(paper) == dark
+    room.reload()
+    assert room.evaluate(paper) == dark
 
 
 def test_server_needs_consent_and_falls_back(sampled):
@@ -315,17 +317,18 @@ def test_server_needs_consent_and_falls_back(sampled):
     expect(sampled.locator(".timing")).to_contain_text("answered in this tab")
 
 
-def test_works_where_storage_is_refused(context, site):
-    context.add_init_script(
-        """Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } });"""
+def test_works_where_storage_is_refused(profile, stage):
+    profile.add_init_script(
+        "const get = () => { throw new DOMException('no', 'SecurityError'); };"
+        "Object.defineProperty(window, 'localStorage', { get });"
     )
-    page = context.new_page()
-    page.goto(f"{site.url}?sample")
-    ask(page, "What did we decide on nine euros?")
-    expect(page.locator(".timing")).to_be_visible()
-    page.get_by_role("button", name="Theme").click()
-    page.get_by_role("button", name="History").click()
-    expect(page.get_by_role("dialog")).to_contain_text("kept here, in this browser only")
+    room = profile.new_page()
+    room.goto(f"{stage.url}?sample")
+    ask(room, "What did we decide on nine euros?")
+    expect(room.locator(".timing")).to_be_visible()
+    room.get_by_role("button", name="Theme").click()
+    room.get_by_role("button", name="History").click()
+    expect(room.get_by_role("dialog")).to_contain_text("kept here, in this browser only")
 
 
 def test_nothing_overflows_from_narrow_to_wide(sampled):

@@ -99,7 +99,9 @@ export class Viewer {
     this.element.hidden = false;
     document.body.classList.add('viewing');
     heading.focus({ preventScroll: true });
-    body.querySelector('mark')?.scrollIntoView({ block: 'center' });
+    const mark = body.querySelector('mark');
+    if (mark)
+      body.scrollTop += mark.getBoundingClientRect().top - body.getBoundingClientRect().top - body.clientHeight / 3;
     const first = source.boxes[0];
     if (first) body.scrollTop = Math.max(0, (first.y / source.height) * body.scrollHeight - body.clientHeight / 3);
   }

@@ -33,6 +33,7 @@ export class Answer {
       'aria-relevant': 'additions',
     });
     this.tail = h('span', { class: 'tail', 'aria-hidden': 'true' });
+    this.doubt = h('p', { class: 'doubt' });
     this.status = h('p', { class: 'answer-status', role: 'status' });
     this.label = h(
       'p',
@@ -45,6 +46,7 @@ export class Answer {
       { class: 'written', hidden: true },
       this.label,
       h('div', { class: 'prose', dir: 'auto' }, this.log, this.tail),
+      this.doubt,
     );
     this.timing = h('div', { class: 'timing-slot' });
     this.element = h(
@@ -72,6 +74,7 @@ export class Answer {
     else if (event.type === 'Timing') {
       this.#tell(true);
       this.#say('');
+      if (this.#text && !this.#sources.length) this.doubt.textContent = 'No passage of yours supports this text.';
       if (event.stop === 'length') this.tail.textContent = ' … (cut at the length asked for)';
       fill(this.timing, timing(event));
     }
@@ -126,7 +129,7 @@ export class Answer {
         ? h(
             'ul',
             { class: 'nearest' },
-            nearest.slice(0, 3).map((hit) => h('li', {}, hitCard(hit, this.#leads))),
+            nearest.slice(0, 3).map((hit) => h('li', {}, hitCard(hit, this.#leads, { title: 'p' }))),
           )
         : null,
     );

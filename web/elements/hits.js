@@ -29,9 +29,9 @@ export function sourceLink(leads, hit, start, end, props, /** @type {any[]} */ .
 }
 
 /**
- * @param {Hit} hit @param {Leads} leads @param {{ added?: number }} [extra] @returns {HTMLElement}
+ * @param {Hit} hit @param {Leads} leads @param {{ added?: number, title?: 'h3' | 'p' }} [extra] @returns {HTMLElement}
  */
-export function hitCard(hit, leads, { added } = {}) {
+export function hitCard(hit, leads, { added, title: tag = 'h3' } = {}) {
   const cut = excerpt(hit.text, hit.marks, hit.start);
   const text = [cut.before && '… ', marked(cut.text, hit.marks, cut.offset), cut.after && ' …'];
   const title = sourceLink(
@@ -47,7 +47,7 @@ export function hitCard(hit, leads, { added } = {}) {
   return h(
     'article',
     { class: 'hit', part: 'hit' },
-    h('h3', {}, title),
+    h(tag, { class: 'hit-head' }, title),
     h('p', { class: 'hit-where' }, where.filter(Boolean).join(' · ')),
     h('p', { class: hit.type === 'code' ? 'hit-text code' : 'hit-text', dir: 'auto' }, text),
     scores(hit),

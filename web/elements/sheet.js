@@ -43,7 +43,7 @@ export const parts = sheet(`
 mark { background: var(--glow); color: inherit; border-radius: 3px; padding: 0 .08em; box-decoration-break: clone; -webkit-box-decoration-break: clone; }
 :is(a, button, input, textarea, select, summary, [tabindex]):focus-visible { outline: 2px solid var(--ember); outline-offset: 2px; border-radius: 4px; }
 
-.hit h3 { margin: 0; font: 600 1.02em/1.35 var(--serif); }
+.hit .hit-head { margin: 0; font: 600 1.02em/1.35 var(--serif); }
 .hit p { margin: 0; }
 .hit-title { color: var(--ink); text-decoration: none; display: inline-flex; gap: .45em; align-items: baseline; overflow-wrap: anywhere; }
 .hit-title .icon { align-self: center; color: var(--soft); width: 1.1em; height: 1.1em; }
@@ -70,6 +70,8 @@ mark { background: var(--glow); color: inherit; border-radius: 3px; padding: 0 .
 .prose { font: 1.04em/1.65 var(--serif); overflow-wrap: anywhere; white-space: pre-line; }
 .log { display: inline; }
 .tail { color: var(--soft); }
+.doubt { margin: .4em 0 0; color: var(--ember); font-size: .86em; }
+.doubt:empty { display: none; }
 .ref { display: inline-block; min-width: 1.5em; padding: 0 .25em; margin-inline-start: .15em; font: 600 .72em/1.5 var(--sans); text-align: center; text-decoration: none; border: 1px solid var(--line); border-radius: 4px; background: var(--raised); }
 .ref:hover { border-color: var(--ember); }
 sup { line-height: 0; }

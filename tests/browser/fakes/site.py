@@ -22,14 +22,14 @@ SAMPLE = [
     {
         "path": "hearth/inglenook.md",
         "collection": "sample",
-        "text": "# The inglenook\n\nAn inglenook is a recess that adjoins a fireplace. The word is made of ingle, a fire, "
-        "and nook, a corner.\n\nPeople sat in it, close to the fire, and cooked in its warmth.",
+        "text": "# The inglenook\n\nAn inglenook is a recess that adjoins a fireplace. The word is made of ingle, a "
+        "fire, and nook, a corner.\n\nPeople sat in it, close to the fire, and cooked in its warmth.",
     },
     {
         "path": "hearth/wood.md",
         "collection": "sample",
-        "text": "# Keeping wood 🔥\n\nDry wood 🔥 burns hotter and cleaner. Stack split logs off the ground, where the wind "
-        "reaches them, for two summers.\n\nA fire that smokes is short of air or long of water.",
+        "text": "# Keeping wood 🔥\n\nDry wood 🔥 burns hotter and cleaner. Stack split logs off the ground, where the "
+        "wind reaches them, for two summers.\n\nA fire that smokes is short of air or long of water.",
     },
     {
         "path": "work/pricing.md",
@@ -37,7 +37,11 @@ SAMPLE = [
         "text": "# Pricing decision\n\nWe decided on nine euros a seat and month. The first three seats are free.\n\n"
         "Schools pay half of the price.",
     },
-    {"path": "work/fire.py", "collection": "work", "text": 'def light(fire):\n    """Light the fire."""\n    fire.light()'},
+    {
+        "path": "work/fire.py",
+        "collection": "work",
+        "text": 'def light(fire):\n    """Light the fire."""\n    fire.light()',
+    },
     {
         "path": "work/on-fires.pdf",
         "collection": "work",
