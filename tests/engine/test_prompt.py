@@ -38,8 +38,8 @@ def test_everything_is_in_when_there_is_room() -> None:
     made = prompt.build("Who built it?", [hit(), hit("Owls hunt voles.", title="Owls", chunk=1)], TINY, budget=5000)
     text = spelled(made)
     assert text.startswith(f"<|im_start|>system\n{prompt.SYSTEM}<|im_end|>\n<|im_start|>user\n")
-    assert text.endswith("<|im_end|>\n<|im_start|>assistant\n")
-    assert "Who built it?" in text and TEXT in text and "Owls hunt voles." in text and "Mills" in text
+    assert text.endswith(f"Who built it?\n{prompt.RULE}<|im_end|>\n<|im_start|>assistant\n")
+    assert TEXT in text and "Owls hunt voles." in text and "Mills" in text
     assert [h.title for h in made.hits] == ["Mills", "Owls"] and sources(made) == [TEXT, "Owls hunt voles."]
     assert made.spans[0] == Span(100, 100 + len(TEXT)) and not made.warnings
 
@@ -48,7 +48,7 @@ def test_the_beginning_is_the_same_for_all_questions() -> None:
     first = prompt.build("Who built it?", [hit()], TINY, budget=5000).ids
     other = prompt.build("When?", [hit("Owls hunt voles.", title="Owls")], TINY, budget=5000).ids
     common = next(i for i, (a, b) in enumerate(zip(first, other)) if a != b)
-    assert common > 0.8 * (FIXED - len(TINY.encode("Question: a<|im_end|>\n<|im_start|>assistant\n")))
+    assert TINY.decode(first[:common]).startswith(f"<|im_start|>system\n{prompt.SYSTEM}<|im_end|>\n<|im_start|>user\n")
 
 
 @pytest.mark.parametrize(

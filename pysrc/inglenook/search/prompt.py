@@ -2,6 +2,11 @@
 
 What never changes comes first, so that the key-value cache keeps it from one question to the next. Passages are cut at
 sentence borders around the words that matched: few good sentences serve a small model better than many.
+
+The wording was chosen by running SmolLM2-135M-Instruct over questions of XQuAD with known answers: the rule after the
+question (not in the system turn) keeps answers to one sentence and ends all of them; fewer passages do better; their
+order made no difference worth naming; examples of answers and of refusals made it worse. It never says by itself that
+a text holds no answer, so whether there is a source is decided before it is asked (`search.cite`).
 """
 
 from __future__ import annotations
@@ -16,10 +21,8 @@ from inglenook.errors import NookError
 from inglenook.ingest.borders import sentences
 from inglenook.types import Hit, Span
 
-SYSTEM = (
-    "You answer questions about the user's documents. Use only the given passages. Answer in one or two short "
-    "sentences. If the passages do not contain the answer, say that you cannot find it."
-)
+SYSTEM = "You answer questions from the given text."
+RULE = "Answer in one sentence, using only the text above."
 MOST = 3  # passages
 LEAST = 16  # tokens; a passage cut shorter says nothing
 _LONGEST = 16  # characters of a token, generously
@@ -117,7 +120,7 @@ def _label(hit: Hit) -> str:
 
 
 def _encode(texts: list[str], question: str, tokenizer: Tokenizer) -> list[int]:
-    body = "Passages:\n\n" + "".join(f"{text}\n\n" for text in texts) + f"Question: {question}"
+    body = "".join(f"{text}\n\n" for text in texts) + f"Question: {question}\n{RULE}"
     return chat.encode([("system", SYSTEM), ("user", body)], tokenizer)
 
 
