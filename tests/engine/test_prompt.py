@@ -44,6 +44,13 @@ def test_everything_is_in_when_there_is_room() -> None:
     assert made.spans[0] == Span(100, 100 + len(TEXT)) and not made.warnings
 
 
+def test_few_passages_and_no_endless_ones() -> None:
+    many = [hit("Owls hunt. " * 100, title=f"T{i}", chunk=i) for i in range(5)]
+    made = prompt.build("What do owls do?", many, TINY, budget=5000)
+    assert [found.title for found in made.hits] == ["T0", "T1"]
+    assert all(20 < len(TINY.encode(source)) <= prompt.EACH for source in sources(made))
+
+
 def test_the_beginning_is_the_same_for_all_questions() -> None:
     first = prompt.build("Who built it?", [hit()], TINY, budget=5000).ids
     other = prompt.build("When?", [hit("Owls hunt voles.", title="Owls")], TINY, budget=5000).ids
