@@ -393,7 +393,7 @@ export const PROTOCOL = 1;
  */
 
 /**
- * What the nook holds and uses. Sizes are bytes; `models` maps a model to "absent", "loading" or "ready".
+ * What the nook holds and uses. Sizes are bytes; `models` maps a model to "absent" or "ready".
  * @typedef {object} StatusMessage
  * @property {'Status'} type
  * @property {string} id the stream
@@ -408,6 +408,8 @@ export const PROTOCOL = 1;
  * @property {Object<string, string>} models
  * @property {string} version
  * @property {string} where
+ * @property {boolean} kept
+ * @property {string} reason
  */
 
 /**

@@ -99,6 +99,20 @@ class Hold(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Measure(Effect):
+    """How much is stored, and whether it stays. Answer: `Stored`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """`size` in bytes. Where pages are only in memory `kept` is False and `reason` says why."""
+
+    size: int
+    kept: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Pause(Effect):
     """Let others run; this is where Stop takes effect in work that needs nothing from outside. Answer: None."""
 
@@ -169,17 +183,6 @@ def _thrower(flow: Flow, error: BaseException) -> Callable[[], Any]:
 
 
 __all__ = [
-    "Candidates",
-    "Commit",
-    "Effect",
-    "Encode",
-    "Flow",
-    "Forward",
-    "Get",
-    "Hold",
-    "Load",
-    "Pause",
-    "Scan",
-    "adrive",
-    "drive",
-]
+    "Candidates", "Commit", "Effect", "Encode", "Flow", "Forward", "Get", "Hold", "Load", "Measure", "Pause", "Scan",
+    "Stored", "adrive", "drive",
+]  # fmt: skip

@@ -6,6 +6,8 @@ import hashlib
 import time
 from functools import partial
 
+import numpy as np
+
 from inglenook import ingest
 from inglenook.embed import encoder, hashing
 from inglenook.errors import NookError
@@ -16,6 +18,8 @@ from inglenook.library import HASH, MODEL, Library, document_id, passages
 from inglenook.search import lexical
 from inglenook.types import File
 from inglenook.wire import messages as wire
+
+SLICE = 16  # passages hashed at a time
 
 
 def add(library: Library, request: wire.Add) -> Flow:
@@ -62,9 +66,19 @@ def _take(library: Library, upload: wire.Upload) -> Flow:
         puts[deletes.pop()] = pages.seal(upload.data)
     yield Commit(puts, deletes)
     library.place(entry, postings)
-    library.embed(entry, hashing.embed(texts), HASH)
+    yield from _hash(library, entry, texts)
     yield wire.Added(card, replaced=old is not None, warnings=read.warnings)
     return entry
+
+
+def _hash(library: Library, entry: Entry, texts: list[str]) -> Flow:
+    """Vectors that need no model, a few at a time: others may run between."""
+    rows = []
+    for start in range(0, len(texts), SLICE):
+        rows.append(hashing.embed(texts[start : start + SLICE]))
+        yield Pause()
+    if rows:
+        library.embed(entry, np.concatenate(rows), HASH)
 
 
 def prepare(library: Library, request: wire.Prepare) -> Flow:

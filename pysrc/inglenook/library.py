@@ -18,7 +18,7 @@ import numpy as np
 import inglenook
 from inglenook.embed import encoder, hashing
 from inglenook.errors import NookError
-from inglenook.flow import Commit, Flow, Get, Load, Scan
+from inglenook.flow import Commit, Flow, Get, Load, Measure, Scan, Stored
 from inglenook.index import filter, pages
 from inglenook.index.entry import Entry
 from inglenook.index.flat import Flat
@@ -93,35 +93,45 @@ class Library:
         cards = yield Scan("d/")
         postings = yield Scan("l/")
         vectors = yield Scan("v/")
-        for key, data in cards.items():
-            document = key[2:]
-            self._place(pages.read_document(data), postings.get(f"l/{document}"), vectors.get(f"v/{document}"))
+        self._take(
+            (pages.read_document(card), postings.get(f"l/{key[2:]}"), vectors.get(f"v/{key[2:]}"))
+            for key, card in cards.items()
+        )
         yield wire.Progress("open", 1, 1, "", name)
-        yield self.status()
+        yield self.status((yield Measure()))
 
     def refresh(self, keys: Iterable[str]) -> Flow:
         """Another writer changed these pages: read them again. Events: Added, Removed."""
         documents = sorted({key[2:] for key in keys if key[:2] in ("d/", "v/")})
         wanted = [f"{kind}/{document}" for document in documents for kind in "dlv"]
         found: list[bytes | None] = yield Get(wanted)
-        gone = []
-        for i, document in enumerate(documents):
-            card, postings, vectors = found[3 * i : 3 * i + 3]
+        triples = [found[i : i + 3] for i in range(0, len(found), 3)]
+        gone = [document for document, (card, *_) in zip(documents, triples) if card is None]
+        for document in gone:
             self.displace(document)
-            if card is None:
-                gone.append(document)
-            else:
-                yield wire.Added(self._place(pages.read_document(card), postings, vectors).card, replaced=True)
+        taken = self._take((pages.read_document(c), p, v) for c, p, v in triples if c is not None)
+        for entry in taken:
+            yield wire.Added(entry.card, replaced=True)
         if gone:
             yield wire.Removed(gone)
 
-    def _place(self, entry: Entry, postings: bytes | None, vectors: bytes | None) -> Entry:
-        self.place(entry, b"" if postings is None else pages.unseal(postings))
-        if vectors is not None:
-            space, rows = pages.read_vectors(vectors)
-            if space == MODEL and len(rows) == len(entry.chunks):
-                self.embed(entry, rows)
-        return entry
+    def _take(self, found: Iterable[tuple[Entry, bytes | None, bytes | None]]) -> list[Entry]:
+        """Place documents with their postings and vectors pages; all vectors go into the index at once."""
+        entries, embedded, rows = [], [], []
+        for entry, postings, page in found:
+            self.place(entry, b"" if postings is None else pages.unseal(postings))
+            entries.append(entry)
+            space, vectors = pages.read_vectors(page) if page else ("", ())
+            if space == MODEL and len(vectors) == len(entry.chunks) > 0:
+                embedded.append(entry)
+                rows.append(vectors)
+        if rows:
+            self.spaces[MODEL].add_items(np.concatenate(rows), np.concatenate([entry.ids for entry in embedded]))
+        for entry in entries:
+            entry.card = replace(entry.card, vectors=0)
+        for entry in embedded:
+            entry.card = replace(entry.card, vectors=len(entry.chunks))
+        return entries
 
     def place(self, entry: Entry, postings: bytes) -> None:
         """Make a document findable by its words, in place of the one with its id."""
@@ -200,8 +210,8 @@ class Library:
         """Documents that the model has not embedded yet."""
         return (e for e in self.entries.values() if e.card.vectors < e.card.chunks)
 
-    def status(self) -> wire.Status:
-        """Counts and sizes."""
+    def status(self, stored: Stored = Stored(0)) -> wire.Status:  # noqa: B008
+        """Counts and sizes; `stored` is the answer of a `Measure`."""
         cards = [entry.card for entry in self.entries.values()]
         collections: dict[str, int] = {}
         for card in cards:
@@ -212,12 +222,14 @@ class Library:
             chunks=sum(card.chunks for card in cards),
             vectors=sum(card.vectors for card in cards),
             collections=collections,
-            stored=sum(card.size for card in cards),
+            stored=stored.size,
             memory=self.lexical.memory + sum(flat.memory for flat in self.spaces.values()),
             encoder=MODEL if "encoder" in self.tokenizers else HASH,
             models={model: "ready" if model in self.tokenizers else "absent" for model in ("encoder", "lm")},
             version=inglenook.__version__,
             where=self.where,
+            kept=stored.kept,
+            reason=stored.reason,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from inglenook.errors import NookError
-from inglenook.flow import Flow, Get, Load
+from inglenook.flow import Flow, Get, Load, Measure
 from inglenook.index import pages
 from inglenook.library import Library
 from inglenook.types import Document
@@ -49,7 +49,7 @@ def documents(library: Library, request: wire.List) -> Flow:
 
 def status(library: Library, request: wire.Look) -> Flow:
     """Events: Status."""
-    yield library.status()
+    yield library.status((yield Measure()))
 
 
 def inspect(library: Library, request: wire.Inspect) -> Flow:

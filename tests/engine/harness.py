@@ -9,7 +9,21 @@ from typing import Any
 import numpy as np
 from inglenook.embed.encoder import DIMENSIONS
 from inglenook.errors import NookError
-from inglenook.flow import Candidates, Commit, Effect, Encode, Forward, Get, Hold, Load, Pause, Scan, drive
+from inglenook.flow import (
+    Candidates,
+    Commit,
+    Effect,
+    Encode,
+    Forward,
+    Get,
+    Hold,
+    Load,
+    Measure,
+    Pause,
+    Scan,
+    Stored,
+    drive,
+)
 from inglenook.library import Library
 from inglenook.wire import messages as wire
 
@@ -48,6 +62,8 @@ class Driver:
                 if not self.models:
                     raise NookError("model-missing", f"no {model}")
                 return "\n".join(WORDS).encode() if model == "encoder" else b""
+            case Measure():
+                return Stored(sum(map(len, self.pages.values())))
             case Hold():
                 return lambda: None
             case Pause():

@@ -166,7 +166,7 @@ def test_another_tabs_changes_are_taken_over(nook: Driver) -> None:
     keys = set(nook.pages)
     [added] = of(nook.add(fox_md="# Foxes\n\nThe vixen raised three cubs."), wire.Added)
     other.pages = nook.pages
-    list(other.library.refresh([]))
+    assert list(drive(other.library.refresh([]), other.perform)) == []
     flow = other.library.refresh(sorted(set(nook.pages) - keys))
     assert [e.card.document for e in drive(flow, other.perform) if isinstance(e, wire.Added)] == [added.card.document]
     assert titles(other, "vixen")[0] == "Foxes"

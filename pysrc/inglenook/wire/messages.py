@@ -365,7 +365,10 @@ class Blob(Event):
 
 @dataclass(frozen=True, slots=True)
 class Status(Event):
-    """What the nook holds and uses. Sizes are bytes; `models` maps a model to "absent", "loading" or "ready"."""
+    """What the nook holds and uses. Sizes are bytes; `models` maps a model to "absent" or "ready".
+
+    Where the browser refuses storage, `kept` is false, `reason` says why, and everything goes with the tab.
+    """
 
     name: str
     documents: int
@@ -378,6 +381,8 @@ class Status(Event):
     models: dict[str, str]
     version: str
     where: str = "tab"
+    kept: bool = True
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

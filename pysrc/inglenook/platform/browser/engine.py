@@ -12,7 +12,21 @@ import numpy as np
 from pyodide.ffi import JsException, create_proxy, to_js
 
 from inglenook.errors import NookError
-from inglenook.flow import Candidates, Commit, Effect, Encode, Forward, Get, Hold, Load, Pause, Scan, adrive
+from inglenook.flow import (
+    Candidates,
+    Commit,
+    Effect,
+    Encode,
+    Forward,
+    Get,
+    Hold,
+    Load,
+    Measure,
+    Pause,
+    Scan,
+    Stored,
+    adrive,
+)
 from inglenook.library import Library
 from inglenook.platform.browser.store import BrowserStore
 from inglenook.wire import codec
@@ -130,6 +144,8 @@ class Engine:
                 return Candidates(np.frombuffer(ids, np.int32), np.frombuffer(logits, np.float32))
             case Load(model):
                 return await self._load(model, emit)
+            case Measure():
+                return Stored(await store.size(), store.status == "stored", store.reason)
             case Hold(what):
                 lock = self._locks.setdefault(what, asyncio.Lock())
                 await lock.acquire()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inglenook.errors import NookError
-from inglenook.flow import Commit, Effect, Encode, Forward, Get, Hold, Load, Pause, Scan
+from inglenook.flow import Commit, Effect, Encode, Forward, Get, Hold, Load, Measure, Pause, Scan, Stored
 from inglenook.index.store import Store
 
 FILES = {
@@ -50,6 +50,8 @@ class NativeEngine:
                 return self._model("lm").forward(tokens, at, top)
             case Load(model):
                 return self._load(model)
+            case Measure():
+                return Stored(self.store.size())
             case Hold():
                 return lambda: None
             case Pause():
