@@ -31,7 +31,7 @@ GROUPS = (
     ("kernels/encoder*", "encoder"),
     ("kernels/lm*", "lm"),
     ("kernels/*", "core"),
-    ("samples/*", "sample"),
+    ("samples/*.nook", "sample"),
 )
 
 

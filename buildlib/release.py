@@ -65,7 +65,7 @@ def site(out: Path, groups: tuple[str, ...] | None = None) -> Path:
 
 def _source(path: Path) -> bool:
     """Whether a file under static/ is only an input of the build."""
-    return (path.parent.name == "models" and not assets.group(path)) or path.parent.name == "files"
+    return (path.parent.name == "models" and not assets.group(path)) or "files" in path.relative_to(STATIC).parts
 
 
 def wheel(out: Path) -> Path:

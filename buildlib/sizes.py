@@ -66,4 +66,4 @@ def imported(script: Path) -> list[Path]:
 
 def zipped(files: list[Path]) -> int:
     """Bytes of the files when each is sent gzipped."""
-    return sum(len(gzip.compress(path.read_bytes(), 9)) for path in files)
+    return sum(len(gzip.compress(path.read_bytes(), 6)) for path in files)
