@@ -77,7 +77,7 @@ def _hash(library: Library, entry: Entry, texts: list[str]) -> Flow:
     for start in range(0, len(texts), SLICE):
         rows.append(hashing.embed(texts[start : start + SLICE]))
         yield Pause()
-    if rows:
+    if rows and library.entries.get(entry.card.document) is entry:  # not replaced meanwhile
         library.embed(entry, np.concatenate(rows), HASH)
 
 
