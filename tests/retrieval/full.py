@@ -1,0 +1,69 @@
+"""The encoder in full float32, to see what quantising it costs in recall."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from inglenook.embed import encoder
+from inglenook.embed.reference import Reference
+from inglenook.embed.tokenizer import WordPiece
+from inglenook.wire import messages as wire
+
+from tests.retrieval.judged import ROOT, Judge
+
+WEIGHTS = ROOT / "static" / "models" / "minilm-l6.safetensors"
+
+
+def compare(judge: Judge, others: int, k: int = 5) -> tuple[np.ndarray, np.ndarray, float]:
+    """Which questions find a right passage by vectors alone, with the shipped encoder and with the float32 one.
+
+    Searched are all right passages and `others` more. Returns both as bool arrays, and the mean cosine of the two
+    encoders' vectors.
+    """
+    every = passages(judge)
+    right = [{n for n, (path, a, b, _) in enumerate(every) if judge.right(q, path, a, b)} for q in judge.asked]
+    needed = sorted(set.union(*right))
+    rest = sorted(set(range(len(every))) - set(needed))
+    pool = needed + np.random.default_rng(0).choice(rest, min(others, len(rest)), replace=False).tolist()
+    tokenizer = _tokenizer(judge)
+    reference = Reference.load(WEIGHTS.read_bytes())
+    model = judge.nook._engine._model("encoder")
+    texts = [every[n][3] for n in pool] + [q.question for q in judge.asked]
+
+    def full(tokens: list[list[int]]) -> np.ndarray:
+        return np.stack([reference.encode(one) for one in tokens])
+
+    shipped, exact = _embed(texts, tokenizer, model.encode), _embed(texts, tokenizer, full)
+    cosine = float((shipped * exact).sum(axis=1).mean())
+    return _recall(shipped, pool, right, k), _recall(exact, pool, right, k), cosine
+
+
+def _recall(vectors: np.ndarray, pool: list[int], right: list[set[int]], k: int) -> np.ndarray:
+    order = np.argsort(-(vectors[len(pool) :] @ vectors[: len(pool)].T), axis=1, kind="stable")[:, :k]
+    return np.array([bool({pool[n] for n in row} & wanted) for row, wanted in zip(order.tolist(), right)])
+
+
+def passages(judge: Judge) -> list[tuple[str, int, int, str]]:
+    """(path, start, end, what is embedded) of every passage."""
+    found: list[tuple[str, int, int, str]] = []
+    for card in judge.nook.documents():
+        [read] = judge.nook.stream(wire.Inspect(card.document))
+        assert isinstance(read, wire.Chunks)
+        text = read.document.text
+        found += [
+            (card.path, c.start, c.end, encoder.passage(c.heading, text[c.start : c.end])) for c in read.document.chunks
+        ]
+    return found
+
+
+def _tokenizer(judge: Judge) -> WordPiece:
+    judge.search(judge.asked[0].question, "vector")  # loads it
+    tokenizer = judge.nook.library.tokenizers["encoder"]
+    assert isinstance(tokenizer, WordPiece)
+    return tokenizer
+
+
+def _embed(texts: list[str], tokenizer: WordPiece, encode: Callable[[list[list[int]]], np.ndarray]) -> np.ndarray:
+    tokens = [tokenizer.encode(text) for text in texts]
+    return np.concatenate([encode(tokens[n : n + 16]) for n in range(0, len(tokens), 16)])
