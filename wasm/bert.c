@@ -1,6 +1,6 @@
 /* A BERT encoder's forward pass (Devlin et al., 1810.04805) with mean pooling and unit length at its end, as
  * all-MiniLM-L6-v2 wants it (Reimers and Gurevych, 1908.10084), over weights of 7 bits in panels (panel.h).
- * One sequence at a time: no padding, no mask. The oracle is pysrc/inglenook/kernels/plain.py.
+ * One sequence at a time: no padding, no mask. The oracle is pysrc/inglenook/embed/reference.py.
  */
 #include "mathv.h"
 #include "panel.h"

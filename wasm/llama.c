@@ -183,8 +183,8 @@ static float store_row(const float *x, int n, int8_t *out) {
   for (int i = 0; i < n; i += 4) peaks = f4_max(peaks, f4_abs(f4_load(x + i)));
   float peak = f4_peak(peaks), inverse = peak > 0.0f ? 127.0f / peak : 0.0f;
   for (int i = 0; i < n; i += 4) {
-    I4 v = i4_round(f4_load(x + i) * inverse);
-    for (int j = 0; j < 4; j++) out[i + j] = (int8_t)v[j];
+    int32_t bytes = i4_bytes(i4_round(f4_load(x + i) * inverse));
+    WRITE(out + i, bytes);
   }
   return peak / 127.0f;
 }
@@ -332,6 +332,7 @@ static void my_rows(Llama *m, int me, const Mat *w, int rows, const Acts *a, flo
 /* One chunk of up to 64 tokens through all layers, and if it is the last one, the logits after its last token. */
 static void run_chunk(Llama *m, int me) {
   int d = m->head, kv = m->kv_heads * d, stride = m->width + 2 * kv, from, to;
+  int last = m->last; /* after the barrier that ends a chunk, the job may already be the next one */
   for (int t = me; t < m->n; t += m->team.count)
     unpack_row(Q8, &m->embedding, m->tokens[t], m->x + (size_t)t * (size_t)m->width);
   for (int i = 0; i < m->layers; i++) {
@@ -368,7 +369,7 @@ static void run_chunk(Llama *m, int me) {
       team_barrier(&m->team);
     }
   }
-  if (!m->last) return;
+  if (!last) return;
   if (me == 0) {
     acts_place(&m->attn, m->attn_at, 1, m->width, Q8);
     rms_norm(m, m->x + (size_t)(m->n - 1) * (size_t)m->width, m->norm, m->local[0]);

@@ -38,12 +38,7 @@ void acts_set(Acts *a, int t, const float *x, int from, int to) {
     for (int g = 0; g < groups; g++, q += size * ACT) {
       I4 v = i4_round(f4_load(x + g * GROUP) * inverse);
       total += v;
-#if defined(__AVX2__) || defined(__wasm_relaxed_simd__)
-      for (int i = 0; i < 4; i++) q[i] = (int8_t)v[i];
-#else
-      int16_t wide[4] = {(int16_t)v[0], (int16_t)v[2], (int16_t)v[1], (int16_t)v[3]};
-      __builtin_memcpy(q, wide, 8);
-#endif
+      act_store(q, v);
     }
     size_t at = (size_t)start * (size_t)blocks + (size_t)(b * size + (t - start));
     a->scale[at] = scale;
@@ -53,24 +48,26 @@ void acts_set(Acts *a, int t, const float *x, int from, int to) {
 
 /* One panel times one tile of n tokens: out[token][part]. All of these are specialised for n = 4, 2, 1. */
 
+#define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL_PART _Pragma("clang loop unroll_count(2)")
+
 INLINE void tile_q4(int n, const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,
                     Floats out[TILE][PARTS]) {
   for (int b = 0; b < blocks; b++, p += 160, scale += n, sum += n) {
     Sums acc[TILE][PARTS];
-    for (int t = 0; t < n; t++)
-      for (int h = 0; h < PARTS; h++) acc[t][h] = (Sums){0};
-#pragma clang loop unroll(full)
-    for (int g = 0; g < 8; g++, q += n * ACT) {
+    UNROLL for (int t = 0; t < n; t++)
+      UNROLL for (int h = 0; h < PARTS; h++) acc[t][h] = (Sums){0};
+    UNROLL for (int g = 0; g < 8; g++, q += n * ACT) {
       Wide w[PARTS];
       nibbles_load(p + 32 + g * 16, w);
-      for (int t = 0; t < n; t++) {
+      UNROLL for (int t = 0; t < n; t++) {
         Act a = act_load(q + t * ACT);
-        for (int h = 0; h < PARTS; h++) acc[t][h] += dot(w[h], a);
+        UNROLL for (int h = 0; h < PARTS; h++) acc[t][h] += dot(w[h], a);
       }
     }
-    for (int h = 0; h < PARTS; h++) {
+    UNROLL for (int h = 0; h < PARTS; h++) {
       Floats d = halves_load((const uint16_t *)p + h * ROWS), m = halves_load((const uint16_t *)(p + 16) + h * ROWS);
-      for (int t = 0; t < n; t++) out[t][h] += floats_of(pairs(acc[t][h])) * (d * scale[t]) + m * sum[t];
+      UNROLL for (int t = 0; t < n; t++) out[t][h] += floats_of(pairs(acc[t][h])) * (d * scale[t]) + m * sum[t];
     }
   }
 }
@@ -79,21 +76,20 @@ INLINE void tile_q7(int n, const uint8_t *p, int blocks, const int8_t *q, const 
                     Floats out[TILE][PARTS]) {
   for (int b = 0; b < blocks; b++, p += 544, scale += n, sum += n) {
     Ints acc[TILE][PARTS];
-    for (int t = 0; t < n; t++)
-      for (int h = 0; h < PARTS; h++) acc[t][h] = (Ints){0};
-#pragma clang loop unroll_count(2)
-    for (int g = 0; g < 16; g += 2, q += 2 * n * ACT) {
+    UNROLL for (int t = 0; t < n; t++)
+      UNROLL for (int h = 0; h < PARTS; h++) acc[t][h] = (Ints){0};
+    UNROLL_PART for (int g = 0; g < 16; g += 2, q += 2 * n * ACT) {
       Wide u[PARTS], w[PARTS];
       wide_load(p + 32 + g * 32, u);
       wide_load(p + 64 + g * 32, w);
-      for (int t = 0; t < n; t++) {
+      UNROLL for (int t = 0; t < n; t++) {
         Act a = act_load(q + t * ACT), c = act_load(q + (n + t) * ACT);
-        for (int h = 0; h < PARTS; h++) acc[t][h] += pairs(dot(u[h], a) + dot(w[h], c));
+        UNROLL for (int h = 0; h < PARTS; h++) acc[t][h] += pairs(dot(u[h], a) + dot(w[h], c));
       }
     }
-    for (int h = 0; h < PARTS; h++) {
+    UNROLL for (int h = 0; h < PARTS; h++) {
       Floats d = halves_load((const uint16_t *)p + h * ROWS), m = halves_load((const uint16_t *)(p + 16) + h * ROWS);
-      for (int t = 0; t < n; t++) out[t][h] += floats_of(acc[t][h]) * (d * scale[t]) + m * sum[t];
+      UNROLL for (int t = 0; t < n; t++) out[t][h] += floats_of(acc[t][h]) * (d * scale[t]) + m * sum[t];
     }
   }
 }
@@ -102,23 +98,22 @@ INLINE void tile_q8(int n, const uint8_t *p, int blocks, const int8_t *q, const 
                     Floats out[TILE][PARTS]) {
   for (int b = 0; b < blocks; b++, p += 272, scale += n, sum += n) {
     Sums low[TILE][PARTS], high[TILE][PARTS];
-    for (int t = 0; t < n; t++)
-      for (int h = 0; h < PARTS; h++) low[t][h] = high[t][h] = (Sums){0};
-#pragma clang loop unroll(full)
-    for (int g = 0; g < 8; g++, q += n * ACT) {
+    UNROLL for (int t = 0; t < n; t++)
+      UNROLL for (int h = 0; h < PARTS; h++) low[t][h] = high[t][h] = (Sums){0};
+    UNROLL for (int g = 0; g < 8; g++, q += n * ACT) {
       Wide w[PARTS];
       wide_load(p + 16 + g * 32, w);
-      for (int t = 0; t < n; t++) {
+      UNROLL for (int t = 0; t < n; t++) {
         Act a = act_load(q + t * ACT);
-        for (int h = 0; h < PARTS; h++) {
+        UNROLL for (int h = 0; h < PARTS; h++) {
           low[t][h] += dot(low_nibbles(w[h]), a);
           high[t][h] += dot(high_nibbles(w[h]), a);
         }
       }
     }
-    for (int h = 0; h < PARTS; h++) {
+    UNROLL for (int h = 0; h < PARTS; h++) {
       Floats d = halves_load((const uint16_t *)p + h * ROWS);
-      for (int t = 0; t < n; t++) {
+      UNROLL for (int t = 0; t < n; t++) {
         Ints whole = (pairs(high[t][h]) << 4) + pairs(low[t][h]);
         out[t][h] += d * (floats_of(whole) * scale[t] - 128.0f * sum[t]);
       }

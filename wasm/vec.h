@@ -73,11 +73,19 @@ INLINE I4 s8_dot(S8 a, S8 b) {
 #endif
 }
 
+/* The low bytes of the lanes: 4 int8 in an int32. */
+INLINE int32_t i4_bytes(I4 v) {
+  typedef int8_t B16 __attribute__((vector_size(16)));
+  B16 b = (B16)v;
+  return ((I4)__builtin_shufflevector(b, b, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12))[0];
+}
+
 /* ── Wide: the int8 dot product. A Wide holds ROWS rows x 4 columns of weights (0..127); dot() multiplies them with
  *    4 activations (-127..127), held in `Act` form for every row, and gives two 16-bit sums a row ─────────────────── */
 
 #if defined(__AVX2__)
 
+#define ACT_BYTES 1
 enum { ROWS = 8, ACT = 4 }; /* rows in a vector; bytes of 4 activations */
 typedef int8_t Wide __attribute__((vector_size(32)));
 typedef int16_t Sums __attribute__((vector_size(32)));
@@ -110,6 +118,7 @@ typedef F4 Floats;
 
 #if defined(__wasm_relaxed_simd__)
 
+#define ACT_BYTES 1
 enum { ACT = 4 };
 typedef struct {
   Wide v;
@@ -127,6 +136,11 @@ typedef struct {
 } Act;
 INLINE Act act_load(const int8_t *p) {
   return (Act){(S8)i4(READ(int32_t, p)), (S8)i4(READ(int32_t, p + 4))};
+}
+INLINE void act_store(int8_t *p, I4 v) {
+  S8 s = (S8)v;
+  S4 pairs = __builtin_shufflevector(s, s, 0, 4, 2, 6);
+  WRITE(p, pairs);
 }
 INLINE Sums dot(Wide w, Act a) {
   typedef uint16_t U8 __attribute__((vector_size(16)));
@@ -164,6 +178,13 @@ INLINE void nibbles_load(const uint8_t *p, Wide w[2]) {
   w[1] = (Wide)((both >> 4) & 0x0f0f);
 }
 
+#endif
+
+#if ACT_BYTES
+INLINE void act_store(int8_t *p, I4 v) {
+  int32_t bytes = i4_bytes(v);
+  WRITE(p, bytes);
+}
 #endif
 
 enum { PANEL = 8, PARTS = PANEL / ROWS }; /* rows in a panel, and vectors it takes to hold them */

@@ -6,13 +6,13 @@ Query, key and value become one matrix; the embedding of the only token type in 
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from inglenook.embed.reference import read_safetensors
 from inglenook.errors import NookError
 from inglenook.kernels import artifact, pack
 from inglenook.kernels.artifact import Tensor
@@ -21,14 +21,14 @@ from inglenook.types import Json
 Weights = dict[str, np.ndarray]
 HEAD = 32
 """Channels of an attention head, which the weights do not tell: MiniLM's."""
-
 EPSILON = 1e-12
-_DTYPES = {"F32": "<f4", "F16": "<f2"}
+"""What layer normalisation adds to a variance."""
+
 
 
 def convert(safetensors: Path, out: Path) -> None:
     """Write the artifact `out` of the weights in `safetensors`. Raises NookError("model-corrupt" | …)."""
-    weights = read_safetensors(safetensors)
+    weights = _read(safetensors)
     vocabulary, width = weights["embeddings.word_embeddings.weight"].shape
     positions = len(weights["embeddings.position_embeddings.weight"])
     hidden = len(weights["encoder.layer.0.intermediate.dense.bias"])
@@ -41,23 +41,13 @@ def convert(safetensors: Path, out: Path) -> None:
     artifact.write(out, "encoder", words, config, _tensors(weights, layers))
 
 
-def read_safetensors(path: Path) -> Weights:
-    """The float tensors of a safetensors file by name, float32. Raises NookError("model-missing" | "model-corrupt")."""
+def _read(path: Path) -> Weights:
     if not path.is_file():
         raise NookError("model-missing", f"There is no model file {path.name}.", "Run the build to fetch it.")
-    data = path.read_bytes()
     try:
-        (length,) = struct.unpack("<Q", data[:8])
-        table = json.loads(data[8 : 8 + length])
-        found = {}
-        for name, entry in table.items():
-            if name != "__metadata__" and entry["dtype"] in _DTYPES:
-                start, end = (8 + length + int(at) for at in entry["data_offsets"])
-                values = np.frombuffer(data[start:end], _DTYPES[entry["dtype"]])
-                found[name] = values.reshape(entry["shape"]).astype(np.float32)
+        return read_safetensors(path.read_bytes())
     except (ValueError, KeyError, TypeError, struct.error) as error:
         raise NookError("model-corrupt", f"{path.name} is damaged.", "Download it again.") from error
-    return found
 
 
 def _tensors(weights: Weights, layers: int) -> Iterator[Tensor]:
