@@ -225,7 +225,7 @@ def test_vectors_are_near_those_of_the_plain_encoder(build: str, needs: Needs, p
     got = Encoder(needs(ENCODER), threads=2).encode(passages)
     np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-5)
     cosines = [float(vector @ reference.encode(tokens)) for vector, tokens in zip(got, passages, strict=True)]
-    assert min(cosines) > 0.995, cosines
+    assert min(cosines) > 0.99 and np.mean(cosines) > 0.997, cosines
 
 
 def test_a_passage_does_not_depend_on_its_neighbours(needs: Needs, passages: list[list[int]]) -> None:
