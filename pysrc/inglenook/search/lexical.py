@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inglenook.errors import NookError
-from inglenook.search.postings import Run, keep, merge, parse, postings
+from inglenook.search.postings import Piece, Run, join, keep, merge, parse, postings
 from inglenook.search.terms import stem, terms, tokens
 
 K1, B = 0.9, 0.4  # passages are of like length; chosen on one half of tests/retrieval, confirmed on the other
@@ -51,7 +51,7 @@ class Lexical:
         self._alive = np.zeros(0, bool)
         self._dead = 0
         self._runs: list[Run] = []
-        self._new: list[tuple[Ids, NDArray[np.float32], Run]] = []  # added since the last search
+        self._new: list[tuple[Ids, Piece]] = []  # added since the last search
         self._rows = 0  # those of `_new` included
         self._norm = np.zeros(0, np.float32)  # k1 (1 - b + b length / mean length) of each row; empty: not known
 
@@ -63,18 +63,18 @@ class Lexical:
     def memory(self) -> int:
         """Bytes held."""
         arrays = (self._ids, self._lengths, self._alive, self._norm)
-        runs = [*self._runs, *(run for _, _, run in self._new)]
-        return sum(run.nbytes for run in runs) + sum(int(array.nbytes) for array in arrays)
+        parts: list[Run | Piece] = [*self._runs, *(piece for _, piece in self._new)]
+        return sum(part.nbytes for part in parts) + sum(int(array.nbytes) for array in arrays)
 
     def add(self, ids: NDArray[np.int64], postings: bytes) -> None:
         """Add a document's chunks: `ids` in the order of the texts given to `postings`.
 
         Raises NookError("damaged") if the bytes are not postings of that many chunks.
         """
-        run, lengths = parse(postings, self._rows)
-        if len(lengths) != len(ids):
+        piece = parse(postings)
+        if len(piece.lengths) != len(ids):
             raise NookError("damaged", "The word index of a document does not fit it.", "Add the document again.")
-        self._new.append((np.asarray(ids, np.int64), lengths.astype(np.float32), run))
+        self._new.append((np.asarray(ids, np.int64), piece))
         self._rows += len(ids)
 
     def remove(self, ids: NDArray[np.int64]) -> None:
@@ -171,13 +171,14 @@ class Lexical:
         """Make what was added searchable."""
         if not self._new:
             return
-        ids, lengths, runs = zip(*self._new, strict=True)
+        ids, pieces = [ids for ids, _ in self._new], [piece for _, piece in self._new]
         self._new.clear()
+        run = join(pieces, len(self._ids))
         self._ids = np.concatenate([self._ids, *ids])
-        self._lengths = np.concatenate([self._lengths, *lengths])
+        self._lengths = np.concatenate([self._lengths, *(piece.lengths for piece in pieces)]).astype(np.float32)
         self._alive = np.concatenate([self._alive, np.ones(self._rows - len(self._alive), bool)])
         self._norm = np.zeros(0, np.float32)
-        self._runs += [run for run in [merge(list(runs))] if len(run.keys)]
+        self._runs += [run] if len(run.keys) else []
         while len(self._runs) > 1 and len(self._runs[-2].rows) < 2 * len(self._runs[-1].rows):
             self._runs[-2:] = [merge(self._runs[-2:])]
 

@@ -136,32 +136,57 @@ def key(word: bytes) -> int:
     return int.from_bytes(word[:8].ljust(8, b"\0"), "big")
 
 
-def parse(data: bytes, row: int) -> tuple[Run, NDArray[np.uint32]]:
-    """The run of one document whose chunks are the rows from `row` on, and the chunks' lengths in terms.
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The postings of one document as views of its bytes: what `postings` wrote, checked. `rows` are chunk ordinals."""
 
-    Raises NookError("damaged") unless `data` is what `postings` makes.
-    """
+    lengths: NDArray[np.uint32]
+    count: NDArray[np.unsignedinteger]
+    rows: NDArray[np.unsignedinteger]
+    tf: NDArray[np.uint8]
+    size: NDArray[np.uint8]
+    blob: NDArray[np.uint8]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(int(getattr(self, field.name).nbytes) for field in fields(self))
+
+
+def parse(data: bytes) -> Piece:
+    """Read what `postings` makes; anything else raises NookError("damaged")."""
     try:
         version, width, chunks, words, pairs, blob = _HEAD.unpack_from(data)
-        ends = np.cumsum([_HEAD.size, 4 * chunks, width * words, width * pairs, pairs, words, blob])
-        if version != _VERSION or ends[-1] != len(data):
+        at = _HEAD.size
+        read = []
+        for kind, many in (("<u4", chunks), (f"<u{width}", words), (f"<u{width}", pairs), ("u1", pairs), ("u1", words)):
+            read.append(np.frombuffer(data, kind, many, at))
+            at += read[-1].nbytes
+        lengths, count, rows, tf, size = read
+        piece = Piece(lengths, count, rows, tf, size, np.frombuffer(data, np.uint8, blob, at))
+        if version != _VERSION or at + blob != len(data):
             raise ValueError("sizes")
-        lengths = np.frombuffer(data, "<u4", chunks, ends[0])
-        count = np.frombuffer(data, f"<u{width}", words, ends[1]).astype(np.int32)
-        rows = np.frombuffer(data, f"<u{width}", pairs, ends[2]).astype(np.int32)
-        tf = np.frombuffer(data, np.uint8, pairs, ends[3])
-        size = np.frombuffer(data, np.uint8, words, ends[4])
-        letters = np.zeros(blob + 8, np.uint8)
-        letters[:blob] = np.frombuffer(data, np.uint8, blob, ends[5])
-        if count.sum() != pairs or size.sum(dtype=np.int64) != blob or (pairs and rows.max() >= chunks):
+        if int(piece.count.sum()) != pairs or int(piece.size.sum()) != blob or (pairs and piece.rows.max() >= chunks):
             raise ValueError("counts")
     except (struct.error, ValueError, TypeError) as error:
         raise NookError("damaged", "The word index of a document is damaged.", "Add the document again.") from error
-    at = (np.cumsum(size, dtype=np.int32) - size).astype(np.int32)
-    eights = np.ndarray((blob + 1,), ">u8", letters, strides=(1,))  # the eight bytes from each place on
+    return piece
+
+
+def join(pieces: list[Piece], row: int) -> Run:
+    """One run of many documents, whose chunks are the rows from `row` on; all at once, as calls are dear in the tab."""
+    count = np.concatenate([piece.count for piece in pieces]).astype(np.int32)
+    size = np.concatenate([piece.size for piece in pieces])
+    blob = np.concatenate([*(piece.blob for piece in pieces), np.zeros(8, np.uint8)])
+    base = row + _shifts([len(piece.lengths) for piece in pieces])
+    rows = np.concatenate([piece.rows for piece in pieces]).astype(np.int32)
+    rows += np.repeat(base, [len(piece.rows) for piece in pieces])
+    at, first = (np.cumsum(many, dtype=np.int32) - many for many in (size.astype(np.int32), count))
+    eights = np.ndarray((len(blob) - 7,), ">u8", blob, strides=(1,))  # the eight bytes from each place on
     keys = eights[at].astype(np.uint64) & _MASKS[np.minimum(size, 8)]
-    first = (np.cumsum(count, dtype=np.int32) - count).astype(np.int32)
-    return Run(keys, at, size, first, count, rows + np.int32(row), tf, letters), lengths
+    order = np.argsort(keys, kind="stable")
+    tf = np.concatenate([piece.tf for piece in pieces])
+    return Run(keys[order], at[order], size[order], first[order], count[order], rows, tf, blob)
 
 
 def merge(runs: list[Run]) -> Run:
@@ -199,5 +224,6 @@ def keep(run: Run, alive: NDArray[np.bool_]) -> Run:
     return Run(run.keys[some], at, size, first, count, place[rows[stay]], tf[stay], blob)
 
 
-def _shifts(sizes: list[int]) -> list[np.int32]:
-    return list(np.cumsum([0, *sizes[:-1]]).astype(np.int32))
+def _shifts(sizes: list[int]) -> NDArray[np.int32]:
+    """Where each part begins when parts of these sizes follow one another."""
+    return np.cumsum([0, *sizes[:-1]]).astype(np.int32)
