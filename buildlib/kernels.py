@@ -61,7 +61,8 @@ def _side(root: Path, zig: list[str], out: Path, relaxed: str) -> None:
 def _object(root: Path, zig: list[str], source: str, flags: list[str], build: str) -> Path:
     made = STAMPS / "objects" / f"{build}.{Path(source).stem}.o"
     made.parent.mkdir(parents=True, exist_ok=True)
-    target = ["--target=wasm32-freestanding", "-fvisibility=hidden"]
+    # Loop strength reduction would turn constant offsets of loads into additions of their own.
+    target = ["--target=wasm32-freestanding", "-fvisibility=hidden", "-mllvm", "-disable-lsr"]
     run([*zig, "cc", *target, *FLAGS, *flags, "-c", root / "wasm" / source, "-o", made])
     return made
 

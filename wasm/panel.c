@@ -46,74 +46,74 @@ void acts_set(Acts *a, int t, const float *x, int from, int to) {
   }
 }
 
-/* One panel times one tile of n tokens: out[token][part]. All of these are specialised for n = 4, 2, 1. */
+/* One panel times one tile of n tokens: out[token][part]. All of these are specialised for n = 4, 2, 1. Indices are
+ * unsigned, because only then may WebAssembly loads take them as constant offsets. */
 
 #define UNROLL _Pragma("clang loop unroll(full)")
-#define UNROLL_PART _Pragma("clang loop unroll_count(2)")
 
-INLINE void tile_q4(int n, const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,
+INLINE void tile_q4(size_t n, const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,
                     Floats out[TILE][PARTS]) {
-  for (int b = 0; b < blocks; b++, p += 160, scale += n, sum += n) {
+  for (int b = 0; b < blocks; b++, p += 160, q += 8 * n * ACT, scale += n, sum += n) {
     Sums acc[TILE][PARTS];
-    UNROLL for (int t = 0; t < n; t++)
-      UNROLL for (int h = 0; h < PARTS; h++) acc[t][h] = (Sums){0};
-    UNROLL for (int g = 0; g < 8; g++, q += n * ACT) {
+    UNROLL for (size_t t = 0; t < n; t++)
+      UNROLL for (size_t h = 0; h < PARTS; h++) acc[t][h] = (Sums){0};
+    UNROLL for (size_t g = 0; g < 8; g++) {
       Wide w[PARTS];
       nibbles_load(p + 32 + g * 16, w);
-      UNROLL for (int t = 0; t < n; t++) {
-        Act a = act_load(q + t * ACT);
-        UNROLL for (int h = 0; h < PARTS; h++) acc[t][h] += dot(w[h], a);
+      UNROLL for (size_t t = 0; t < n; t++) {
+        Act a = act_load(q + (g * n + t) * ACT);
+        UNROLL for (size_t h = 0; h < PARTS; h++) acc[t][h] += dot(w[h], a);
       }
     }
-    UNROLL for (int h = 0; h < PARTS; h++) {
+    UNROLL for (size_t h = 0; h < PARTS; h++) {
       Floats d = halves_load((const uint16_t *)p + h * ROWS), m = halves_load((const uint16_t *)(p + 16) + h * ROWS);
-      UNROLL for (int t = 0; t < n; t++) out[t][h] += floats_of(pairs(acc[t][h])) * (d * scale[t]) + m * sum[t];
+      UNROLL for (size_t t = 0; t < n; t++) out[t][h] += floats_of(pairs(acc[t][h])) * (d * scale[t]) + m * sum[t];
     }
   }
 }
 
-INLINE void tile_q7(int n, const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,
+INLINE void tile_q7(size_t n, const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,
                     Floats out[TILE][PARTS]) {
-  for (int b = 0; b < blocks; b++, p += 544, scale += n, sum += n) {
+  for (int b = 0; b < blocks; b++, p += 544, q += 16 * n * ACT, scale += n, sum += n) {
     Ints acc[TILE][PARTS];
-    UNROLL for (int t = 0; t < n; t++)
-      UNROLL for (int h = 0; h < PARTS; h++) acc[t][h] = (Ints){0};
-    UNROLL_PART for (int g = 0; g < 16; g += 2, q += 2 * n * ACT) {
+    UNROLL for (size_t t = 0; t < n; t++)
+      UNROLL for (size_t h = 0; h < PARTS; h++) acc[t][h] = (Ints){0};
+    for (size_t g = 0; g < 16; g += 2) {
       Wide u[PARTS], w[PARTS];
       wide_load(p + 32 + g * 32, u);
       wide_load(p + 64 + g * 32, w);
-      UNROLL for (int t = 0; t < n; t++) {
-        Act a = act_load(q + t * ACT), c = act_load(q + (n + t) * ACT);
-        UNROLL for (int h = 0; h < PARTS; h++) acc[t][h] += pairs(dot(u[h], a) + dot(w[h], c));
+      UNROLL for (size_t t = 0; t < n; t++) {
+        Act a = act_load(q + (g * n + t) * ACT), c = act_load(q + (g * n + n + t) * ACT);
+        UNROLL for (size_t h = 0; h < PARTS; h++) acc[t][h] += pairs(dot(u[h], a) + dot(w[h], c));
       }
     }
-    UNROLL for (int h = 0; h < PARTS; h++) {
+    UNROLL for (size_t h = 0; h < PARTS; h++) {
       Floats d = halves_load((const uint16_t *)p + h * ROWS), m = halves_load((const uint16_t *)(p + 16) + h * ROWS);
-      UNROLL for (int t = 0; t < n; t++) out[t][h] += floats_of(acc[t][h]) * (d * scale[t]) + m * sum[t];
+      UNROLL for (size_t t = 0; t < n; t++) out[t][h] += floats_of(acc[t][h]) * (d * scale[t]) + m * sum[t];
     }
   }
 }
 
-INLINE void tile_q8(int n, const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,
+INLINE void tile_q8(size_t n, const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,
                     Floats out[TILE][PARTS]) {
-  for (int b = 0; b < blocks; b++, p += 272, scale += n, sum += n) {
+  for (int b = 0; b < blocks; b++, p += 272, q += 8 * n * ACT, scale += n, sum += n) {
     Sums low[TILE][PARTS], high[TILE][PARTS];
-    UNROLL for (int t = 0; t < n; t++)
-      UNROLL for (int h = 0; h < PARTS; h++) low[t][h] = high[t][h] = (Sums){0};
-    UNROLL for (int g = 0; g < 8; g++, q += n * ACT) {
+    UNROLL for (size_t t = 0; t < n; t++)
+      UNROLL for (size_t h = 0; h < PARTS; h++) low[t][h] = high[t][h] = (Sums){0};
+    UNROLL for (size_t g = 0; g < 8; g++) {
       Wide w[PARTS];
       wide_load(p + 16 + g * 32, w);
-      UNROLL for (int t = 0; t < n; t++) {
-        Act a = act_load(q + t * ACT);
-        UNROLL for (int h = 0; h < PARTS; h++) {
+      UNROLL for (size_t t = 0; t < n; t++) {
+        Act a = act_load(q + (g * n + t) * ACT);
+        UNROLL for (size_t h = 0; h < PARTS; h++) {
           low[t][h] += dot(low_nibbles(w[h]), a);
           high[t][h] += dot(high_nibbles(w[h]), a);
         }
       }
     }
-    UNROLL for (int h = 0; h < PARTS; h++) {
+    UNROLL for (size_t h = 0; h < PARTS; h++) {
       Floats d = halves_load((const uint16_t *)p + h * ROWS);
-      UNROLL for (int t = 0; t < n; t++) {
+      UNROLL for (size_t t = 0; t < n; t++) {
         Ints whole = (pairs(high[t][h]) << 4) + pairs(low[t][h]);
         out[t][h] += d * (floats_of(whole) * scale[t] - 128.0f * sum[t]);
       }

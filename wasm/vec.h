@@ -149,13 +149,7 @@ INLINE Sums dot(Wide w, Act a) {
 
 #endif
 
-INLINE Ints pairs(Sums s) {
-#if defined(__wasm_simd128__)
-  return (Ints)wasm_i32x4_extadd_pairwise_i16x8((v128_t)s);
-#else
-  return s8_dot(s, (S8){1, 1, 1, 1, 1, 1, 1, 1});
-#endif
-}
+INLINE Ints pairs(Sums s) { return s8_dot(s, (S8){1, 1, 1, 1, 1, 1, 1, 1}); }
 
 /* Half precision to single, exact for everything but infinities and NaN. */
 INLINE Floats halves_load(const uint16_t *p) {
