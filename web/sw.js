@@ -41,7 +41,7 @@ async function remember(change) {
 // ── life ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 sw.addEventListener('install', (/** @type {any} */ event) => {
-  event.waitUntil(update().then(() => sw.skipWaiting()));
+  event.waitUntil(sw.skipWaiting()); // in charge at once; what it keeps comes in beside the first visit
 });
 
 sw.addEventListener('activate', (/** @type {any} */ event) => {
@@ -65,7 +65,9 @@ async function hello(since) {
   const { off } = await state;
   CHANNEL.postMessage({ type: 'state', off });
   for (const entry of recent) if (entry.at >= since) CHANNEL.postMessage({ type: 'entry', entry });
-  if (!off) await update().catch(() => {}); // offline, or a broken release: the old one stays
+  if (off) return;
+  updating = updating.then(update).catch(() => {}); // offline, or a broken release: the old one stays
+  await updating;
 }
 
 // ── versions ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -95,12 +97,16 @@ async function index(response) {
   return new Map(files.map((/** @type {Asset} */ file) => [file.path, file]));
 }
 
+/** One update at a time. */
+let updating = Promise.resolve();
+
 /** Take a new release, all of it or nothing. */
 async function update() {
   const response = await look(LIST).catch(() => undefined);
   if (!response?.ok) return;
   const copy = response.clone();
   const files = await index(response);
+  await list(copy); // files are kept by content, so a list that is ahead of the shell does no harm
   const shell = [...files.values()].filter((file) => file.group === 'shell');
   const version = shell.length ? SHELL + (await digest(shell.map((file) => file.path + file.sha256).join())) : '';
   const current = (await state).shell;
@@ -114,7 +120,6 @@ async function update() {
       throw error;
     }
   }
-  await list(copy);
   await remember({ shell: version });
   await sweep(version, files);
 }

@@ -189,6 +189,7 @@ export class Mantel {
       return this.ask(question);
     }
     answer.end(error);
+    if (/** @type {any} */ (error)?.code === 'worker-died') this.learn();
     if (!isAbort(error)) this.history.keep({ question, when: Date.now(), ...lead });
   }
 

@@ -5,7 +5,7 @@ const CHANNEL = 'inglenook-network';
 /** @typedef {{ at: number, url: string, from: 'network' | 'cache' | 'blocked', who: string, status: number, size: number }} Entry */
 
 /** How long a first visit waits for the service worker before the engine starts without it, in milliseconds. */
-const PATIENCE = 4000;
+const PATIENCE = 1500;
 
 /**
  * Events: "entry" (a request was seen; `detail` is an Entry), "switch".
@@ -78,7 +78,8 @@ export class Network extends EventTarget {
 
   /** @param {string} url @param {'network' | 'blocked'} from */
   #note(url, from) {
-    const detail = { at: Date.now(), url, from, who: 'WebSocket', status: 0, size: 0 };
+    const full = new URL(url, location.href).href;
+    const detail = { at: Date.now(), url: full, from, who: 'WebSocket', status: 0, size: 0 };
     this.dispatchEvent(new CustomEvent('entry', { detail }));
   }
 }

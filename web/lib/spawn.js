@@ -2,7 +2,7 @@
 
 /**
  * A module worker of this release. From another origin it starts through a `blob:` module that imports it, which needs
- * `worker-src blob:` in that page's CSP and CORS on the site that serves Inglenook.
+ * `worker-src blob:` and this site's origin in that page's CSP, and CORS on the site that serves Inglenook.
  *
  * @param {URL} url @param {string} name
  */

@@ -5,6 +5,7 @@ The pretended site has a scripted engine (`fakes/worker.js`) in place of the rea
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from buildlib.server import Handler, Server
 
@@ -75,6 +77,21 @@ class _Noting(Handler):
         super()._policies()
 
 
+def until(page: Any, test: str, argument: object = None) -> None:
+    """Wait in the page until the async function `test` gives something true (`wait_for_function` awaits no promise)."""
+    page.evaluate(
+        f"""async (argument) => {{
+          const test = {test};
+          const end = performance.now() + 20000;
+          while (!(await test(argument))) {{
+            if (performance.now() > end) throw new Error('waited in vain');
+            await new Promise((resolve) => setTimeout(resolve, 20));
+          }}
+        }}""",
+        argument,
+    )
+
+
 @contextmanager
 def running(root: Path, *, isolated: bool = True, port: int = 0) -> Iterator[Site]:
     """Serve `root` (with web/ and static/ in it) until the block ends."""
@@ -101,5 +118,25 @@ def pretend(root: Path) -> Path:
     samples = root / "static" / "samples"
     samples.mkdir()
     (samples / "sample.nook").write_text(json.dumps(SAMPLE), "utf-8")
-    (root / "static" / "assets.json").write_text(json.dumps({"files": []}))
+    listing(root)
     return root
+
+
+def listing(root: Path, *, shell: bool = False) -> None:
+    """Write the list of files as the build does; with `shell` as for a release."""
+    files = [root / "static" / "samples" / "sample.nook"]
+    if shell:
+        files += [path for path in sorted((root / "web").rglob("*")) if path.is_file() and path.name != "sw.js"]
+    entries = []
+    for path in files:
+        data = path.read_bytes()
+        mine = path.is_relative_to(root / "web")
+        entries.append(
+            {
+                "path": path.relative_to(root / "web" if mine else root).as_posix(),
+                "size": len(data),
+                "sha256": hashlib.sha256(data).hexdigest(),
+                "group": "shell" if mine else "sample",
+            }
+        )
+    (root / "static" / "assets.json").write_text(json.dumps({"files": entries}))
