@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from buildlib import assets, fetch, models, pyodide, venv
 from buildlib.pins import ADDRESSES
-from buildlib.project import ROOT, STATIC, say, sha256, step, tree
+from buildlib.project import ROOT, STATIC, cache, digest, say, sha256, step, tree
 
-ROOMS = ("ingest", "embed", "index")  # what the index of the sample library depends on
+ROOMS = ("ingest", "embed", "index", "search")  # what the index of the sample library depends on
 
 
 def build(pyodide_dist: str | None = None) -> None:
@@ -42,5 +42,6 @@ def samples() -> None:
     nook = STATIC / "samples" / "sample.nook"
     encoder = STATIC / "models" / "minilm-l6.nkm"
     weights = [sha256(encoder)] if encoder.exists() else []
+    kept = cache() / f"sample-{digest([*engine, *weights])[:16]}.nook"
     inputs = [package, *makers, *pages, *engine, *weights]
-    step("samples", inputs, [nook], lambda: made.build(ROOT, package))
+    step("samples", inputs, [nook], lambda: made.build(ROOT, package, kept))

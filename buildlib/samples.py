@@ -58,10 +58,11 @@ class Address:
 SPOKEN = 1_619_568_000  # when the newest was spoken: the date of all sample files, so that they come out the same
 
 
-def build(root: Path, package: Path) -> Path:
+def build(root: Path, package: Path, kept: Path) -> Path:
     """Set the addresses below `root`/static/samples/files and index them into sample.nook beside it; its path.
 
-    `package` is the archive of the npm package. The index is made by the engine itself.
+    `package` is the archive of the npm package. The index is made by the engine itself in the nook `kept`, which stays:
+    what did not change since is not embedded again.
     """
     sys.path.insert(0, str(root / "pysrc"))
     folder = root / "static" / "samples" / "files"
@@ -73,7 +74,7 @@ def build(root: Path, package: Path) -> Path:
             shutil.copyfile(root / name, folder / "inglenook" / name)
     for path in project.tree(folder, "*"):
         os.utime(path, (SPOKEN, SPOKEN))
-    return index(folder, folder.parent / "sample.nook")
+    return index(folder, folder.parent / "sample.nook", kept)
 
 
 def write(package: Path, folder: Path) -> list[Path]:
@@ -94,20 +95,20 @@ def write(package: Path, folder: Path) -> list[Path]:
     return written
 
 
-def index(folder: Path, nook: Path) -> Path:
-    """Index the folders below `folder`, each as a collection, into the one-file nook with the engine."""
+def index(folder: Path, nook: Path, kept: Path) -> Path:
+    """Bring the nook `kept` to what lies in the folders below `folder`, each a collection; `nook` is its export."""
     from inglenook.nook import Nook
     from inglenook.wire.messages import Skipped
 
-    part = nook.with_suffix(".part.nook")
-    part.unlink(missing_ok=True)
-    with Nook.open(part) as opened:
+    with Nook.open(kept) as opened:
+        there: set[str] = set()
         for collection in sorted(path for path in folder.iterdir() if path.is_dir()):
             for result in opened.add(collection, collection.name):
                 if isinstance(result, Skipped):
                     raise project.Problem(f"{result.path} could not be indexed: {result.message}", result.hint)
+                there.add(result.card.document)
+        opened.remove(card.document for card in opened.documents() if card.document not in there)
         opened.export(nook)
-    part.unlink()
     return nook
 
 

@@ -33,7 +33,8 @@ function take(message) {
 /** @param {string} text @param {Uint8Array[]} blobs */
 function send(text, blobs) {
   const revive = blobs.length
-    ? (/** @type {string} */ _, /** @type {any} */ value) => (typeof value?.$bytes === 'number' ? blobs[value.$bytes] : value)
+    ? (/** @type {string} */ _, /** @type {any} */ value) =>
+        typeof value?.$bytes === 'number' ? blobs[value.$bytes] : value
     : undefined;
   postMessage(JSON.parse(text, revive), /** @type {any} */ (blobs.map((blob) => blob.buffer)));
 }

@@ -59,13 +59,15 @@ async function open() {
  * @param {AbortSignal} [options.signal]
  * @param {(total: number) => { write(chunk: Uint8Array, offset: number): void }} [options.into] where the bytes go;
  *   without it they are returned
- * @returns {Promise<Uint8Array>} empty with `into`
+ * @returns {Promise<Uint8Array<ArrayBuffer>>} empty with `into`
  */
 export async function fetchAsset(path, { onProgress, signal, into } = {}) {
   const asset = (await assets()).get(path);
   if (!asset) throw new NookError('missing', `${path} is not part of this release.`, 'Run the build again.');
   const whole = into ? new Uint8Array(0) : new Uint8Array(asset.size);
-  const sink = into ? into(asset.size) : { write: (/** @type {Uint8Array} */ c, /** @type {number} */ o) => whole.set(c, o) };
+  const sink = into
+    ? into(asset.size)
+    : { write: (/** @type {Uint8Array} */ c, /** @type {number} */ o) => whole.set(c, o) };
   const part = asset.part ?? asset.size;
   const hashes = asset.parts ?? [asset.sha256];
   const cache = await open();

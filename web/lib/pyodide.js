@@ -23,18 +23,33 @@ export async function boot(progress) {
   for (const early of [snapshot, kernel, ...archives]) early?.catch(() => {}); // awaited below, where errors count
   const { loadPyodide } = await import(`${PYODIDE}pyodide.mjs`);
   progress(1, steps, 'Starting Python');
-  const restored = snapshot && { _loadSnapshot: (await snapshot).buffer };
-  const python = await loadPyodide({ indexURL: PYODIDE, ...restored });
+  const python = await start(loadPyodide, snapshot);
   progress(2, steps, 'Unpacking the engine');
   for (const archive of archives) untar(python.FS, await archive, SITE);
   python.FS.mkdirTree('/lib/inglenook');
   python.FS.writeFile('/lib/inglenook/vectors.so', await kernel);
   python.runPython('import importlib; importlib.invalidate_caches()');
-  if (snapshot) python.runPython('import random; random.seed()'); // a restored memory repeats its random state
   progress(3, steps, 'Starting the engine');
   python.pyimport('inglenook.platform.browser.engine');
   progress(4, steps, '');
   return python;
+}
+
+/**
+ * From the snapshot, which is a private interface of Pyodide's: where it fails, the slow way.
+ * @param {(options: object) => Promise<any>} loadPyodide @param {Promise<Uint8Array<ArrayBuffer>> | undefined} snapshot
+ */
+async function start(loadPyodide, snapshot) {
+  if (snapshot) {
+    try {
+      const python = await loadPyodide({ indexURL: PYODIDE, _loadSnapshot: (await snapshot).buffer });
+      python.runPython('import random; random.seed()'); // a restored memory repeats its random state
+      return python;
+    } catch (error) {
+      console.warn('Python starts without its snapshot:', error);
+    }
+  }
+  return loadPyodide({ indexURL: PYODIDE });
 }
 
 /** Load pypdfium2, which only PDF needs. @param {any} python */

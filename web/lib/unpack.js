@@ -28,7 +28,7 @@ export function untar(FS, tar, folder) {
       const parent = path.slice(0, path.lastIndexOf('/'));
       if (!made.has(parent)) FS.mkdirTree(parent);
       made.add(parent);
-      FS.writeFile(path, tar.subarray(at, at + size));
+      FS.writeFile(path, tar.subarray(at, at + size), { canOwn: true }); // no copy: the archive is let go
     }
     at += Math.ceil(size / 512) * 512;
   }

@@ -103,7 +103,7 @@ def read_footer(read: Reader, end: int, number: bytes) -> Directory | None:
         keys = directory[len(directory) - size :].decode().split("\0")[:-1]
         places = map(Place, offsets.tolist(), lengths.tolist(), crcs.tolist())
         return Directory(dict(zip(keys, places, strict=True)), before)
-    except (struct.error, ValueError):  # whole, but never written by us
+    except (struct.error, ValueError, OverflowError):  # whole, but never written by us
         return None
 
 

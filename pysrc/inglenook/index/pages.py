@@ -26,6 +26,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from inglenook.depth import parse
 from inglenook.errors import NookError
 from inglenook.flow import Flow, Scan
 from inglenook.index.entry import Entry, Table, integers, pack
@@ -218,8 +219,8 @@ def _dumps(content: dict[str, object]) -> bytes:
 
 def _loads(payload: bytes) -> dict[str, object]:
     try:
-        content = json.loads(payload)
-    except (ValueError, RecursionError) as error:
+        content = parse(payload)
+    except ValueError as error:
         raise _corrupt(f"it is not JSON ({error})") from None
     if not isinstance(content, dict):
         raise _corrupt("it holds no object")

@@ -13,6 +13,7 @@ import typing
 from functools import cache
 from typing import Any
 
+from inglenook.depth import parse
 from inglenook.errors import NookError
 from inglenook.wire import messages
 
@@ -29,8 +30,8 @@ def dump(message: messages.Message, stream: str) -> tuple[str, list[bytes]]:
 def load(text: str, blobs: list[bytes] | tuple[bytes, ...] = ()) -> tuple[messages.Message, str]:
     """The message and its stream. Raises NookError("protocol") for anything that is not exactly a known message."""
     try:
-        plain = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        plain = parse(text)
+    except ValueError as error:
         raise _bad(f"not JSON: {error}") from None
     if not isinstance(plain, dict):
         raise _bad("not an object")

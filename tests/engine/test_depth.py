@@ -1,0 +1,33 @@
+"""Deep JSON is refused before a parser sees it; all other JSON is what it was."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from inglenook.depth import DEEPEST, depth, parse
+
+
+@pytest.mark.parametrize(
+    "value", [None, 3, "text", [], {}, [1, [2, [3]]], {"a": {"b": "[[[{{{"}}, ["\\", '"[', {'\\"': "]"}], [[]] * 500]
+)
+def test_ordinary_json_is_unchanged(value: object) -> None:
+    assert parse(json.dumps(value)) == value == parse(json.dumps(value).encode())
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[" * 101 + "]" * 101, '["x",' * 5_000, "[{" * 999])
+def test_deep_json_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse(text)
+
+
+def test_as_deep_as_allowed_is_fine() -> None:
+    text = "[" * DEEPEST + "]" * DEEPEST
+    assert depth(text) == DEEPEST
+    assert json.dumps(parse(text), separators=(",", ":")) == text
+
+
+@pytest.mark.parametrize("text", ["", "[", '"', '"\\', "[" * 200 + '"', b"\xff", "nul", "]" * 300])
+def test_what_is_no_json_is_refused(text: str | bytes) -> None:
+    with pytest.raises(ValueError):
+        parse(text)
