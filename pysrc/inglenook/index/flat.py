@@ -24,7 +24,7 @@ Vectors = NDArray[np.float32]
 
 FIRST = 64
 """How many candidates are confirmed at first; enough in nearly every query on text embeddings."""
-ROUNDING = 4e-7
+ROUNDING = 1e-6
 """Relative slack for the float32 arithmetic of bounds."""
 PLAIN = Plain()
 
