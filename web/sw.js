@@ -17,7 +17,7 @@ const CHANNEL = new BroadcastChannel('inglenook-network');
 /** Entries the ledger can still ask for. */
 const RECENT = 400;
 
-/** @typedef {{ path: string, size: number, sha256: string, group: string, part?: number }} Asset */
+/** @typedef {{ path: string, size: number, sha256: string, group: string }} Asset */
 
 // ── state ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -241,7 +241,6 @@ async function keep(request, response) {
   try {
     const asset = (await assets()).get(path(url));
     if (asset && asset.group !== 'shell') {
-      if (asset.part && asset.part < asset.size) return; // comes in parts, kept by who fetches them
       if ((await digest(await response.clone().arrayBuffer())) === asset.sha256)
         await (await caches.open(ASSETS)).put(key(asset), response);
     } else if (request.url === LIST) await list(response);

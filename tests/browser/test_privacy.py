@@ -147,7 +147,7 @@ def test_the_real_site_asks_nobody_else(profile, built):
     page = profile.new_page()
     page.set_default_timeout(180_000)
     page.goto(f"{built.url}?sample")
-    page.wait_for_function("document.documentElement.dataset.fire === 'ready' && document.querySelector('.card')")
+    page.wait_for_function("() => document.documentElement.dataset.fire === 'ready' && document.querySelector('.card')")
     page.locator("#question").fill("the state of the economy")
     expect(page.locator(".hit").first).to_be_visible(timeout=60_000)
     hosts = {urlsplit(url).netloc for url in seen if not url.startswith(("blob:", "data:"))}
