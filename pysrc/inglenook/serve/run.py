@@ -1,0 +1,71 @@
+"""`inglenook serve`: the gateway in uvicorn, on this machine only unless told otherwise."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import uvicorn
+
+from inglenook.errors import NookError
+from inglenook.nook import Nook
+from inglenook.serve import gateway
+
+
+def origins(host: str, port: int, more: Iterable[str] = ()) -> frozenset[str]:
+    """The pages that may connect to a server at host and port: its own, and those named."""
+    names = {host} | ({"localhost", "127.0.0.1", "[::1]"} if is_loopback(host) else set())
+    own = {f"{scheme}://{_bracketed(name)}:{port}" for name in names for scheme in ("http", "https")}
+    return frozenset(origin.lower().rstrip("/") for origin in (*own, *more))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def serve(
+    nook: Nook,
+    host: str,
+    port: int,
+    *,
+    site: Path | None = None,
+    allow: Iterable[str] = (),
+    writable: bool = True,
+    ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serve until interrupted; `ready` hears the URL. Raises NookError("port" | "no-site")."""
+    if site is not None and not (site / "index.html").is_file():
+        raise NookError("no-site", f"{site} holds no index.html.", "Build the site first, or leave --site out.")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host.strip("[]"), port))
+            listening.listen()  # from here on clients may come; they wait until the server is up
+        except OSError as error:
+            hint = "Choose another with --port, or --port 0 for any."
+            raise NookError("port", f"{host}:{port} can't be used: {error.strerror}.", hint) from error
+        port = listening.getsockname()[1]
+        rules = gateway.Rules(origins(host, port, allow), writable)
+        config = uvicorn.Config(
+            gateway.app(nook, rules, site),
+            log_level="warning",
+            ws_max_size=rules.largest,
+            ws_max_queue=4,
+            ws_per_message_deflate=False,  # packing drawn pages would hold up the other streams
+            ws_ping_interval=20,
+            timeout_graceful_shutdown=3,
+            server_header=False,
+        )
+        ready(f"http://{_bracketed(host)}:{port}/")
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
