@@ -2,7 +2,7 @@
 
     python3 build.py bench llm [--wllama FOLDER]… [--threads 1 2] [--rounds 3] [--prompt 300] [--tokens 64]
 
-FOLDER is an installed package (default: node_modules/@wllama/wllama); several are compared in one run. Each arm lives
+FOLDER is an installed package (default: wllama 2.2.1, the faster one, and 3.8.1); all are compared in one run. Each arm lives
 in a page of its own; in each round every arm reads the prompt anew and writes greedily. Wall times are those of our API
 from outside, and wllama's own (3.x: its timings; 2.x: around its calls). CPU times are of the whole renderer, all of
 its threads, and steadier on a busy machine. The last line is one JSON object: medians, milliseconds per token.
@@ -16,17 +16,20 @@ import os
 import statistics
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from harness import FLAGS
 from inglenook.elastic.tokenizer import Tokenizer
 from playwright.sync_api import Page, sync_playwright
 
 from buildlib import server, venv
 from buildlib.project import ROOT
 
-FLAGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
+PEERS = (ROOT / "node_modules" / "wllama-2", ROOT / "node_modules" / "@wllama" / "wllama")
 GGUF = "static/models/SmolLM2-135M-Instruct.Q4_1.gguf"
 TOKENIZER = "static/models/smollm2-135m-instruct.tokenizer.json"
 
@@ -161,8 +164,16 @@ def main() -> int:
     parser.add_argument("--prompt", type=int, default=300)
     parser.add_argument("--tokens", type=int, default=64)
     args = parser.parse_args()
+    print(json.dumps(measure(args.wllama or PEERS, args.threads, args.rounds, args.prompt, args.tokens)))
+    return 0
+
+
+def measure(
+    peers: Sequence[Path] = PEERS, threads: Sequence[int] = (1, 2), rounds: int = 3, prompt: int = 300, tokens: int = 64
+) -> dict[str, float]:
+    """Medians in milliseconds per token of every arm, and how many times faster ours is than the fastest peer."""
     packages = {}
-    for folder in args.wllama or [ROOT / "node_modules" / "@wllama" / "wllama"]:
+    for folder in peers:
         version = json.loads((folder / "package.json").read_text())["version"]
         packages[f"wllama_{version}"] = folder
     tokenizer = Tokenizer.load((ROOT / TOKENIZER).read_bytes())
@@ -171,19 +182,19 @@ def main() -> int:
     with server.serve(ROOT, isolated=True, pages=served(packages)) as url, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=venv.browser(install=False), args=FLAGS)
         arms = []
-        for threads in args.threads:
+        for count in threads:
             for name, kind in [("ours", "ours"), *((name, name.split("_")[1][0]) for name in packages)]:
                 page = browser.new_context().new_page()  # a context of its own: a renderer of its own
                 page.goto(url + "blank.html")
                 page.url_of = lambda path: url + path  # type: ignore[attr-defined]
-                arms.append(Arm(page, kind, threads, name))
+                arms.append(Arm(page, kind, count, name))
                 print(f"{arms[-1].name}: {arms[-1].build}", file=sys.stderr)
-        for turn in range(args.rounds + 1):  # the first one warms up
+        for turn in range(rounds + 1):  # the first one warms up
             start = turn * 10  # another prompt each time, so that nothing is remembered
-            prompt = ids[start : start + args.prompt]
+            begin = ids[start : start + prompt]
             for arm in arms:
-                read = arm.run(arm.read, tokens=prompt, text=tokenizer.decode(prompt))
-                write = arm.run(arm.write, count=args.tokens)
+                read = arm.run(arm.read, tokens=begin, text=tokenizer.decode(begin))
+                write = arm.run(arm.write, count=tokens)
                 line = f"prefill {read[0]:.1f} (CPU {read[1]:.1f}), decode {write[0]:.1f} (CPU {write[1]:.1f})"
                 print(f"{turn} {arm.name}: {line} ms/token", file=sys.stderr)
                 if turn:
@@ -191,13 +202,12 @@ def main() -> int:
                         times[f"{arm.name}_{key}"].append(value)
         browser.close()
     result = {key: round(statistics.median(values), 2) for key, values in times.items()}
-    for threads in args.threads:
+    for count in threads:
         for part in ("prefill", "decode"):
-            best = min(result[f"{name}_{threads}t_{part}_ms"] for name in packages)
-            result[f"{part}_vs_wllama_{threads}t"] = round(best / result[f"ours_{threads}t_{part}_ms"], 2)
+            best = min(result[f"{name}_{count}t_{part}_ms"] for name in packages)
+            result[f"{part}_vs_wllama_{count}t"] = round(best / result[f"ours_{count}t_{part}_ms"], 2)
     result["load_average"] = round(os.getloadavg()[0], 2)
-    print(json.dumps(result))
-    return 0
+    return result
 
 
 if __name__ == "__main__":
