@@ -159,7 +159,7 @@ def _ask(options: argparse.Namespace) -> int:
         if options.json:
             _print_json(dataclasses.asdict(nook.ask(options.question, **question)))
             return 0
-        nook._prepare()
+        nook.prepare()
         sources: dict[tuple[str, int], tuple[int, Hit]] = {}
 
         def number(hit: Hit) -> int:

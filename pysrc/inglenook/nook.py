@@ -9,7 +9,7 @@ with Nook.open("notes.nook") as nook:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -68,10 +68,20 @@ class Nook:
         """The events that answer a request, without the end: errors are raised. Close the iterator to stop."""
         yield from drive(self.library.handle(request), self._engine.perform)  # type: ignore[misc]
 
-    async def astream(self, request: wire.Request, emit: Callable[[object], None]) -> None:
-        """The same for an event loop: several requests at once, heavy work in threads. Cancel the task to stop."""
+    async def astream(
+        self,
+        request: wire.Request,
+        emit: Callable[[object], None],
+        before: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """The same for an event loop: several requests at once, heavy work in threads. Cancel the task to stop.
+
+        `before` is awaited ahead of each effect: where it waits (for a slow reader, say), so does the work.
+        """
 
         async def perform(effect: Any) -> Any:
+            if before:
+                await before()
             return await self._engine.aperform(effect, emit)
 
         await adrive(self.library.handle(request), perform, emit)
@@ -97,14 +107,14 @@ class Nook:
 
     def search(self, query: str, k: int = 10, filter: Filter = Filter(), mode: str = "hybrid") -> list[Hit]:  # noqa: B008
         """The `k` best passages."""
-        self._prepare()
+        self.prepare()
         [hits] = self.stream(wire.Search(query, k, filter, mode))
         assert isinstance(hits, wire.Hits)
         return hits.hits
 
     def ask(self, question: str, **options: Any) -> Answer:
         """Answer a question; `options` are the fields of `wire.Ask` (k, filter, write, max_tokens, slo, seed, …)."""
-        self._prepare()
+        self.prepare()
         answer = Answer()
         for event in self.stream(wire.Ask(question, **options)):
             match event:
@@ -148,8 +158,8 @@ class Nook:
         partial.replace(target)
         return target
 
-    def _prepare(self) -> None:
-        """Load the encoder for the first search; without it, words are searched."""
+    def prepare(self) -> None:
+        """Load the encoder, as the first search does; without it, words are searched."""
         if "encoder" not in self.library.tokenizers and self.library.spaces:
             try:
                 for _ in self.stream(wire.Prepare("encoder")):

@@ -36,7 +36,7 @@ def show(library: Library, request: wire.Show) -> Flow:
     from inglenook.ingest import page as pdf
 
     width = max(64, min(4096, request.width))
-    drawn = pdf.draw(pages.unseal(data), page, width, start, end)
+    drawn = pdf.draw(pages.unseal(data), page, width, start, end, offset=offset, path=card.path)
     yield wire.Source(
         card, text[offset:stop], offset, start, end, page, drawn.width, drawn.height, drawn.rgba, drawn.boxes
     )

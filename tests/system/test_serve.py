@@ -10,17 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
 from inglenook.errors import NookError
-from inglenook.flow import Pause
+from inglenook.flow import Pause, adrive
 from inglenook.nook import Nook
 from inglenook.serve import gateway, run
 from inglenook.wire import frames
@@ -158,8 +157,6 @@ class Fountain:
         self.size, self.width = size, width
         self.made = 0
         self.closed = 0
-        self.library = SimpleNamespace(handle=self.handle)
-        self._engine = SimpleNamespace(aperform=self.aperform)
 
     def handle(self, request: wire.Request) -> Iterator[object]:
         if isinstance(request, wire.Look):
@@ -174,8 +171,14 @@ class Fountain:
         finally:
             self.closed += 1
 
-    async def aperform(self, effect: object, emit: object) -> None:
-        await asyncio.sleep(0)
+    async def astream(
+        self, request: wire.Request, emit: Callable[[object], None], before: Callable[[], Awaitable[None]]
+    ) -> None:
+        async def perform(effect: object) -> None:
+            await before()
+            await asyncio.sleep(0)
+
+        await adrive(self.handle(request), perform, emit)
 
 
 def test_errors_end_their_stream_and_keep_secrets() -> None:

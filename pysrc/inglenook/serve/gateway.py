@@ -25,7 +25,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 import inglenook
 from inglenook.errors import NookError
-from inglenook.flow import adrive
 from inglenook.nook import Nook
 from inglenook.serve.site import Site
 from inglenook.wire import frames, session
@@ -162,12 +161,11 @@ class Connection:
         if isinstance(request, wire.Open):  # a server has one nook, which is open
             request = wire.Look()
 
-        async def perform(effect: Any) -> Any:  # `Nook.astream`, made to wait for the reader
+        async def ready() -> None:
             if not outlet.open:
                 await outlet.room()
-            return await self.nook._engine.aperform(effect, emit)
 
-        await adrive(self.nook.library.handle(request), perform, emit)
+        await self.nook.astream(request, emit, ready)
 
     def _over(self, stream: str, task: asyncio.Task[None]) -> None:
         if self.tasks.get(stream) is task:
