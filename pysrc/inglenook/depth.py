@@ -1,7 +1,7 @@
 """JSON from outside: parsed only if it is not nested deeper than anything of ours can be.
 
-CPython raises RecursionError for a hundred thousand brackets; in WebAssembly the same input overflows the engine's stack,
-which nothing can catch. So the depth is counted first, and only where there are enough brackets to matter.
+CPython raises RecursionError for a hundred thousand brackets; in WebAssembly the same input overflows the engine's
+stack, which nothing can catch. So the depth is counted first, and only where there are enough brackets to matter.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """What the app costs a person: time to the first search, search, indexing, answers, memory; as the page does it.
 
-    python3 build.py bench app [--force] [--quick]
+    python3 build.py bench app [start] [index] [search] [answer] [peers] [recall] [--force] [--quick]
+
+Without names all parts are measured; --quick takes one round of each.
 
 Headless Chromium on this machine; the dev server is on loopback, so "cold" is an empty profile, not a slow network.
 """
@@ -15,7 +17,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -23,6 +25,9 @@ from harness import median, percentile, profile, quiet, report
 
 from buildlib.project import ROOT
 from buildlib.server import Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 QUICK = "--quick" in sys.argv
 ROUNDS = 1 if QUICK else 5
@@ -158,7 +163,7 @@ def first_search(figures: dict[str, float]) -> None:
                 with profile(Path(folder), url) as context:
                     context.add_init_script(FIRST)
                     page = context.new_page()
-                    page.goto(address, wait_until="commit")
+                    page.goto(address, wait_until="domcontentloaded")
                     seen = page.evaluate("firstSearch")
                     if "sample" in address:
                         cold.append(seen["meaning"] / 1e3)
@@ -173,7 +178,16 @@ def first_search(figures: dict[str, float]) -> None:
     figures["first_search_bytes"] = median(sizes, 0)
 
 
-def indexing(page: Any, figures: dict[str, float]) -> None:
+@contextmanager
+def blank() -> Iterator[Page]:
+    """An empty page of the site, in a fresh profile."""
+    with counted() as (url, _), tempfile.TemporaryDirectory() as folder, profile(Path(folder), url) as context:
+        page = context.new_page()
+        page.goto("./static/manifest.webmanifest")
+        yield page
+
+
+def indexing(figures: dict[str, float]) -> None:
     """A thousand passages of the sample library, one to a file."""
     from inglenook.nook import Nook
 
@@ -184,10 +198,12 @@ def indexing(page: Any, figures: dict[str, float]) -> None:
             passages += [text[chunk.start : chunk.end] for chunk in entry.chunks]
     texts = ["\n\n".join(passages[i : i + 50]) for i in range(0, PASSAGES, 50)]
     rates, seconds = [], []
-    for _ in range(1 if QUICK else 3):
-        done = page.evaluate(INDEX, texts)
-        rates.append(done["vectors"] / done["embed"] * 1e3)
-        seconds.append(done["whole"] / done["vectors"])
+    with blank() as page:
+        for _ in range(1 if QUICK else 3):
+            done = page.evaluate(INDEX, texts)
+            rates.append(done["vectors"] / done["embed"] * 1e3)
+            seconds.append(done["whole"] / 1e3)
+    figures["indexed_passages"] = done["vectors"]
     figures["embed_passages_per_s"] = median(rates, 1)
     figures["index_1000_s"] = median(seconds)
 
@@ -222,23 +238,24 @@ def large() -> Path:
     return target
 
 
-def searching(context: Any, url: str, figures: dict[str, float]) -> None:
+def searching(figures: dict[str, float]) -> None:
     """Every keystroke of ten queries over ten thousand passages, from the key's event to the passages in the page."""
-    page = context.new_page()
-    page.goto(url + "static/manifest.webmanifest")
-    figures["search_chunks"] = page.evaluate(IMPORT, "/static/samples/" + large().name)["chunks"]
-    page.goto(url, wait_until="commit")
-    page.locator("#engine", has_text="Ready").wait_for()
-    page.evaluate(TYPE, TYPED[:2])
-    times = page.evaluate(TYPE, TYPED)
+    name = large().name
+    with blank() as page:
+        figures["search_chunks"] = page.evaluate(IMPORT, f"/static/samples/{name}")["chunks"]
+        page.goto("./")
+        page.locator("#engine", has_text="Ready").wait_for()
+        page.evaluate(TYPE, TYPED[:2])
+        times = page.evaluate(TYPE, TYPED)
     figures["search_p50_ms_10k"] = percentile(times, 50)
     figures["search_p99_ms_10k"] = percentile(times, 99)
-    page.close()
 
 
-def answering(page: Any, figures: dict[str, float]) -> None:
+def answering(figures: dict[str, float]) -> None:
     """Questions over the same library, the model loaded."""
-    done = page.evaluate(ANSWER, list(QUESTIONS))
+    with blank() as page:
+        page.evaluate(IMPORT, "/static/samples/sample.nook")
+        done = page.evaluate(ANSWER, list(QUESTIONS))
     timings = done["timings"]
     figures["ttft_ms"] = median([timing["first_ms"] for timing in timings], 0)
     figures["prefill_ms_per_token"] = median([t["prefill_ms"] / t["prompt_tokens"] for t in timings])
@@ -247,24 +264,35 @@ def answering(page: Any, figures: dict[str, float]) -> None:
     figures["memory_mb"] = round(done["memory"] / 1e6, 1)
 
 
-def main() -> int:
-    figures: dict[str, float] = {"load_average": round(quiet(), 2)}
-    large()
-    first_search(figures)
-    with counted() as (url, _), tempfile.TemporaryDirectory() as folder, profile(Path(folder), url) as context:
-        page = context.new_page()
-        page.goto(url + "static/manifest.webmanifest")
-        indexing(page, figures)
-        page.close()
-        searching(context, url, figures)
-        page = context.new_page()
-        page.goto(url + "static/manifest.webmanifest")
-        answering(page, figures)
+def peers(figures: dict[str, float]) -> None:
+    """The model beside wllama, in the same run."""
     import llm
+
+    figures |= {name: value for name, value in llm.measure(rounds=ROUNDS).items() if "_vs_" in name}
+
+
+def recall(figures: dict[str, float]) -> None:
+    """Whether search finds what is asked for."""
     import retrieval
 
-    figures |= {name: value for name, value in llm.measure().items() if name.startswith("decode_vs_")}
     figures |= {name: value for name, value in retrieval.measure().items() if name.startswith("recall5_")}
+
+
+PARTS = {
+    "start": first_search, "index": indexing, "search": searching, "answer": answering, "peers": peers,
+    "recall": recall,
+}  # fmt: skip
+
+
+def main() -> int:
+    wanted = {name for name in sys.argv[1:] if not name.startswith("-")} or set(PARTS)
+    if unknown := wanted - set(PARTS):
+        sys.exit(f"There is no part {unknown.pop()}. One of: {', '.join(PARTS)}.")
+    figures: dict[str, float] = {"load_average": round(quiet(), 2)}
+    for name, part in PARTS.items():
+        if name in wanted:
+            print(f"· {name}", flush=True)
+            part(figures)
     report(figures)
     return 0
 
