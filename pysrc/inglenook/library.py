@@ -26,6 +26,7 @@ from inglenook.search.lexical import Lexical
 from inglenook.types import Filter
 from inglenook.wire import messages as wire
 
+LATELY = 16_000_000  # characters of texts that are kept at hand
 HASH = hashing.SPACE
 MODEL = encoder.SPACE
 
@@ -76,6 +77,7 @@ class Library:
         self._owners: list[str] = []
         self._next = 0
         self._columns: filter.Columns | None = None
+        self._texts: dict[str, str] = {}  # read lately, the last used at the end
 
     # ── opening, changing ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -155,6 +157,7 @@ class Library:
     def displace(self, document: str) -> Entry | None:
         """Forget a document in memory."""
         entry = self.entries.pop(document, None)
+        self._texts.pop(document, None)
         if entry:
             self.lexical.remove(entry.ids)
             for flat in self.spaces.values():
@@ -195,9 +198,18 @@ class Library:
         return self._columns.allow(wanted)
 
     def texts(self, documents: list[str]) -> Flow:
-        """Texts of documents by id, in one batched read."""
-        found: list[bytes | None] = yield Get([f"x/{document}" for document in documents])
-        return {d: pages.read_text(data) for d, data in zip(documents, found, strict=True) if data is not None}
+        """Texts of documents by id; what was not read lately is read in one batch."""
+        missing = [document for document in documents if document not in self._texts]
+        before = {document: self.entries.get(document) for document in documents}
+        pages_read: list[bytes | None] = (yield Get([f"x/{document}" for document in missing])) if missing else []
+        read = {d: pages.read_text(data) for d, data in zip(missing, pages_read, strict=True) if data is not None}
+        found = {d: text for d in documents if (text := self._texts.pop(d, read.get(d))) is not None}
+        for document, text in found.items():
+            if (entry := before[document]) and self.entries.get(document) is entry and len(text) <= LATELY // 4:
+                self._texts[document] = text  # at the end: the one that was used last
+        while sum(map(len, self._texts.values())) > LATELY:
+            del self._texts[next(iter(self._texts))]
+        return found
 
     def tokenizer(self, model: str) -> Flow:
         """The tokenizer of a model, which is loaded if it was not."""

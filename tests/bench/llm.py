@@ -3,9 +3,10 @@
     python3 build.py bench llm [--wllama FOLDER]… [--threads 1 2] [--rounds 3] [--prompt 300] [--tokens 64]
 
 FOLDER is an installed package (default: wllama 2.2.1, the faster one, and 3.8.1); all are compared in one run. Each
-arm lives in a page of its own; in each round every arm reads the prompt anew and writes greedily. Wall times are those of our API
-from outside, and wllama's own (3.x: its timings; 2.x: around its calls). CPU times are of the whole renderer, all of
-its threads, and steadier on a busy machine. The last line is one JSON object: medians, milliseconds per token.
+arm lives in a page of its own; in each round every arm reads the prompt anew and writes greedily. Wall times are those
+of our API from outside, and wllama's own (3.x: its timings; 2.x: around its calls). CPU times are of the whole
+renderer, all of its threads, and steadier on a busy machine. The last line is one JSON object: medians, milliseconds
+per token.
 """
 
 from __future__ import annotations

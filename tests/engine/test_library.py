@@ -48,9 +48,11 @@ def test_a_hit_quotes_its_source_and_marks_the_words(nook: Driver) -> None:
 
 
 def test_one_batched_read_serves_a_search(nook: Driver) -> None:
-    nook.reads = 0
-    nook.run(wire.Search("owl tax dough"))
-    assert nook.reads == 1
+    again = nook.reopened()
+    for expected in (1, 0):  # what was read is kept at hand
+        again.reads = 0
+        again.run(wire.Search("owl tax dough"))
+        assert again.reads == expected
 
 
 def test_everything_is_there_after_a_reload(nook: Driver) -> None:

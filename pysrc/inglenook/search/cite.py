@@ -10,6 +10,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from inglenook.search.evidence import answerable, evidence
 from inglenook.search.lead import lead
@@ -31,10 +32,16 @@ def marks(query: str, text: str) -> list[Span]:
     last = re.search(r"\w{2,}$", query.casefold())
     begun = last.group() if last and not wanted.isdisjoint(terms(last.group())) else ""
     found: list[Span] = []
-    for start, end, words in tokens(text):
-        if not wanted.isdisjoint(words) or (begun and text[start:end].casefold().startswith(begun)):
+    for start, end, words, folded in _read(text):
+        if not wanted.isdisjoint(words) or (begun and folded.startswith(begun)):
             found.append(Span(start, end))
     return found
+
+
+@lru_cache(maxsize=1024)
+def _read(text: str) -> list[tuple[int, int, tuple[str, ...], str]]:
+    """The tokens of a passage with their folded letters: from one keystroke to the next the passages hardly change."""
+    return [(start, end, words, text[start:end].casefold()) for start, end, words in tokens(text)]
 
 
 def shifted(spans: Iterable[Span], by: int) -> list[Span]:
