@@ -29,7 +29,7 @@ def build() -> None:
     _ort()
     lm, tokens = MODELS / "smollm2-135m-instruct.nkm", MODELS / "smollm2-135m-instruct.tokenizer.json"
     _convert("inglenook.elastic.convert", "convert", gguf, lm)
-    _convert("inglenook.elastic.tokenizer", "export", gguf, tokens)
+    _convert("inglenook.elastic.convert", "export", gguf, tokens)
     _convert("inglenook.embed.convert", "convert", safetensors, MODELS / "minilm-l6.nkm")
 
 

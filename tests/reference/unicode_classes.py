@@ -16,20 +16,25 @@ from tokenizers import pre_tokenizers
 
 HEAD = '''"""Unicode's letters and numbers: made by tests/reference/unicode_classes.py, held true by tests/system.
 
-Python's own tables follow its version; a tokenizer's must not. Ranges are "first-last" or "only" in hexadecimal.
+Python's own tables follow its version; a tokenizer's must not. Each range is "gap+length" in hexadecimal, the gap
+counted from the end of the range before it; "gap" alone is one character.
 """
 
 '''
 
 
 def ranges(points: Iterable[int]) -> str:
-    found: list[list[int]] = []
+    found: list[list[int]] = []  # first and end
     for point in points:
-        if found and found[-1][1] == point - 1:
-            found[-1][1] = point
+        if found and found[-1][1] == point:
+            found[-1][1] += 1
         else:
-            found.append([point, point])
-    return " ".join(f"{a:x}" if a == b else f"{a:x}-{b:x}" for a, b in found)
+            found.append([point, point + 1])
+    before = [0, *(end for _, end in found)]
+    return " ".join(
+        f"{first - last:x}" + (f"+{end - first:x}" if end - first > 1 else "")
+        for last, (first, end) in zip(before, found)
+    )
 
 
 def main() -> None:

@@ -16,7 +16,8 @@ from engine.tiny import gguf as tiny_gguf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inglenook.elastic import chat
-from inglenook.elastic.tokenizer import Stream, Tokenizer, _pattern, export
+from inglenook.elastic.convert import export
+from inglenook.elastic.tokenizer import Stream, Tokenizer, _pattern
 from inglenook.errors import NookError
 from system.smollm2 import ROOT, gguf
 

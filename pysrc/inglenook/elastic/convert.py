@@ -1,4 +1,4 @@
-"""A Llama model from GGUF to the kernel's artifact (`kernels.artifact`, wasm/llama.c).
+"""A Llama model from GGUF to the kernel's artifact (`kernels.artifact`, wasm/llama.c), and its tokenizer to a file.
 
 Blocks of Q4_1 become panels of q4 and the embedding, which is the head as well, panels of q8: the same numbers in
 another order, nothing is rounded. What is stored otherwise is brought to these formats first.
@@ -6,6 +6,7 @@ another order, nothing is rounded. What is stored otherwise is brought to these 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from inglenook.elastic.gguf import Gguf
 from inglenook.elastic.reference import Shape
+from inglenook.elastic.tokenizer import FORMAT
 from inglenook.errors import NookError
 from inglenook.kernels import artifact, pack
 from inglenook.kernels.artifact import Tensor
@@ -36,6 +38,30 @@ def convert(gguf: Path, out: Path) -> None:
         "vocabulary": shape.vocabulary,
     }  # fmt: skip
     artifact.write(out, "lm", words, config, _tensors(source, shape))
+
+
+def export(gguf: Path, out: Path) -> None:
+    """Write the tokenizer inside the model file `gguf` as the file that `Tokenizer.load` reads."""
+    meta = Gguf.open(gguf).metadata
+    if meta.get("tokenizer.ggml.model") != "gpt2" or meta.get("tokenizer.ggml.pre") != "smollm":
+        raise NookError(
+            "model-unsupported", "This model's tokenizer is not supported.", "Use a model of the SmolLM2 family."
+        )
+    tokens, merges = meta["tokenizer.ggml.tokens"], meta["tokenizer.ggml.merges"]
+    if any("\n" in item for item in (*tokens, *merges)):
+        raise NookError("model-unsupported", "A token holds a line break.", "Use a model of the SmolLM2 family.")
+    kinds = meta["tokenizer.ggml.token_type"]
+    end = int(meta["tokenizer.ggml.eos_token_id"])
+    special = [index for index, kind in enumerate(kinds) if kind == 3]
+    file = {
+        "format": FORMAT,
+        "tokens": "\n".join(tokens),
+        "merges": "\n".join(merges),
+        "special": special,
+        "ends": sorted({end, *(index for index in special if tokens[index] == "<|endoftext|>")}),
+        "template": meta.get("tokenizer.chat_template", ""),
+    }
+    out.write_text(json.dumps(file, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
 
 
 def _tensors(source: Gguf, shape: Shape) -> Iterator[Tensor]:

@@ -8,8 +8,8 @@ Byte-pair encoding: Sennrich et al. (1508.07909); over bytes, with the printable
 "Language Models are Unsupervised Multitask Learners" (2019, section 2.2) and its published encoder.
 The result is that of `tokenizers` for HuggingFaceTB/SmolLM2: Digits(individual_digits=True), then ByteLevel.
 
-The file is one JSON object made by `export`; tokens and merges are one string each, since splitting a string is the
-fastest way to a list of 49,000 in Pyodide.
+The file is one JSON object made by `convert.export`; tokens and merges are one string each, since splitting a string is
+the fastest way to a list of 49,000 in Pyodide.
 """
 
 from __future__ import annotations
@@ -20,41 +20,15 @@ import json
 import re
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from inglenook.elastic.classes import LETTERS, NUMBERS
-from inglenook.elastic.gguf import Gguf
 from inglenook.errors import NookError
 
 FORMAT = 1
 _SPACES = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # White_Space; Python's \s has four more
 _CACHED_WORDS = 50_000
 _CACHED_LENGTH = 64  # characters; longer words hardly ever come again
-
-
-def export(gguf: Path, out: Path) -> None:
-    """Write the tokenizer inside the model file `gguf` as this module's own file."""
-    meta = Gguf.open(gguf).metadata
-    if meta.get("tokenizer.ggml.model") != "gpt2" or meta.get("tokenizer.ggml.pre") != "smollm":
-        raise NookError(
-            "model-unsupported", "This model's tokenizer is not supported.", "Use a model of the SmolLM2 family."
-        )
-    tokens, merges = meta["tokenizer.ggml.tokens"], meta["tokenizer.ggml.merges"]
-    if any("\n" in item for item in (*tokens, *merges)):
-        raise NookError("model-unsupported", "A token holds a line break.", "Use a model of the SmolLM2 family.")
-    kinds = meta["tokenizer.ggml.token_type"]
-    end = int(meta["tokenizer.ggml.eos_token_id"])
-    special = [index for index, kind in enumerate(kinds) if kind == 3]
-    file = {
-        "format": FORMAT,
-        "tokens": "\n".join(tokens),
-        "merges": "\n".join(merges),
-        "special": special,
-        "ends": sorted({end, *(index for index in special if tokens[index] == "<|endoftext|>")}),
-        "template": meta.get("tokenizer.chat_template", ""),
-    }
-    out.write_text(json.dumps(file, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
 
 
 class Tokenizer:
@@ -193,9 +167,14 @@ def _pattern() -> re.Pattern[str]:
 
 
 def _class(ranges: str) -> str:
-    """The inside of a regular expression's [] for the ranges "41-5a aa …"."""
-    ends = (item.split("-") for item in ranges.split())
-    return "".join("-".join(chr(int(end, 16)) for end in item) for item in ends)
+    """The inside of a regular expression's [] for the ranges of `classes`: "gap+length gap …"."""
+    parts, at = [], 0
+    for item in ranges.split():
+        gap, _, length = item.partition("+")
+        first = at + int(gap, 16)
+        at = first + int(length or "1", 16)
+        parts.append(f"{chr(first)}-{chr(at - 1)}" if length else chr(first))
+    return "".join(parts)
 
 
 @cache
