@@ -13,8 +13,8 @@ from inglenook.types import Hit, Span
 
 RAIL = (
     "I will ask for funds to study high-speed rail transportation between urban centers. We will begin with test "
-    "projects between Washington and Boston. On high-speed trains, passengers could travel this distance in less than 4 "
-    "hours."
+    "projects between Washington and Boston. On high-speed trains, passengers could travel this distance in less than "
+    "4 hours."
 )
 TRADES = (
     "Without attempting to enumerate all, it will be conceded that there should be deducted 375,143 carpenters and "

@@ -25,7 +25,6 @@ EPSILON = 1e-12
 """What layer normalisation adds to a variance."""
 
 
-
 def convert(safetensors: Path, out: Path) -> None:
     """Write the artifact `out` of the weights in `safetensors`. Raises NookError("model-corrupt" | …)."""
     weights = _read(safetensors)
