@@ -26,11 +26,12 @@ def run() -> int:
 
 
 def _checks() -> dict[str, list[str]]:
+    colors = "force" if sys.stdout.isatty() else "off"
     checks = {
         "ruff": [*RUFF, "check", "."],
         "ruff format": [*RUFF, "format", "--check", "."],
         "mypy": [PYTHON, "-m", "mypy"],
-        "biome": [str(venv.tool("biome")), "ci", "--error-on-warnings"],
+        "biome": [str(venv.tool("biome")), "ci", "--error-on-warnings", f"--colors={colors}"],
         "tsc": [str(venv.tool("tsc")), "-p", "."],
     }
     if (ROOT / "pysrc/inglenook/wire/generate.py").exists():
