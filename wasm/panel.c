@@ -60,14 +60,28 @@ INLINE void tile_q4(size_t n, const uint8_t *p, int blocks, const int8_t *q, con
     UNROLL for (size_t g = 0; g < 8; g++) {
       Wide w[PARTS];
       nibbles_load(p + 32 + g * 16, w);
+      UNROLL for (size_t h = 0; h < PARTS; h++) SETTLE(w[h]);
       UNROLL for (size_t t = 0; t < n; t++) {
         Act a = act_load(q + (g * n + t) * ACT);
-        UNROLL for (size_t h = 0; h < PARTS; h++) acc[t][h] += dot(w[h], a);
+        UNROLL for (size_t h = 0; h < PARTS; h++) {
+          acc[t][h] += dot(w[h], a);
+          SETTLE(acc[t][h]);
+        }
       }
     }
+    Floats d[PARTS], m[PARTS];
     UNROLL for (size_t h = 0; h < PARTS; h++) {
-      Floats d = halves_load((const uint16_t *)p + h * ROWS), m = halves_load((const uint16_t *)(p + 16) + h * ROWS);
-      UNROLL for (size_t t = 0; t < n; t++) out[t][h] += floats_of(pairs(acc[t][h])) * (d * scale[t]) + m * sum[t];
+      d[h] = halves_load((const uint16_t *)p + h * ROWS), m[h] = halves_load((const uint16_t *)(p + 16) + h * ROWS);
+      SETTLE(d[h]);
+      SETTLE(m[h]);
+    }
+    UNROLL for (size_t t = 0; t < n; t++) {
+      Floats s = floats(scale[t]), u = floats(sum[t]);
+      UNROLL for (size_t h = 0; h < PARTS; h++) {
+        Floats o = out[t][h] + (floats_of(pairs(acc[t][h])) * (d[h] * s) + m[h] * u);
+        SETTLE(o);
+        out[t][h] = o;
+      }
     }
   }
 }
@@ -78,18 +92,37 @@ INLINE void tile_q7(size_t n, const uint8_t *p, int blocks, const int8_t *q, con
     Ints acc[TILE][PARTS];
     UNROLL for (size_t t = 0; t < n; t++)
       UNROLL for (size_t h = 0; h < PARTS; h++) acc[t][h] = (Ints){0};
-    for (size_t g = 0; g < 16; g += 2) {
+    const uint8_t *at = p + 32;
+    const int8_t *r = q;
+    for (size_t g = 0; g < 16; g += 2, at += 64, r += 2 * n * ACT) {
       Wide u[PARTS], w[PARTS];
-      wide_load(p + 32 + g * 32, u);
-      wide_load(p + 64 + g * 32, w);
+      wide_load(at, u);
+      wide_load(at + 32, w);
+      UNROLL for (size_t h = 0; h < PARTS; h++) {
+        SETTLE(u[h]);
+        SETTLE(w[h]);
+      }
       UNROLL for (size_t t = 0; t < n; t++) {
-        Act a = act_load(q + (g * n + t) * ACT), c = act_load(q + (g * n + n + t) * ACT);
-        UNROLL for (size_t h = 0; h < PARTS; h++) acc[t][h] += pairs(dot(u[h], a) + dot(w[h], c));
+        Act a = act_load(r + t * ACT), c = act_load(r + (n + t) * ACT);
+        UNROLL for (size_t h = 0; h < PARTS; h++) {
+          acc[t][h] += pairs(dot(u[h], a) + dot(w[h], c));
+          SETTLE(acc[t][h]);
+        }
       }
     }
+    Floats d[PARTS], m[PARTS];
     UNROLL for (size_t h = 0; h < PARTS; h++) {
-      Floats d = halves_load((const uint16_t *)p + h * ROWS), m = halves_load((const uint16_t *)(p + 16) + h * ROWS);
-      UNROLL for (size_t t = 0; t < n; t++) out[t][h] += floats_of(acc[t][h]) * (d * scale[t]) + m * sum[t];
+      d[h] = halves_load((const uint16_t *)p + h * ROWS), m[h] = halves_load((const uint16_t *)(p + 16) + h * ROWS);
+      SETTLE(d[h]);
+      SETTLE(m[h]);
+    }
+    UNROLL for (size_t t = 0; t < n; t++) {
+      Floats s = floats(scale[t]), u = floats(sum[t]);
+      UNROLL for (size_t h = 0; h < PARTS; h++) {
+        Floats o = out[t][h] + (floats_of(acc[t][h]) * (d[h] * s) + m[h] * u);
+        SETTLE(o);
+        out[t][h] = o;
+      }
     }
   }
 }
@@ -108,6 +141,8 @@ INLINE void tile_q8(size_t n, const uint8_t *p, int blocks, const int8_t *q, con
         UNROLL for (size_t h = 0; h < PARTS; h++) {
           low[t][h] += dot(low_nibbles(w[h]), a);
           high[t][h] += dot(high_nibbles(w[h]), a);
+          SETTLE(low[t][h]);
+          SETTLE(high[t][h]);
         }
       }
     }

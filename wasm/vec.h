@@ -22,11 +22,36 @@
 #define READ(type, p) ({ type read_; __builtin_memcpy(&read_, p, sizeof read_); read_; })
 #define WRITE(p, v) __builtin_memcpy(p, &(v), sizeof(v))
 
+/* The value of a vector is settled here: compilers for WebAssembly must not move its computation further down, where it
+ * would keep its operands alive; what does not fit in 15 registers goes through memory. */
+#if defined(__wasm__)
+#define SETTLE(v) __asm__ volatile("" : "+r"(v))
+#else
+#define SETTLE(v) (void)0
+#endif
+
 typedef float F4 __attribute__((vector_size(16)));
 typedef int32_t I4 __attribute__((vector_size(16)));
 typedef int16_t S8 __attribute__((vector_size(16)));
 typedef int8_t B8 __attribute__((vector_size(8)));
 typedef int16_t S4 __attribute__((vector_size(8)));
+
+/* Constants read from memory: V8 makes all others anew, with three instructions, wherever they are used. */
+#if defined(__wasm__)
+#define CONSTANT(name, type, ...)                                                                                      \
+  INLINE type name(void) {                                                                                             \
+    static const type value = {__VA_ARGS__};                                                                           \
+    const type *p = &value;                                                                                            \
+    __asm__("" : "+r"(p)); /* or the compiler would see through it */                                                  \
+    return *p;                                                                                                         \
+  }
+#else
+#define CONSTANT(name, type, ...)                                                                                      \
+  INLINE type name(void) { return (type){__VA_ARGS__}; }
+#endif
+CONSTANT(s8_ones, S8, 1, 1, 1, 1, 1, 1, 1, 1)
+CONSTANT(i4_half, I4, (int32_t)0x8fffe000, (int32_t)0x8fffe000, (int32_t)0x8fffe000, (int32_t)0x8fffe000)
+CONSTANT(f4_half, F4, 0x1p112f, 0x1p112f, 0x1p112f, 0x1p112f)
 
 INLINE F4 f4_load(const float *p) { return READ(F4, p); }
 INLINE void f4_store(float *p, F4 v) { WRITE(p, v); }
@@ -99,6 +124,7 @@ INLINE Act act_load(const int8_t *p) {
   return (Act){(Wide)_mm256_set1_epi32(READ(int32_t, p))};
 }
 INLINE Sums dot(Wide w, Act a) { return (Sums)_mm256_maddubs_epi16((__m256i)w, (__m256i)a.v); }
+INLINE Wide nibble(void) { return (Wide)_mm256_set1_epi8(15); }
 INLINE Ints pairs(Sums s) { return (Ints)_mm256_madd_epi16((__m256i)s, _mm256_set1_epi16(1)); }
 INLINE Floats halves_load(const uint16_t *p) { return (Floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
 INLINE void wide_load(const uint8_t *p, Wide w[1]) { w[0] = (Wide)_mm256_loadu_si256((const __m256i *)p); }
@@ -149,7 +175,8 @@ INLINE Sums dot(Wide w, Act a) {
 
 #endif
 
-INLINE Ints pairs(Sums s) { return s8_dot(s, (S8){1, 1, 1, 1, 1, 1, 1, 1}); }
+CONSTANT(nibble, Wide, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15)
+INLINE Ints pairs(Sums s) { return s8_dot(s, s8_ones()); }
 
 /* Half precision to single, exact for everything but infinities and NaN. */
 INLINE Floats halves_load(const uint16_t *p) {
@@ -158,7 +185,7 @@ INLINE Floats halves_load(const uint16_t *p) {
 #else
   I4 h = __builtin_convertvector(READ(S4, p), I4);
 #endif
-  return (F4)((h << 13) & (int32_t)0x8fffe000) * 0x1p112f;
+  return (F4)((h << 13) & i4_half()) * f4_half();
 }
 
 INLINE void wide_load(const uint8_t *p, Wide w[2]) {
@@ -168,8 +195,8 @@ INLINE void wide_load(const uint8_t *p, Wide w[2]) {
 INLINE void nibbles_load(const uint8_t *p, Wide w[2]) {
   typedef uint16_t U8 __attribute__((vector_size(16)));
   U8 both = READ(U8, p);
-  w[0] = (Wide)(both & 0x0f0f);
-  w[1] = (Wide)((both >> 4) & 0x0f0f);
+  w[0] = (Wide)(both & (U8)nibble());
+  w[1] = (Wide)((both >> 4) & (U8)nibble());
 }
 
 #endif
@@ -185,14 +212,15 @@ enum { PANEL = 8, PARTS = PANEL / ROWS }; /* rows in a panel, and vectors it tak
 
 INLINE Floats floats_load(const float *p) { return READ(Floats, p); }
 INLINE void floats_store(float *p, Floats v) { WRITE(p, v); }
+INLINE Floats floats(float x) { return x - (Floats){0}; }
 INLINE Floats floats_of(Ints v) { return __builtin_convertvector(v, Floats); }
 INLINE Wide low_nibbles(Wide w) {
   typedef uint16_t U __attribute__((vector_size(4 * ROWS)));
-  return (Wide)((U)w & 0x0f0f);
+  return (Wide)((U)w & (U)nibble());
 }
 INLINE Wide high_nibbles(Wide w) {
   typedef uint16_t U __attribute__((vector_size(4 * ROWS)));
-  return (Wide)(((U)w >> 4) & 0x0f0f);
+  return (Wide)(((U)w >> 4) & (U)nibble());
 }
 
 #endif
