@@ -13,6 +13,7 @@ from pathlib import Path
 
 from buildlib.project import ROOT, STATIC, tree
 
+WEB = ROOT / "web"
 PART = 4 << 20
 MANIFEST = STATIC / "assets.json"
 # The first pattern that matches gives the group; files that match none are not part of the site.
@@ -31,7 +32,7 @@ GROUPS = (
     ("kernels/encoder*", "encoder"),
     ("kernels/lm*", "lm"),
     ("kernels/*", "core"),
-    ("samples/*.nook", "sample"),
+    ("samples/sample.nook", "sample"),
 )
 
 
@@ -41,18 +42,25 @@ def group(path: Path) -> str:
     return next((group for pattern, group in GROUPS if fnmatch.fnmatch(name, pattern)), "")
 
 
-def describe(path: Path) -> dict[str, object]:
-    """The manifest's entry of one file."""
+def shell(site: Path) -> list[dict[str, object]]:
+    """The entries of a release's own scripts, styles and pages: with them in its list, web/sw.js serves one version as
+    a whole. The folder `site` holds them as they will be served; sw.js is the browser's to keep."""
+    own = [path.relative_to(WEB) for path in tree(WEB, "*")]
+    return [describe(site / path, site) | {"group": "shell"} for path in own if path.as_posix() != "sw.js"]
+
+
+def describe(path: Path, site: Path = ROOT) -> dict[str, object]:
+    """The manifest's entry of one file of the folder `site`."""
     parts, total, size = [], hashlib.sha256(), 0
     with path.open("rb") as file:
         while block := file.read(PART):
             total.update(block)
             parts.append(hashlib.sha256(block).hexdigest())
             size += len(block)
-    entry: dict[str, object] = {"path": path.relative_to(ROOT).as_posix(), "size": size, "sha256": total.hexdigest()}
+    entry: dict[str, object] = {"path": path.relative_to(site).as_posix(), "size": size, "sha256": total.hexdigest()}
     if len(parts) > 1:
         entry |= {"part": PART, "parts": parts}
-    return entry | {"group": group(path)}
+    return entry | {"group": group(path) if site == ROOT else ""}
 
 
 def build() -> list[Path]:

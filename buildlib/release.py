@@ -1,14 +1,13 @@
-"""dist/: the site as one folder, the Python wheel, and the npm package; and `clean`, which removes what was built."""
+"""dist/: the site as one folder, the Python wheels, and the npm package; and `clean`, which removes what was built."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tomllib
 from pathlib import Path
 
-from buildlib import assets, venv
+from buildlib import assets, venv, wheels
 from buildlib.project import ROOT, STAMPS, STATIC, Problem, say, tree
 from buildlib.project import run as call
 
@@ -25,8 +24,8 @@ def run() -> int:
     shutil.rmtree(DIST, ignore_errors=True)
     DIST.mkdir()
     number = version()
-    site(DIST / f"inglenook-{number}-site")
-    made = [wheel(DIST), npm(DIST)]
+    site(DIST / "site")
+    made = [wheels.own(DIST), wheels.kernels(DIST, number), npm(DIST)]
     for path in made:
         print(f"{path.relative_to(ROOT)}  {path.stat().st_size:,} bytes")
     return 0
@@ -55,23 +54,19 @@ def site(out: Path, groups: tuple[str, ...] | None = None) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     kept = [entry for entry in entries if (out / str(entry["path"])).exists()]
+    if groups is None:
+        kept += assets.shell(out)
     manifest = out / assets.MANIFEST.relative_to(ROOT)
     manifest.write_text(json.dumps({"version": version(), "files": kept}, separators=(",", ":")) + "\n")
     for name in LEGAL:
         shutil.copyfile(ROOT / name, out / name)
-    say(f"{out.relative_to(ROOT)}: {sum(path.stat().st_size for path in tree(out, '*')):,} bytes")
+    say(f"{out.name}: {sum(path.stat().st_size for path in tree(out, '*')):,} bytes")
     return out
 
 
 def _source(path: Path) -> bool:
-    """Whether a file under static/ is only an input of the build."""
-    return (path.parent.name == "models" and not assets.group(path)) or "files" in path.relative_to(STATIC).parts
-
-
-def wheel(out: Path) -> Path:
-    """The Python wheel."""
-    call([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", out], quiet=True)
-    return next(out.glob("*.whl"))
+    """Whether a file under static/ is only an input of the build, or of a bench."""
+    return path.relative_to(STATIC).parts[0] in ("models", "samples") and not assets.group(path)
 
 
 def npm(out: Path) -> Path:

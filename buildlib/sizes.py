@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from buildlib import assets, release
+from buildlib import assets, wheels
 from buildlib.project import ROOT, STATIC, tree
 
 WEB = ROOT / "web"
@@ -45,7 +45,7 @@ def _budgets() -> Iterable[tuple[str, int, int]]:
     if widget.exists():
         yield "widget: elements.js and what it imports, gzip", zipped(imported(widget)), WIDGET_GZIP
     with tempfile.TemporaryDirectory() as folder:
-        yield "our own wheel", release.wheel(Path(folder)).stat().st_size, WHEEL
+        yield "our own wheel", wheels.own(Path(folder)).stat().st_size, WHEEL
 
 
 def _budget(name: str, size: int, limit: int) -> bool:

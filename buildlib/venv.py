@@ -12,6 +12,7 @@ from buildlib.project import ROOT, Problem, digest, run, say
 
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
+PROJECT = ROOT / "pyproject.toml"
 NODE_MODULES = ROOT / "node_modules"
 WINDOWS = os.name == "nt"
 PYTHON = VENV / ("Scripts/python.exe" if WINDOWS else "bin/python")
@@ -36,7 +37,7 @@ def _install() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 - this is where an older one is told
         raise Problem(f"Python {sys.version.split()[0]} is too old.", "Run build.py with Python 3.11 or newer.")
     stamp = VENV / "installed"
-    wanted = digest([LOCK])
+    wanted = digest([LOCK, PROJECT])
     if PYTHON.exists() and stamp.exists() and stamp.read_text() == wanted:
         return
     if not PYTHON.exists():
@@ -46,6 +47,9 @@ def _install() -> None:
     pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--require-hashes", "--no-deps"]
     bar = "auto" if sys.stderr.isatty() else "off"
     run([*pip, "--progress-bar", bar, "--quiet", "--only-binary", ":all:", "-r", LOCK])
+    # The command `inglenook`, from this source tree.
+    here = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index", "--no-deps"]
+    run([*here, "--no-build-isolation", "--editable", ROOT])
     stamp.write_text(wanted)
 
 

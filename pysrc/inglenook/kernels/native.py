@@ -53,7 +53,7 @@ def _load(name: str) -> ctypes.CDLL:
     try:
         return ctypes.CDLL(str(FOLDER / name))
     except OSError as error:
-        hint = "Run `python3 build.py dev` once, or `python3 build.py test`: both compile them."
+        hint = "Install the wheel inglenook-kernels; in a source tree run `python3 build.py dev` once."
         raise NookError("kernel-missing", f"The compiled kernel {name} cannot be loaded.", hint) from error
 
 
