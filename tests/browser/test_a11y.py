@@ -9,13 +9,20 @@ from tests.browser.fakes.site import ROOT
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+FINISH = """() => {
+  const roots = [document];
+  for (const root of roots) {
+    for (const element of root.querySelectorAll('*')) if (element.shadowRoot) roots.push(element.shadowRoot);
+    for (const one of root.getAnimations()) if (one.effect.getTiming().iterations !== Infinity) one.finish();
+  }
+}"""
 
 pytestmark = pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed (npm ci)")
 
 
 def objections(page):
     """What axe objects to, as readable lines. Animations are brought to their end first: colours fade in."""
-    page.evaluate("document.getAnimations().forEach((a) => a.effect.getTiming().iterations === Infinity || a.finish())")
+    page.evaluate(FINISH)
     page.evaluate(AXE.read_text("utf-8"))
     found = page.evaluate(
         "rules => axe.run(document, { runOnly: { type: 'tag', values: rules }, resultTypes: ['violations'] })", RULES
