@@ -7,36 +7,38 @@
 /* e^x, relative error below 2e-7 on -87..88; smaller x give 0, larger ones the value at 88.
  * x = n ln 2 + r, |r| <= ln 2 / 2, and a polynomial of degree 6 for e^r (Cephes expf, S. Moshier). */
 INLINE F4 f4_exp(F4 x) {
-  I4 tiny = x < -87.0f;
-  x = f4_pick(x > 88.0f, f4(88.0f), f4_pick(tiny, f4(-87.0f), x));
-  I4 n = i4_round(x * 1.44269504088896341f);
+  const F4 lowest = F4C(-87.0f);
+  I4 tiny = x < lowest;
+  x = f4_max(f4_min(x, F4C(88.0f)), lowest);
+  I4 n = i4_round(x * F4C(1.44269504088896341f));
   F4 k = f4_of(n);
-  F4 r = x - k * 0.693359375f - k * -2.12194440e-4f;
-  F4 p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  F4 power = p * (F4)((n + 127) << 23);
+  F4 r = x - k * F4C(0.693359375f) - k * F4C(-2.12194440e-4f);
+  F4 p = r * F4C(1.9875691500e-4f) + F4C(1.3981999507e-3f);
+  p = p * r + F4C(8.3334519073e-3f);
+  p = p * r + F4C(4.1665795894e-2f);
+  p = p * r + F4C(1.6666665459e-1f);
+  p = p * r + F4C(5.0000001201e-1f);
+  p = p * (r * r) + r + F4C(1.0f);
+  F4 power = p * (F4)((n + I4C(127)) << 23);
   return (F4)(bits_of(power) & ~tiny);
 }
 
 /* x * sigmoid(x) (Elfwing et al., 1702.03118). */
-INLINE F4 f4_silu(F4 x) { return x / (f4(1.0f) + f4_exp(-x)); }
+INLINE F4 f4_silu(F4 x) { return x / (F4C(1.0f) + f4_exp(-x)); }
 
 /* x * Phi(x) with the exact normal distribution function (Hendrycks and Gimpel, 1606.08415), erf after Abramowitz and
  * Stegun 7.1.26: absolute error of erf below 1.5e-7. */
 INLINE F4 f4_gelu(F4 x) {
-  F4 z = f4_abs(x) * 0.70710678118654752f;
-  F4 t = f4(1.0f) / (f4(1.0f) + z * 0.3275911f);
-  F4 p = t * 1.061405429f - 1.453152027f;
-  p = p * t + 1.421413741f;
-  p = p * t - 0.284496736f;
-  p = p * t + 0.254829592f;
+  const F4 one = F4C(1.0f);
+  F4 z = f4_abs(x) * F4C(0.70710678118654752f);
+  F4 t = one / (one + z * F4C(0.3275911f));
+  F4 p = t * F4C(1.061405429f) - F4C(1.453152027f);
+  p = p * t + F4C(1.421413741f);
+  p = p * t - F4C(0.284496736f);
+  p = p * t + F4C(0.254829592f);
   F4 tail = p * t * f4_exp(-(z * z)); /* 1 - erf(z) */
-  F4 twice = f4_pick(x < 0.0f, tail, f4(2.0f) - tail);
-  return x * 0.5f * twice;
+  F4 twice = f4_pick(x < 0.0f, tail, F4C(2.0f) - tail);
+  return x * F4C(0.5f) * twice;
 }
 
 /* Square root, as the machine rounds it. */

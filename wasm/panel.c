@@ -94,7 +94,7 @@ INLINE void tile_q7(size_t n, const uint8_t *p, int blocks, const int8_t *q, con
       UNROLL for (size_t h = 0; h < PARTS; h++) acc[t][h] = (Ints){0};
     const uint8_t *at = p + 32;
     const int8_t *r = q;
-    for (size_t g = 0; g < 16; g += 2, at += 64, r += 2 * n * ACT) {
+    _Pragma("clang loop unroll_count(8)") for (size_t g = 0; g < 16; g += 2, at += 64, r += 2 * n * ACT) {
       Wide u[PARTS], w[PARTS];
       wide_load(at, u);
       wide_load(at + 32, w);

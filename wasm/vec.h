@@ -38,20 +38,18 @@ typedef int16_t S4 __attribute__((vector_size(8)));
 
 /* Constants read from memory: V8 makes all others anew, with three instructions, wherever they are used. */
 #if defined(__wasm__)
-#define CONSTANT(name, type, ...)                                                                                      \
-  INLINE type name(void) {                                                                                             \
-    static const type value = {__VA_ARGS__};                                                                           \
-    const type *p = &value;                                                                                            \
-    __asm__("" : "+r"(p)); /* or the compiler would see through it */                                                  \
-    return *p;                                                                                                         \
-  }
+#define CONSTANT(type, ...)                                                                                            \
+  ({                                                                                                                   \
+    static const type value_ = {__VA_ARGS__};                                                                          \
+    const type *at_ = &value_;                                                                                         \
+    __asm__("" : "+r"(at_)); /* or the compiler would see through it */                                                \
+    *at_;                                                                                                              \
+  })
 #else
-#define CONSTANT(name, type, ...)                                                                                      \
-  INLINE type name(void) { return (type){__VA_ARGS__}; }
+#define CONSTANT(type, ...) ((type){__VA_ARGS__})
 #endif
-CONSTANT(s8_ones, S8, 1, 1, 1, 1, 1, 1, 1, 1)
-CONSTANT(i4_half, I4, (int32_t)0x8fffe000, (int32_t)0x8fffe000, (int32_t)0x8fffe000, (int32_t)0x8fffe000)
-CONSTANT(f4_half, F4, 0x1p112f, 0x1p112f, 0x1p112f, 0x1p112f)
+#define F4C(x) CONSTANT(F4, x, x, x, x)
+#define I4C(x) CONSTANT(I4, x, x, x, x)
 
 INLINE F4 f4_load(const float *p) { return READ(F4, p); }
 INLINE void f4_store(float *p, F4 v) { WRITE(p, v); }
@@ -60,8 +58,15 @@ INLINE I4 i4(int32_t x) { return (I4){x, x, x, x}; }
 INLINE F4 f4_of(I4 v) { return __builtin_convertvector(v, F4); }
 INLINE I4 bits_of(F4 v) { return (I4)v; }
 INLINE F4 f4_pick(I4 mask, F4 yes, F4 no) { return (F4)((mask & (I4)yes) | (~mask & (I4)no)); }
-INLINE F4 f4_max(F4 a, F4 b) { return f4_pick(a > b, a, b); }
-INLINE F4 f4_abs(F4 a) { return (F4)((I4)a & i4(0x7fffffff)); }
+/* b where it is larger (smaller) than a, else a. */
+#if defined(__wasm_simd128__)
+INLINE F4 f4_max(F4 a, F4 b) { return (F4)wasm_f32x4_pmax((v128_t)a, (v128_t)b); }
+INLINE F4 f4_min(F4 a, F4 b) { return (F4)wasm_f32x4_pmin((v128_t)a, (v128_t)b); }
+#else
+INLINE F4 f4_max(F4 a, F4 b) { return f4_pick(a < b, b, a); }
+INLINE F4 f4_min(F4 a, F4 b) { return f4_pick(b < a, b, a); }
+#endif
+INLINE F4 f4_abs(F4 a) { return (F4)((I4)a & I4C(0x7fffffff)); }
 INLINE float f4_sum(F4 v) { return (v[0] + v[1]) + (v[2] + v[3]); }
 INLINE float f4_peak(F4 v) {
   float a = v[0] > v[1] ? v[0] : v[1], b = v[2] > v[3] ? v[2] : v[3];
@@ -70,7 +75,7 @@ INLINE float f4_peak(F4 v) {
 
 /* Nearest integer, ties to even, of |x| < 2^22: the float's own rounding does it. */
 INLINE I4 i4_round(F4 x) {
-  const F4 magic = f4(12582912.0f); /* 1.5 * 2^23 */
+  const F4 magic = F4C(12582912.0f); /* 1.5 * 2^23 */
   return bits_of(x + magic) - bits_of(magic);
 }
 
@@ -175,8 +180,8 @@ INLINE Sums dot(Wide w, Act a) {
 
 #endif
 
-CONSTANT(nibble, Wide, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15, 15)
-INLINE Ints pairs(Sums s) { return s8_dot(s, s8_ones()); }
+INLINE Wide nibble(void) { return (Wide)CONSTANT(S8, 3855, 3855, 3855, 3855, 3855, 3855, 3855, 3855); }
+INLINE Ints pairs(Sums s) { return s8_dot(s, CONSTANT(S8, 1, 1, 1, 1, 1, 1, 1, 1)); }
 
 /* Half precision to single, exact for everything but infinities and NaN. */
 INLINE Floats halves_load(const uint16_t *p) {
@@ -185,7 +190,7 @@ INLINE Floats halves_load(const uint16_t *p) {
 #else
   I4 h = __builtin_convertvector(READ(S4, p), I4);
 #endif
-  return (F4)((h << 13) & i4_half()) * f4_half();
+  return (F4)((h << 13) & I4C((int32_t)0x8fffe000)) * F4C(0x1p112f);
 }
 
 INLINE void wide_load(const uint8_t *p, Wide w[2]) {
