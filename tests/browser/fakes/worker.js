@@ -9,6 +9,7 @@ import './lib/vital.js';
 const docs = new Map();
 /** @type {Map<string, AbortController>} */
 const open = new Map();
+let opened = '';
 const tick = (ms = 0) => new Promise((resolve) => setTimeout(resolve, ms));
 const id = (text) => [...text].reduce((h, c) => (Math.imul(h, 31) + c.codePointAt(0)) >>> 0, 7).toString(16);
 const points = (text) => [...text].length;
@@ -243,7 +244,8 @@ const FLOWS = {
   async *Open({ name }) {
     for (let done = 0; done <= 2; done++)
       yield { type: 'Progress', stage: 'boot', done, total: 2, unit: 'step', note: 'Starting the engine' };
-    yield* FLOWS.Look({ name });
+    opened = name;
+    yield* FLOWS.Look();
   },
   Add: add,
   Ask: ask,
@@ -293,13 +295,13 @@ const FLOWS = {
   async *Prepare({ model }) {
     yield { type: 'Progress', stage: 'load', done: 1, total: 1, unit: 'file', note: model };
   },
-  async *Look({ name = 'notes' }) {
+  async *Look() {
     const chunks = cards().reduce((sum, card) => sum + card.chunks, 0);
     const collections = {};
     for (const card of cards()) collections[card.collection] = (collections[card.collection] ?? 0) + 1;
     yield {
       type: 'Status',
-      name,
+      name: opened,
       documents: docs.size,
       chunks,
       vectors: chunks,
