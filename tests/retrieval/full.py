@@ -1,4 +1,7 @@
-"""The encoder in full float32, to see what quantising it costs in recall."""
+"""The encoder in full float32, to see what quantising it costs in recall.
+
+By onnxruntime, which is faster than the plain pass; tests/system/test_embed_vectors.py holds both to one another.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,13 @@ from collections.abc import Callable
 
 import numpy as np
 from inglenook.embed import encoder
-from inglenook.embed.reference import Reference
+from inglenook.embed.reference import read_safetensors
+from inglenook.embed.session import OnnxEncoder
 from inglenook.embed.tokenizer import WordPiece
+from inglenook.onnx import InferenceSession
 from inglenook.wire import messages as wire
 
+from tests.reference import embed_models
 from tests.retrieval.judged import ROOT, Judge
 
 WEIGHTS = ROOT / "static" / "models" / "minilm-l6.safetensors"
@@ -27,14 +33,12 @@ def compare(judge: Judge, others: int, k: int = 5) -> tuple[np.ndarray, np.ndarr
     rest = sorted(set(range(len(every))) - set(needed))
     pool = needed + np.random.default_rng(0).choice(rest, min(others, len(rest)), replace=False).tolist()
     tokenizer = _tokenizer(judge)
-    reference = Reference.load(WEIGHTS.read_bytes())
     model = judge.nook._engine._model("encoder")
     texts = [every[n][3] for n in pool] + [q.question for q in judge.asked]
 
-    def full(tokens: list[list[int]]) -> np.ndarray:
-        return np.stack([reference.encode(one) for one in tokens])
-
-    shipped, exact = _embed(texts, tokenizer, model.encode), _embed(texts, tokenizer, full)
+    with InferenceSession(embed_models.minilm(read_safetensors(WEIGHTS.read_bytes()))) as session:
+        exact = _embed(texts, tokenizer, OnnxEncoder(session).encode)
+    shipped = _embed(texts, tokenizer, model.encode)
     cosine = float((shipped * exact).sum(axis=1).mean())
     return _recall(shipped, pool, right, k), _recall(exact, pool, right, k), cosine
 
@@ -66,4 +70,6 @@ def _tokenizer(judge: Judge) -> WordPiece:
 
 def _embed(texts: list[str], tokenizer: WordPiece, encode: Callable[[list[list[int]]], np.ndarray]) -> np.ndarray:
     tokens = [tokenizer.encode(text) for text in texts]
-    return np.concatenate([encode(tokens[n : n + 16]) for n in range(0, len(tokens), 16)])
+    order = sorted(range(len(tokens)), key=lambda n: len(tokens[n]))  # of like length: little padding
+    vectors = np.concatenate([encode([tokens[n] for n in order[at : at + 16]]) for at in range(0, len(order), 16)])
+    return vectors[np.argsort(order)]
