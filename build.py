@@ -45,9 +45,9 @@ def arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 def main(argv: list[str]) -> int:
     args, rest = arguments(argv)
     if args.verb == "clean":
-        from buildlib import release
+        from buildlib import clean
 
-        return release.clean()
+        return clean.run()
     venv.enter([str(Path(__file__).resolve()), *argv])
     from buildlib import checks, everything, release, server, sizes, suites
 

@@ -9,6 +9,6 @@
 | `kernels`, `models`, `samples` | C to WebAssembly and native; weights to our format; the sample library |
 | `assets` | the manifest of what the page downloads |
 | `server` | the development server |
-| `suites`, `checks`, `sizes`, `release` | one verb each |
+| `suites`, `checks`, `sizes`, `release`, `clean` | one verb each |
 | `wheels` | the Python wheels of a release |
 """

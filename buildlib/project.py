@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC = ROOT / "static"
+DIST = ROOT / "dist"
 STAMPS = ROOT / ".build"
 
 

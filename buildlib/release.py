@@ -1,4 +1,4 @@
-"""dist/: the site as one folder, the Python wheels, and the npm package; and `clean`, which removes what was built."""
+"""dist/: the site as one folder, the Python wheels, and the npm package."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import tomllib
 from pathlib import Path
 
 from buildlib import assets, venv, wheels
-from buildlib.project import ROOT, STAMPS, STATIC, Problem, say, tree
+from buildlib.project import DIST, ROOT, STATIC, Problem, say, tree
 from buildlib.project import run as call
 
-DIST = ROOT / "dist"
 WEB = ROOT / "web"
 # The npm package carries what search needs; the language model and the sample library stay with the site.
 NPM_GROUPS = ("core", "encoder", "pdf")
@@ -99,20 +98,3 @@ def npm(out: Path) -> Path:
     )
     shutil.rmtree(stage)
     return next(out.glob("*.tgz"))
-
-
-def clean() -> int:
-    """Remove what was built and the tools. The cache of downloads stays, so building again is quick."""
-    made = [
-        STATIC / name for name in ("pyodide", "py", "models", "kernels", "ort", "samples", "notices", "assets.json")
-    ]
-    tools = [venv.VENV, venv.NODE_MODULES, *(ROOT / name for name in (".mypy_cache", ".ruff_cache", ".pytest_cache"))]
-    for path in [*made, *(ROOT / "pysrc/inglenook/kernels").glob("*.so"), DIST, STAMPS, *tools]:
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.exists():
-            path.unlink()
-        else:
-            continue
-        say(f"removed {path.relative_to(ROOT)}")
-    return 0

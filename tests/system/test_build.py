@@ -178,6 +178,13 @@ def test_an_unknown_verb_is_told_so(root: Path) -> None:
     assert "invalid choice" in done.stderr
 
 
+@pytest.mark.parametrize("module", ["venv", "clean"])
+def test_what_runs_without_the_tools_needs_none_of_them(root: Path, module: str) -> None:
+    command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = ['.']; import buildlib.{module}"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_named_browser_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INGLENOOK_CHROMIUM", "/somewhere/chrome")
     assert venv.browser() == Path("/somewhere/chrome")
