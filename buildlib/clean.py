@@ -13,7 +13,11 @@ def run() -> int:
     made = [
         STATIC / name for name in ("pyodide", "py", "models", "kernels", "ort", "samples", "notices", "assets.json")
     ]
-    tools = [venv.VENV, venv.NODE_MODULES, *(ROOT / name for name in (".mypy_cache", ".ruff_cache", ".pytest_cache"))]
+    tools = [
+        venv.VENV,
+        venv.NODE_MODULES,
+        *(ROOT / name for name in (".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "test-results")),
+    ]
     for path in [*made, *(ROOT / "pysrc/inglenook/kernels").glob("*.so"), DIST, STAMPS, *tools]:
         if path.is_dir():
             shutil.rmtree(path)
