@@ -153,6 +153,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _policies(self) -> None:
         self.send_header("Cross-Origin-Resource-Policy", "cross-origin")
+        self.send_header("Access-Control-Allow-Origin", "*")  # a page of another site may embed the element
         self.send_header("X-Content-Type-Options", "nosniff")
         for name, value in (ISOLATION if self.server.isolated else {}).items():
             self.send_header(name, value)

@@ -9,7 +9,7 @@ import { Completions } from './lib/chat.js';
 import { Client } from './lib/client.js';
 import { NookError } from './lib/errors.js';
 import { batches, gather } from './lib/files.js';
-import { sync } from './lib/prebuilt.js';
+import { download, fetching, sync } from './lib/prebuilt.js';
 import { serverLink } from './lib/remote.js';
 import { tabLink } from './lib/tab.js';
 
@@ -174,7 +174,7 @@ export class Nook {
    * @param {Call} [options] @returns {Promise<Added[]>}
    */
   async import(from, { onProgress, signal } = {}) {
-    const data = await bytes(from, signal);
+    const data = await bytes(from, onProgress, signal);
     /** @type {Added[]} */
     const added = [];
     await this.#all({ type: 'Import', data }, { signal, transfer: [data.buffer] }, (event) => {
@@ -243,8 +243,11 @@ function skipped(path, error) {
   return { type: 'Skipped', id: '', path, code, message, hint };
 }
 
-/** @param {Blob | Uint8Array | URL | string} from @param {AbortSignal} [signal] @returns {Promise<Uint8Array<ArrayBuffer>>} */
-async function bytes(from, signal) {
+/**
+ * @param {Blob | Uint8Array | URL | string} from @param {OnProgress} [onProgress] @param {AbortSignal} [signal]
+ * @returns {Promise<Uint8Array<ArrayBuffer>>}
+ */
+async function bytes(from, onProgress, signal) {
   if (from instanceof Uint8Array) return from.slice();
   if (from instanceof Blob) return new Uint8Array(await from.arrayBuffer());
   const response = await fetch(from, { signal }).catch((error) => {
@@ -256,5 +259,5 @@ async function bytes(from, signal) {
     );
   });
   if (!response.ok) throw new NookError('missing', `${from} answered HTTP ${response.status}.`, 'Check the address.');
-  return new Uint8Array(await response.arrayBuffer());
+  return download(response, (done, total) => onProgress?.(fetching(done, total)));
 }

@@ -45,6 +45,9 @@ tools($('#tools'), {
 });
 keys.listen({ mantel, viewer });
 
+const sample = new URLSearchParams(location.search).has('sample');
+welcome.expect(sample);
+
 try {
   await network.ready();
   ledger.start();
@@ -52,7 +55,8 @@ try {
   mantel.ready();
   room.addEventListener('learn', () => mantel.learn());
   mantel.learn();
-  if (new URLSearchParams(location.search).has('sample')) await bring.sample();
+  if (sample && !room.cards.length) await bring.sample();
+  welcome.expect(false);
   viewer.follow();
 } catch (error) {
   mantel.broken(error);

@@ -1,7 +1,7 @@
 // Work that takes a while: what it is at, how far it is, and Stop.
 
 import { fill, h, icon } from '../lib/dom.js';
-import { explain, isAbort } from '../lib/errors.js';
+import { isAbort } from '../lib/errors.js';
 import { count, progress } from '../lib/format.js';
 
 /** @typedef {import('../wire.gen.js').SkippedMessage} Skipped */
@@ -52,6 +52,11 @@ export class Jobs {
     this.room.dispatchEvent(new Event('learn'));
     return ended;
   }
+}
+
+/** What went wrong, without the name that stands before it already. @param {Skipped} skip */
+function plain({ path, message }) {
+  return message.startsWith(`${path} `) ? message.slice(path.length + 1) : message;
 }
 
 class JobCard {
@@ -115,7 +120,7 @@ class JobCard {
     this.stop.replaceWith(dismiss);
     const lines = [
       ...this.#skipped.map((skip) =>
-        h('li', { data: { code: skip.code } }, h('b', {}, skip.path), ' ', explain(skip).message, ' ', skip.hint),
+        h('li', { data: { code: skip.code } }, h('b', {}, skip.path), ` ${plain(skip)} ${skip.hint}`),
       ),
       ...this.#warnings.map((warning) => h('li', {}, warning)),
     ];

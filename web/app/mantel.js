@@ -7,6 +7,7 @@ import { progress } from '../lib/format.js';
 import { latest } from '../lib/latest.js';
 import { Results } from './results.js';
 import { settings } from './settings.js';
+import { NOT_KEPT, reason } from './storage.js';
 
 /** @typedef {import('../wire.gen.js').Hit} Hit */
 
@@ -42,13 +43,14 @@ export class Mantel {
       (hits, query) => {
         if (query === this.text && query) this.results.show(hits, query);
       },
-      (error) => toasts.fail(error),
+      (error) => this.#unfound(error),
     );
     fill($('#under-tools'), filters.button, settings.writeSwitch());
     $('#mantel').addEventListener('submit', (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#busy ? this.stop() : this.ask(this.text);
     });
+    addEventListener('resize', () => this.#grow());
     this.input.addEventListener('input', () => this.typed());
     this.input.addEventListener('keydown', (event) => this.#key(event));
     room.addEventListener('filter', () => this.typed());
@@ -67,6 +69,7 @@ export class Mantel {
   /** @param {any} event */
   engine(event) {
     if (event.type === 'Progress') this.#say(progress(event), 'lighting');
+    if (event.type === 'Status' && !event.kept) this.toasts.warn(NOT_KEPT, reason(event), 'not-kept');
   }
 
   ready() {
@@ -165,7 +168,7 @@ export class Mantel {
     this.#stop = stop;
     this.#asked = question;
     this.onidle(false);
-    const answer = new Answer(this.leads);
+    const answer = new Answer(this.leads, settings.write);
     fill(this.answer, answer.element);
     this.#work(true);
     const lead = { path: '', text: '' };
@@ -183,14 +186,31 @@ export class Mantel {
     }
     if (this.#stop === stop) this.#work(false);
     if (/** @type {any} */ (error)?.code === 'server-gone') {
-      this.toasts.fail(error);
-      await this.room.useTab();
+      await this.#fallBack(error);
       this.put(question);
       return this.ask(question);
     }
     answer.end(error);
     if (/** @type {any} */ (error)?.code === 'worker-died') this.learn();
     if (!isAbort(error)) this.history.keep({ question, when: Date.now(), ...lead });
+  }
+
+  /** A search while typing went wrong. @param {any} error */
+  async #unfound(error) {
+    if (error?.code !== 'server-gone') this.toasts.fail(error);
+    else if (!this.#busy) {
+      const { text } = this;
+      await this.#fallBack(error);
+      this.put(text);
+      this.typed();
+    } // else the question itself hears of it
+  }
+
+  /** The server is gone: from now on this tab answers. @param {unknown} error */
+  async #fallBack(error) {
+    if (this.room.place === 'tab') return;
+    this.toasts.fail(error);
+    await this.room.useTab();
   }
 
   /** @param {boolean} busy */

@@ -2,6 +2,7 @@
 
 import { open } from '../inglenook.js';
 import { serverUrl } from '../lib/remote.js';
+import { databaseName } from '../lib/store.js';
 
 /** @typedef {import('../inglenook.js').Nook} Nook */
 /** @typedef {import('../wire.gen.js').Card} Card */
@@ -9,6 +10,10 @@ import { serverUrl } from '../lib/remote.js';
 /** @typedef {import('../wire.gen.js').StatusMessage} Status */
 
 export const NAME = 'notes';
+
+/** How long the library is quiet before the shelf is read again, in milliseconds. Whoever writes to it says so to all
+ * tabs; this tab's engine hears it too and needs a moment. */
+const SETTLE = 300;
 
 /** Events: "cards" (the library changed), "filter", "place" (tab or server), "learn" (something may wait for the encoder). */
 export class Room extends EventTarget {
@@ -19,6 +24,8 @@ export class Room extends EventTarget {
   /** "" searches everything. */
   collection = '';
   opened = false;
+  #news = new BroadcastChannel(databaseName(NAME));
+  #settle = 0;
   #ready = Promise.withResolvers();
   network;
 
@@ -26,8 +33,12 @@ export class Room extends EventTarget {
   constructor(network) {
     super();
     this.network = network;
+    this.#news.onmessage = () => {
+      clearTimeout(this.#settle);
+      this.#settle = setTimeout(() => this.opened && this.refresh().catch(() => {}), SETTLE);
+    };
     document.addEventListener('visibilitychange', () => {
-      if (!document.hidden && this.opened) this.refresh().catch(() => {}); // another tab may have changed the library
+      if (!document.hidden && this.opened) this.refresh().catch(() => {}); // news may have been missed while frozen
     });
   }
 

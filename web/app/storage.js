@@ -4,6 +4,17 @@ import { fill, h, icon } from '../lib/dom.js';
 import { count, size } from '../lib/format.js';
 import { sheet } from './sheet.js';
 
+/** Said here and, once, as a notice when the page starts. */
+export const NOT_KEPT = 'Nothing is kept: this browser refuses storage to this page.';
+
+/** @param {import('./room.js').Status} status */
+export const reason = (status) =>
+  `What you add is gone when the tab closes; export it first.${status.reason ? ` The browser says: ${status.reason}` : ''}`;
+
+/** The encoder and where each model stands, named for people. */
+const NAMES = /** @type {Record<string, string>} */ ({ lm: 'writing', encoder: 'meaning', pdf: 'PDF reader' });
+const STATES = /** @type {Record<string, string>} */ ({ absent: 'loaded when needed', ready: 'ready' });
+
 /**
  * @param {import('./room.js').Room} room @param {import('./bring.js').Bring} bring
  * @param {import('./toast.js').Toasts} toasts
@@ -55,8 +66,10 @@ export function storage(room, bring, toasts) {
 
 /** @param {import('./room.js').Room} room @param {HTMLElement} box @param {HTMLElement} facts */
 async function draw(room, box, facts) {
+  await room.ready;
+  const status = await room.nook.status();
   const kept = await navigator.storage?.persisted?.();
-  const { usage = 0, quota = 0 } = (await navigator.storage?.estimate?.()) ?? {};
+  const { usage = 0, quota = 0 } = (await navigator.storage?.estimate?.().catch(() => undefined)) ?? {};
   const persist = h(
     'button',
     {
@@ -71,27 +84,30 @@ async function draw(room, box, facts) {
     },
     'Ask to keep it',
   );
-  fill(
-    box,
-    h('meter', { min: 0, max: quota || 1, high: quota * 0.8, value: usage, 'aria-label': 'Storage used' }),
-    h('p', {}, `${size(usage)} used of the ${size(quota)} this browser allows.`),
-    h(
-      'p',
-      {},
-      kept ? 'The browser keeps it until you remove it.' : 'The browser may clear it when space runs out. ',
-      kept ? null : persist,
-    ),
-  );
-  await room.ready;
-  const status = await room.nook.status();
+  if (status.where === 'tab' && !status.kept) {
+    fill(box, h('p', { class: 'warning', role: 'status' }, h('b', {}, NOT_KEPT), ` ${reason(status)}`));
+  } else if (status.where !== 'tab')
+    fill(box, h('p', {}, 'This is the library of the server. Yours in this tab stays as it is.'));
+  else
+    fill(
+      box,
+      h('meter', { min: 0, max: quota || 1, high: quota * 0.8, value: usage, 'aria-label': 'Storage used' }),
+      h('p', {}, `${size(usage)} used of the ${size(quota)} this browser allows.`),
+      h(
+        'p',
+        {},
+        kept ? 'The browser keeps it until you remove it.' : 'The browser may clear it when space runs out. ',
+        kept ? null : persist,
+      ),
+    );
   const models = Object.entries(status.models)
-    .map(([name, state]) => `${name === 'lm' ? 'writing model' : name} ${state}`)
+    .map(([name, state]) => `${NAMES[name] ?? name}: ${STATES[state] ?? state}`)
     .join(', ');
   /** @type {Array<[string, string]>} */
   const rows = [
     ['Documents', count(status.documents, 'document')],
     ['Passages', `${count(status.chunks, 'passage')}, ${status.vectors} with meaning`],
-    ['Library', size(status.stored)],
+    [status.where === 'tab' ? 'On this device' : 'Library', size(status.stored)],
     ['Engine memory', size(status.memory)],
     ['Encoder', status.encoder],
     ['Models', models || 'none loaded'],

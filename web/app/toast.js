@@ -20,6 +20,11 @@ export class Toasts {
     setTimeout(() => toast.remove(), STAY);
   }
 
+  /** Something to know that stays until it is closed. @param {string} message @param {string} hint @param {string} code */
+  warn(message, hint, code) {
+    this.#add('toast failed', message, hint, code);
+  }
+
   /** @param {unknown} error */
   fail(error) {
     if (isAbort(error)) return;

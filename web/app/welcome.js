@@ -2,6 +2,7 @@
 
 import { fill, h, icon } from '../lib/dom.js';
 import { count } from '../lib/format.js';
+import { examples } from './examples.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -15,8 +16,15 @@ export class Welcome {
     this.room = room;
     this.parts = parts;
     this.idle = true;
+    this.coming = false;
     room.addEventListener('cards', () => this.show(this.idle));
     this.show(true);
+  }
+
+  /** The sample library is on its way. @param {boolean} coming */
+  expect(coming) {
+    this.coming = coming;
+    this.show(this.idle);
   }
 
   /** @param {boolean} idle */
@@ -29,6 +37,10 @@ export class Welcome {
 
   #first() {
     const { bring } = this.parts;
+    if (this.coming) {
+      const text = 'The engine starts in this tab; then the library is unpacked. The next visit is quicker.';
+      return [hearth(), h('h2', {}, 'The sample library is coming'), h('p', { class: 'lede' }, text)];
+    }
     return [
       hearth(),
       h('h2', {}, 'Bring something to read'),
@@ -54,7 +66,8 @@ export class Welcome {
   }
 
   #home() {
-    const asked = this.parts.history.entries.slice(0, 5);
+    const asked = this.parts.history.entries.slice(0, 5).map(({ question }) => question);
+    const tries = asked.length ? [] : examples(this.room.cards);
     const again = (/** @type {string} */ question) => {
       this.parts.mantel.put(question);
       this.parts.mantel.ask(question);
@@ -68,15 +81,15 @@ export class Welcome {
         { class: 'lede' },
         `${count(this.room.cards.length, 'document')}, ${count(words, 'passage')}. Type to search them; press Enter to ask.`,
       ),
-      asked.length
+      asked.length || tries.length
         ? h(
             'div',
             { class: 'asked' },
-            h('h3', {}, 'Asked before'),
+            h('h3', {}, asked.length ? 'Asked before' : 'For instance'),
             h(
               'ul',
               {},
-              asked.map(({ question }) =>
+              [...asked, ...tries].map((question) =>
                 h(
                   'li',
                   {},

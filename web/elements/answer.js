@@ -11,6 +11,9 @@ import { timing } from './timing.js';
 /** @typedef {import('../wire.gen.js').CitationMessage} Citation */
 /** @typedef {import('./hits.js').Leads} Leads */
 
+/** Between the passage and the first word of the model. */
+const PREFILL = 'The small model is reading the passages';
+
 /** Shows one stream of Ask events. Give it every event, then call `end`. */
 export class Answer {
   #leads;
@@ -21,9 +24,12 @@ export class Answer {
   /** @type {Citation[]} */ #citations = [];
   /** @type {string[]} */ #sources = [];
 
-  /** @param {Leads} leads */
-  constructor(leads) {
+  #writes;
+
+  /** @param {Leads} leads @param {boolean} [writes] whether the model is to write */
+  constructor(leads, writes = false) {
     this.#leads = leads;
+    this.#writes = writes;
     this.lead = h('div', { class: 'lead' });
     this.log = h('div', {
       class: 'log',
@@ -66,7 +72,7 @@ export class Answer {
 
   /** @param {Event} event */
   hear(event) {
-    if (event.type === 'Progress') this.#say(progress(event), event);
+    if (event.type === 'Progress') this.#progress(event);
     else if (event.type === 'Passage') this.#passage(event);
     else if (event.type === 'NoSource') this.#none(event.nearest);
     else if (event.type === 'Token') this.#token(event.text);
@@ -94,6 +100,12 @@ export class Answer {
     this.status.classList.add('failed');
   }
 
+  /** @param {import('../wire.gen.js').ProgressMessage} event */
+  #progress(event) {
+    if (event.stage === 'load' && event.total && event.done >= event.total) this.#say(PREFILL);
+    else this.#say(progress(event), event);
+  }
+
   /** @param {string} text @param {{ done: number, total: number }} [amount] */
   #say(text, amount) {
     fill(
@@ -107,6 +119,7 @@ export class Answer {
   #passage({ hit, start, end, text }) {
     const link = sourceLink(this.#leads, hit, start, end, { class: 'cite-link' }, hit.title || hit.path);
     const near = hit.marks.filter((mark) => mark.start >= start && mark.end <= end);
+    if (this.#writes) this.#say(PREFILL);
     if (!this.lead.childElementCount) this.lead.append(h('p', { class: 'kicker' }, 'From your documents'));
     this.lead.append(
       h('blockquote', { dir: 'auto' }, h('p', {}, marked(text, near, start))),

@@ -23,6 +23,8 @@ let serial = 0;
 export class Combo {
   /** @type {Hit[]} */ #hits = [];
   #active = -1;
+  /** passages that come after a question was sent are not shown over its answer */
+  #sent = false;
   #wishes;
   #id = `ingle-${++serial}`;
 
@@ -85,6 +87,7 @@ export class Combo {
   }
 
   #typed() {
+    this.#sent = false;
     this.#find(this.input.value);
   }
 
@@ -93,7 +96,7 @@ export class Combo {
     this.#hits = hits;
     this.#active = -1;
     this.input.removeAttribute('aria-activedescendant');
-    const open = hits.length > 0 && this.input.matches(':focus');
+    const open = !this.#sent && hits.length > 0 && this.input.matches(':focus');
     fill(
       this.list,
       hits.map((hit, i) => this.#option(hit, i)),
@@ -143,6 +146,7 @@ export class Combo {
       if (this.#active >= 0) this.#pick(this.#active, event);
       else if (this.#wishes.submit && this.input.value.trim()) {
         this.close();
+        this.#sent = true;
         this.#wishes.submit(this.input.value.trim());
       }
     } else if (key === 'Escape' && !this.list.hidden) {

@@ -49,17 +49,19 @@ export class IngleNook extends IngleSearch {
     const stop = new AbortController();
     this.#stop = stop;
     this.source.hidden = true;
-    const answer = new Answer({
+    const write = this.getAttribute('write') !== 'off';
+    /** @type {import('./hits.js').Leads} */
+    const leads = {
       href: (hit, start, end) => this.href(hit, this.#words(hit, start, end)) || `#${this.source.id}`,
       open: (hit, start, end, event) => this.#open(hit, start, end, event),
-    });
+    };
+    const answer = new Answer(leads, write);
     const button = h('button', { type: 'button', part: 'stop', on: { click: () => stop.abort() } }, 'Stop');
     this.body.replaceChildren(answer.element, button);
     let error;
     try {
       const nook = await this.start();
       stop.signal.throwIfAborted();
-      const write = this.getAttribute('write') !== 'off';
       const events = nook.ask(question, { write, slo: slo(this.getAttribute('slo')), signal: stop.signal });
       for await (const event of events) answer.hear(event);
     } catch (reason) {

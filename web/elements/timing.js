@@ -22,7 +22,7 @@ export function timing(t) {
     return segment;
   });
   const rate = t.decode_ms > 0 && t.tokens > 1 ? `${((t.tokens * 1000) / t.decode_ms).toFixed(1)} tokens/s` : '';
-  const place = t.where === 'tab' ? 'answered in this tab' : `answered by ${t.where}`;
+  const place = t.where === 'tab' ? 'answered in this tab' : `answered by the ${t.where}`;
   const facts = [
     t.tokens ? `first word after ${time(t.first_ms)}` : '',
     rate,

@@ -28,19 +28,29 @@ export function date(seconds) {
     : '';
 }
 
-/** @param {{ stage: string, done: number, total: number, unit: string, note: string }} progress */
+/** Work that people wait for, in their words. @param {{ stage: string, done: number, total: number, unit: string, note: string }} progress */
 export function progress({ stage, done, total, unit, note }) {
-  const verb = STAGES[/** @type {keyof typeof STAGES} */ (stage)] ?? stage;
-  const of = (/** @type {(n: number) => string} */ show) => (total ? `${show(done)} of ${show(total)}` : show(done));
   if (stage === 'boot') return note || 'Lighting the fire';
-  const amount = /^bytes?$/.test(unit)
-    ? of(size)
-    : total || done
-      ? `${of((n) => Math.round(n).toLocaleString('en'))} ${unit && total !== 1 && !unit.endsWith('s') ? `${unit}s` : unit}`
-      : '';
-  return [verb, note, amount].filter(Boolean).join(' · ');
+  if (stage === 'open') return 'Opening your library';
+  const what = stage === 'load' ? (MODELS[note] ?? note) : '';
+  const verb = [STAGES[stage] ?? stage, what].filter(Boolean).join(' ');
+  return [verb, what ? '' : note, amount(done, total, unit)].filter(Boolean).join(' · ');
 }
 
+/** "40 of 97 MB", "3 of 12 passages". @param {number} done @param {number} total @param {string} unit */
+function amount(done, total, unit) {
+  if (!total && !done) return '';
+  if (/^bytes?$/.test(unit)) {
+    if (!total) return size(done);
+    const mega = (/** @type {number} */ bytes) => (bytes / 1e6).toFixed(total < 10e6 ? 1 : 0);
+    return total < 1e6 ? `${size(done)} of ${size(total)}` : `${mega(done)} of ${mega(total)} MB`;
+  }
+  const whole = (/** @type {number} */ n) => Math.round(n).toLocaleString('en');
+  const units = unit && total !== 1 && !unit.endsWith('s') ? `${unit}s` : unit;
+  return `${total ? `${whole(done)} of ${whole(total)}` : whole(done)} ${units}`.trim();
+}
+
+/** @type {Record<string, string>} */
 const STAGES = {
   download: 'Fetching',
   read: 'Reading',
@@ -51,3 +61,6 @@ const STAGES = {
   export: 'Packing',
   prefill: 'Reading the passages',
 };
+
+/** @type {Record<string, string>} */
+const MODELS = { lm: 'the writing model', encoder: 'the model of meaning', pdf: 'the PDF reader' };

@@ -1,6 +1,8 @@
 // The client of web/onnx-worker.js: makes the worker when the first model is wanted and speaks to it.
 // Python reaches it as the module `inglenook_onnx` (pysrc/inglenook/platform/browser/onnx.py).
 
+import { spawn } from './spawn.js';
+
 /** @typedef {import('../onnx-worker.js').Tensor} Tensor */
 /** @typedef {{ name: string, type: string, shape: Array<number | string> }} Node */
 /** @typedef {{ session: number, provider: 'wasm' | 'webgpu', inputs: Node[], outputs: Node[] }} Opened */
@@ -81,7 +83,7 @@ export class Onnx {
 
   #start() {
     if (this.#worker) return this.#worker;
-    const worker = new Worker(new URL('../onnx-worker.js', import.meta.url), { type: 'module', name: 'onnx' });
+    const worker = spawn(new URL('../onnx-worker.js', import.meta.url), 'onnx');
     worker.onmessage = ({ data: { id, answer, error, broken } }) => {
       const waiting = this.#waiting.get(id);
       this.#waiting.delete(id);

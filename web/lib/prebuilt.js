@@ -25,9 +25,7 @@ export async function sync(nook, url, { onProgress, signal } = {}) {
     await response.body?.cancel();
     return;
   }
-  const data = await download(response, (done, total) => {
-    onProgress?.({ type: 'Progress', id: '', stage: 'download', done, total, unit: 'byte', note: url.pathname });
-  });
+  const data = await download(response, (done, total) => onProgress?.(fetching(done, total)));
   const added = await nook.import(data, { onProgress, signal });
   const keep = new Set(added.map((event) => event.card.document));
   const gone = (await nook.documents()).filter((card) => !keep.has(card.document)).map((card) => card.document);
@@ -35,8 +33,19 @@ export async function sync(nook, url, { onProgress, signal } = {}) {
   if (mark) remember(key, mark);
 }
 
-/** @param {Response} response @param {(done: number, total: number) => void} progress */
-async function download(response, progress) {
+/** How far a download is, as an event. @param {number} done @param {number} total @returns {import('../inglenook.js').Event} */
+export const fetching = (done, total) => ({
+  type: 'Progress',
+  id: '',
+  stage: 'download',
+  done,
+  total,
+  unit: 'bytes',
+  note: '',
+});
+
+/** The body, as it comes. @param {Response} response @param {(done: number, total: number) => void} progress */
+export async function download(response, progress) {
   const total = Number(response.headers.get('content-length') ?? 0);
   const parts = [];
   let done = 0;

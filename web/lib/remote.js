@@ -3,6 +3,9 @@
 import { NookError } from './errors.js';
 import { decode, encode } from './frames.js';
 
+/** What this page speaks; a server that speaks only something else refuses the connection. */
+const SUBPROTOCOL = 'inglenook.v1';
+
 /** @typedef {import('./client.js').Link} Link */
 
 /** The server of the site this page came from. @param {string} [path] */
@@ -14,7 +17,7 @@ export function serverUrl(path = '/ws') {
 
 /** @param {URL} url @param {number} [patience] milliseconds to wait for the connection @returns {Link} */
 export function serverLink(url, patience = 8000) {
-  const socket = new WebSocket(url);
+  const socket = new WebSocket(url, SUBPROTOCOL);
   socket.binaryType = 'arraybuffer';
   /** @type {Array<string | Uint8Array<ArrayBuffer>>} */
   const waiting = [];
@@ -38,7 +41,7 @@ export function serverLink(url, patience = 8000) {
   const lose = (message) => {
     if (over) return;
     link.close();
-    link.onclose(new NookError('server-gone', message, 'Ask again: this tab answers by itself.'));
+    link.onclose(new NookError('server-gone', message, 'This tab answers by itself.'));
   };
   const timer = setTimeout(() => {
     if (socket.readyState === WebSocket.CONNECTING) lose('The server did not answer.');
