@@ -303,7 +303,7 @@ def test_a_server_speaks_the_same_messages(js):
                 return
             socket.send(json.dumps({"type": "Done", "id": message["id"]}))
 
-    with server.serve(serve, "127.0.0.1", 0) as running:
+    with server.serve(serve, "127.0.0.1", 0, subprotocols=["inglenook.v1"]) as running:
         port = running.socket.getsockname()[1]
         threading.Thread(target=running.serve_forever, daemon=True).start()
         result = js(

@@ -39,18 +39,13 @@ def engine(root):
 @pytest.fixture(scope="module")
 def site(root):
     """The site with an empty page that has the store's helpers, alone and in a frame without an origin."""
-    anyone = {"Access-Control-Allow-Origin": "*"}
-    script = b'<!doctype html><script type="module" src="/%s"></script>'
+    script = b'<!doctype html><script type="module" src="/helpers.js"></script>'
     pages = {
-        "page": Page(script % b"helpers.js"),
+        "page": Page(script),
         "helpers.js": Page(HELPERS.encode(), "text/javascript"),
-        "frame": Page(b'<!doctype html><iframe sandbox="allow-scripts" src="/framed"></iframe>'),
-        "framed": Page(script % b"anyone/helpers.js"),
-        "anyone/helpers.js": Page(HELPERS.replace("/lib/", "/anyone/").encode(), "text/javascript", anyone),
+        "frame": Page(b'<!doctype html><iframe sandbox="allow-scripts" src="/page"></iframe>'),
         "engine.tar": Page(engine(root), "application/x-tar"),
     }
-    for name in ("store.js", "errors.js"):
-        pages[f"anyone/{name}"] = Page((root / "web/lib" / name).read_bytes(), "text/javascript", anyone)
     with serve(root, isolated=False, pages=pages) as url:
         yield url.rstrip("/")
 

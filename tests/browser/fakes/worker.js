@@ -242,9 +242,9 @@ function source({ document, start = 0, end = 0 }) {
 
 const FLOWS = {
   async *Open({ name }) {
+    opened = name;
     for (let done = 0; done <= 2; done++)
       yield { type: 'Progress', stage: 'boot', done, total: 2, unit: 'step', note: 'Starting the engine' };
-    opened = name;
     yield* FLOWS.Look();
   },
   Add: add,
@@ -312,6 +312,8 @@ const FLOWS = {
       models: { encoder: 'ready', lm: 'absent' },
       version: '0',
       where: 'tab',
+      kept: true,
+      reason: '',
     };
   },
 };
