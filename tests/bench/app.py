@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from harness import median, percentile, profile, quiet, report
 
 from buildlib.project import ROOT
-from buildlib.server import Server
+from buildlib.server import Handler, Server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -138,15 +138,18 @@ async (url) => {
 
 @contextmanager
 def counted() -> Iterator[tuple[str, dict[str, int]]]:
-    """The site, and the bytes of the files it gave out: {"bytes": …}."""
+    """The site, and the bytes of the bodies it gave out: {"bytes": …}."""
     sent = {"bytes": 0}
     lock = threading.Lock()
 
-    def before(path: Path) -> None:
-        with lock:
-            sent["bytes"] += path.stat().st_size
+    class Counting(Handler):
+        def _send(self, file: object, start: int, end: int) -> None:
+            with lock:
+                sent["bytes"] += end - start
+            super()._send(file, start, end)
 
-    with Server(ROOT, 0, True, before) as server:
+    with Server(ROOT, 0, True) as server:
+        server.RequestHandlerClass = Counting
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         try:
             yield server.url, sent
