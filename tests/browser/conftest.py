@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.fakes import site as sites
 
 PATIENCE = 20_000  # milliseconds for one thing to happen on a busy machine
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture
