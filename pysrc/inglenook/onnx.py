@@ -10,60 +10,17 @@ browser where it can suspend WebAssembly (JSPI). Everything that fails raises No
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import ModuleType, TracebackType
-from typing import Any, Protocol, Self
+from typing import Self
 
 import numpy as np
 
 from inglenook.errors import NookError
+from inglenook.platform.session import DTYPES, Backend, Model, NodeArg
 
-DTYPES: dict[str, np.dtype[Any]] = {
-    "tensor(float)": np.dtype(np.float32),
-    "tensor(double)": np.dtype(np.float64),
-    "tensor(float16)": np.dtype(np.float16),
-    "tensor(int8)": np.dtype(np.int8),
-    "tensor(int16)": np.dtype(np.int16),
-    "tensor(int32)": np.dtype(np.int32),
-    "tensor(int64)": np.dtype(np.int64),
-    "tensor(uint8)": np.dtype(np.uint8),
-    "tensor(uint16)": np.dtype(np.uint16),
-    "tensor(uint32)": np.dtype(np.uint32),
-    "tensor(uint64)": np.dtype(np.uint64),
-    "tensor(bool)": np.dtype(np.bool_),
-}
-"""onnxruntime's names of element types and the numpy types that hold them."""
-
-Model = bytes | str | os.PathLike[str]
-
-
-@dataclass(frozen=True, slots=True)
-class NodeArg:
-    """An input or output. `type` is a key of DTYPES; a dimension is a number, a name, or None if it is not known."""
-
-    name: str
-    type: str
-    shape: list[int | str | None]
-
-
-class Backend(Protocol):
-    """A session of one platform."""
-
-    inputs: list[NodeArg]
-    outputs: list[NodeArg]
-    providers: list[str]
-
-    def run(self, outputs: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Run and wait."""
-
-    async def run_async(self, outputs: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Run without keeping others from running."""
-
-    def close(self) -> None:
-        """Free the memory."""
+__all__ = ["DTYPES", "InferenceSession", "Model", "NodeArg"]
 
 
 class InferenceSession:

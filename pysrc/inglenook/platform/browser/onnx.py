@@ -16,7 +16,7 @@ import numpy as np
 from pyodide.ffi import JsException, can_run_sync, run_sync, to_js
 
 from inglenook.errors import NookError
-from inglenook.onnx import DTYPES, Model, NodeArg
+from inglenook.platform.session import DTYPES, Model, NodeArg
 
 _T = TypeVar("_T")
 _WEB_NAMES = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from inglenook.errors import NookError
-from inglenook.onnx import Model, NodeArg
+from inglenook.platform.session import Model, NodeArg
 
 _NAMES = {"cpu": "CPUExecutionProvider", "wasm": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _LAST = "CPUExecutionProvider"
