@@ -60,7 +60,7 @@ def _hits(library: Library, query: str, ids: np.ndarray, scores: np.ndarray, arm
             Hit(
                 card.document, ordinal, card.path, card.title, card.collection, card.type, chunk.start, chunk.end,
                 chunk.page, chunk.heading, passage, score, parts.get("lexical", {}).get(i), semantic.get(i),
-                tuple(cite.shifted(cite.marks(query, passage), chunk.start)),
+                tuple(cite.marks(query, passage, chunk.start)),
             )
         )  # fmt: skip
     return hits

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from inglenook.flow import Encode, Flow
 from inglenook.search import cite
+from inglenook.search.lexical import content
+from inglenook.search.terms import split, stem, terms, tokens
 from inglenook.types import Hit, Span
 
 RAIL = (
@@ -60,8 +65,42 @@ def test_marks(query: str, text: str, expected: list[str]) -> None:
     assert words(text, cite.marks(query, text)) == expected
 
 
-def test_shifted() -> None:
-    assert cite.shifted([Span(1, 3), Span(5, 9)], 10) == [Span(11, 13), Span(15, 19)]
+def plain_marks(query: str, text: str) -> list[Span]:
+    """The definition: a token is marked if it has a term of the query, or begins as its last word does."""
+    wanted = set(content(query))
+    last = re.search(r"\w{2,}$", query.casefold())
+    begun = last.group() if last and not wanted.isdisjoint(terms(last.group())) else ""
+    return [
+        Span(start, end)
+        for start, end, found in tokens(text)
+        if not wanted.isdisjoint(found) or (begun and text[start:end].casefold().startswith(begun))
+    ]
+
+
+ODD = """
+    use used using dying die tied tie freed U.S. us don't dont 1,250 1250 e-mail email getUserName user_name HTML iOS
+    parseHTML naïve naive Straße strasse İstanbul \ufb01re fire 東京都 東京 v3.11 nation's nations' \u01c4 a I x
+    """.split()  # noqa: SIM905
+WORDS = st.one_of(st.sampled_from(ODD), st.text(st.sampled_from("abeinsdyzABEGS'’-_.1,éß東"), min_size=1, max_size=9))
+PROSE = st.lists(WORDS, max_size=12).map(" ".join)
+
+
+@settings(max_examples=300)
+@given(PROSE, PROSE, st.integers(0, 9))
+def test_marks_are_what_their_definition_says(query: str, text: str, start: int) -> None:
+    text = f"{text} {query}"
+    assert cite.marks(query, text, start) == [Span(m.start + start, m.end + start) for m in plain_marks(query, text)]
+
+
+@given(st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), min_size=1))
+def test_a_words_ending_is_taken_off_never_its_beginning(word: str) -> None:
+    assert stem(word)[0] == word[0]
+
+
+@given(st.text())
+def test_the_pieces_of_a_text_join_to_it(text: str) -> None:
+    assert "".join(split(text)) == text
+    assert split(text)[1::2] == [text[start:end] for start, end, _ in tokens(text)]
 
 
 # ── sentences ─────────────────────────────────────────────────────────────────────────────────────────────────────

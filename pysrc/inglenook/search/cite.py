@@ -9,14 +9,14 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterable
 from functools import lru_cache
+from itertools import accumulate
 
 from inglenook.search.evidence import answerable, evidence
 from inglenook.search.lead import lead
 from inglenook.search.lexical import content
 from inglenook.search.sentences import sentences
-from inglenook.search.terms import terms, tokens
+from inglenook.search.terms import analysed, split, terms
 from inglenook.types import Hit, Span
 
 COVERED = 0.7  # the share of a written sentence's words, by weight, that a source must hold
@@ -26,27 +26,52 @@ _NAME = re.compile(r"(?<![.!?:\"“]\s)(?<!^)\b[A-Z][\w’'-]+")
 _NOT = re.compile(r"\b(?:not|no|never|nor|neither|none|nothing|without|cannot|\w+n['’]t)\b", re.IGNORECASE)
 
 
-def marks(query: str, text: str) -> list[Span]:
-    """The words of `text` that match the query, for highlighting; positions are `text`'s own."""
-    wanted = set(content(query))
+def marks(query: str, text: str, start: int = 0) -> list[Span]:
+    """The words of `text` that match the query, for highlighting; positions are those of a text that begins at `start`.
+
+    Most words are ruled out by their first letter, without being analysed: from one keystroke to the next the passages
+    hardly change, so what is known of them is kept.
+    """
+    wanted, begun, letters = _asked(query)
+    words, ends, firsts = _read(text)
+    near = [i for i, letter in enumerate(firsts) if letter in letters]
+    return [
+        Span(start + ends[i] - len(words[i]), start + ends[i])
+        for i in near
+        if not wanted.isdisjoint(analysed(words[i])) or (begun and words[i].casefold().startswith(begun))
+    ]
+
+
+@lru_cache(maxsize=8)
+def _asked(query: str) -> tuple[frozenset[str], str, frozenset[str]]:
+    """What is looked for: terms, how the word that is being typed begins ("" if none is), and first letters."""
+    wanted = frozenset(content(query))
     last = re.search(r"\w{2,}$", query.casefold())
     begun = last.group() if last and not wanted.isdisjoint(terms(last.group())) else ""
-    found: list[Span] = []
-    for start, end, words, folded in _read(text):
-        if not wanted.isdisjoint(words) or (begun and folded.startswith(begun)):
-            found.append(Span(start, end))
-    return found
+    return wanted, begun, frozenset((_UNKNOWN, begun[:1], *(term[0] for term in wanted)))
 
 
 @lru_cache(maxsize=1024)
-def _read(text: str) -> list[tuple[int, int, tuple[str, ...], str]]:
-    """The tokens of a passage with their folded letters: from one keystroke to the next the passages hardly change."""
-    return [(start, end, words, text[start:end].casefold()) for start, end, words in tokens(text)]
+def _read(text: str) -> tuple[list[str], list[int], str]:
+    """The tokens of a passage, where they end, and a letter for each: `_FIRSTS`."""
+    pieces = split(text)
+    words = pieces[1::2]
+    return words, list(accumulate(map(len, pieces)))[1::2], "".join(map(_FIRSTS.__getitem__, words))
 
 
-def shifted(spans: Iterable[Span], by: int) -> list[Span]:
-    """The spans moved `by` characters: from a passage's positions to its document's."""
-    return [Span(span.start + by, span.end + by) for span in spans]
+class _Firsts(dict[str, str]):
+    """The letter that a token's only term begins with, or `_UNKNOWN` where that takes more than a look."""
+
+    def __missing__(self, token: str) -> str:
+        plain = token.isascii() and token.isalpha() and (token.istitle() or token.islower() or token.isupper())
+        if len(self) >= 50_000:
+            self.clear()
+        self[token] = first = token[0].lower() if plain else _UNKNOWN
+        return first
+
+
+_UNKNOWN = "?"
+_FIRSTS = _Firsts()
 
 
 def support(answer: str, hits: list[Hit]) -> list[tuple[Span, Hit, Span, float]]:
@@ -116,4 +141,4 @@ def _denied(text: str) -> set[str]:
     return {word for match in _NOT.finditer(text) for word in content(text[match.end() : match.end() + 40])[:1]}
 
 
-__all__ = ["answerable", "evidence", "lead", "marks", "sentences", "shifted", "support"]
+__all__ = ["answerable", "evidence", "lead", "marks", "sentences", "support"]

@@ -31,6 +31,7 @@ _PAIRED += "\uf900-\ufaff\U00020000-\U0003ffff"
 
 _TOKEN = re.compile(rf"[\w{_MARKS}]+(?:[.,'’\-][\w{_MARKS}]+)*")
 _POINTS = re.compile("[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u200d]")
+_TOKENS = re.compile(f"({_TOKEN.pattern})")
 _SCRIPTS = re.compile(rf"[{_PAIRED}]+|[^{_PAIRED}]+")
 _ACRONYM = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]", re.UNICODE)
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
@@ -124,6 +125,16 @@ def tokens(text: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
     """Each token of `text` as (start, end, its terms), in order."""
     for match in _TOKEN.finditer(text):
         yield match.start(), match.end(), _memo[match.group()]
+
+
+def split(text: str) -> list[str]:
+    """`text` in pieces that join to it: what is between tokens and tokens in turn, so that every second is a token."""
+    return _TOKENS.split(text)
+
+
+def analysed(token: str) -> tuple[str, ...]:
+    """The terms of one token."""
+    return _memo[token]
 
 
 def terms(text: str) -> list[str]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import operator
 import types
 import typing
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -45,20 +47,44 @@ def load(text: str, blobs: list[bytes] | tuple[bytes, ...] = ()) -> tuple[messag
 
 
 def _fields(value: Any, blobs: list[bytes]) -> dict[str, Any]:
-    return {f.name: _plain(getattr(value, f.name), blobs) for f in dataclasses.fields(value)}
+    kind: type = type(value)
+    names, get, deep = _layout(kind)
+    plain = dict(zip(names, get(value), strict=True))
+    for name in deep:
+        plain[name] = _plain(plain[name], blobs)
+    return plain
 
 
 def _plain(value: Any, blobs: list[bytes]) -> Any:
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        blobs.append(bytes(value))
-        return {"$bytes": len(blobs) - 1}
-    if isinstance(value, (str, int, float, bool)) or value is None:
+    if value is None or isinstance(value, _ATOMS):
         return value
     if isinstance(value, (list, tuple)):
         return [_plain(item, blobs) for item in value]
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        blobs.append(bytes(value))
+        return {"$bytes": len(blobs) - 1}
     if isinstance(value, dict):
         return {key: _plain(item, blobs) for key, item in value.items()}
     return _fields(value, blobs)
+
+
+_ATOMS = (str, int, float, bool)
+
+
+@cache
+def _layout(kind: type) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]], tuple[str, ...]]:
+    """The names of a dataclass's fields, what reads them all, and the names of those that JSON does not know.
+
+    Lists and dictionaries of atoms are JSON already; a search's answer is hundreds of small values.
+    """
+    hints = {name: hint for name, (hint, _) in _hints(kind).items()}
+    deep = tuple(name for name, hint in hints.items() if not {*(typing.get_args(hint) or [hint])} <= _PLAIN)
+    if len(hints) < 2:  # attrgetter gives no tuple then
+        return (*hints,), lambda value: tuple(getattr(value, name) for name in hints), deep
+    return (*hints,), operator.attrgetter(*hints), deep
+
+
+_PLAIN = {*_ATOMS, type(None)}
 
 
 @cache
