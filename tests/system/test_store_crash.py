@@ -195,7 +195,7 @@ def test_many_small_commits_open_quickly(path, monkeypatch):
         for n in range(1500):
             store.commit({f"d/{n % 100}": b"%d" % n}, [])
     with FileStore(path, readonly=True) as store:
-        assert store._told <= 2 * 100 + native.SLACK
+        assert store._log.told <= 2 * 100 + native.SLACK
         assert store.get(["d/99"]) == [b"1499"]
     assert container.read(path.read_bytes()) == everything(path)
 

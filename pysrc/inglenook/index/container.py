@@ -10,7 +10,7 @@
 
 All numbers are little-endian. A file is what its last complete commit says, so a writer that is killed loses only what
 it never acknowledged. `write` makes one commit with the keys in order: a static server can hand out such a file by
-byte ranges (footer, directory, then runs of pages). `platform/native/store.py` appends commits.
+byte ranges (footer, directory, then runs of pages: `index/ranges.py`). `index/log.py` appends commits.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -101,7 +102,8 @@ def read_footer(read: Reader, end: int, number: bytes) -> Directory | None:
         offsets = np.frombuffer(directory, "<u8", count, _COUNTS.size)
         lengths, crcs = np.frombuffer(directory, "<u4", 2 * count, _COUNTS.size + count * 8).reshape(2, count)
         keys = directory[len(directory) - size :].decode().split("\0")[:-1]
-        places = map(Place, offsets.tolist(), lengths.tolist(), crcs.tolist())
+        columns = zip(offsets.tolist(), lengths.tolist(), crcs.tolist())
+        places = map(tuple.__new__, repeat(Place), columns)  # Place(…) without a call in Python for each of many
         return Directory(dict(zip(keys, places, strict=True)), before)
     except (struct.error, ValueError, OverflowError):  # whole, but never written by us
         return None
