@@ -10,60 +10,18 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-_CLOSERS = "\"'”’»›）」』】〉》\\)\\]"
-_STOPS = ".!?…؟۔।॥։።៖។၊။་།‼⁇⁈⁉"
-_SENTENCE = re.compile(
-    rf"(?P<wide>[。！？｡]+[{_CLOSERS}]*)"
-    rf"|(?P<stop>(?<![{_STOPS}])[{_STOPS}]++[{_CLOSERS}]*+)(?=\s)"
-    r"|(?P<gap>\n[ \t]*\n)"
-)
-_WORD_BEFORE = re.compile(r"(?:[^\W\d_]\.)*[^\W_]+$")
+from inglenook.search.sentences import starts
+
 _CLAUSE = re.compile(r"[;:,،؛—–](?=\s)|[、，；：]|\n")
 _SPACE = re.compile(r"\s+")
 _BLANK = re.compile(r"\n[ \t]*\n")
 _LINE = re.compile(r"\n")
 _TOP = re.compile(r"\n[ \t]*\n(?=[^\s}\])])")
 
-ABBREVIATIONS = frozenset(
-    """mr mrs ms dr prof rev hon st sr jr gen col capt lt sgt gov sen rep pres vs etc al e.g i.e cf viz approx dept est
-    fig figs eq eqs sec ch vol no nos pp p ed eds inc ltd co corp jan feb mar apr jun jul aug sep sept oct nov dec
-    mon tue wed thu fri sat sun a.m p.m u.s u.k ph.d z.b d.h u.a bzw usw ca nr str hr fr bsp vgl ggf evtl inkl mio mrd
-    abs art mme mlle m exp env sra srta ud uds pág núm ej sig dott avv ecc pag sz bl blz dhr mevr t.ex bl.a jfr
-    г ул им др т.е т.д т.п т.к стр рис табл тыс млн руб""".split()  # noqa: SIM905
-)
-
 
 def sentences(text: str, start: int, end: int) -> Iterator[int]:
-    """Starts of sentences, after full stops of all scripts; not after abbreviations and initials."""
-    for match in _SENTENCE.finditer(text, start, end):
-        at = match.end()
-        if match.lastgroup == "stop":
-            while at < end and text[at].isspace():
-                at += 1
-            quoted = text[match.end() - 1] not in _STOPS
-            if (text[match.start()] == "." and not _ends(text, start, match.start(), at)) or (
-                quoted and at < end and text[at].islower()  # "Stop!" he said.
-            ):
-                continue
-        if start < at < end:
-            yield at
-
-
-def _ends(text: str, start: int, dot: int, after: int) -> bool:
-    """Whether the full stop at `dot` ends a sentence that the next one, at `after`, follows."""
-    if after < len(text) and text[after].islower():
-        return False
-    before = _WORD_BEFORE.search(text, max(start, dot - 20), dot)
-    if before is None:
-        return True
-    word = before.group()
-    if len(word) == 1:
-        return not word.isupper()  # an initial: "J. Smith"
-    return word.lower() not in ABBREVIATIONS and not (word.isdigit() and len(word) <= 2 and _starts_line(text, before))
-
-
-def _starts_line(text: str, word: re.Match[str]) -> bool:
-    return word.start() == 0 or text[word.start() - 1] == "\n"
+    """Starts of sentences."""
+    return (at for at in starts(text, start, end) if text[at - 1].isspace() or is_border(text, at))
 
 
 def clauses(text: str, start: int, end: int) -> Iterator[int]:

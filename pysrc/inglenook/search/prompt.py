@@ -19,7 +19,7 @@ from itertools import pairwise
 from inglenook.elastic import chat
 from inglenook.elastic.tokenizer import Tokenizer
 from inglenook.errors import NookError
-from inglenook.ingest.borders import sentences
+from inglenook.search.sentences import starts
 from inglenook.types import Hit, Span
 
 SYSTEM = "You answer questions from the given text."
@@ -83,14 +83,14 @@ def window(hit: Hit, room: int, tokenizer: Tokenizer) -> Span | None:
     """The sentences of a passage that fit in `room` tokens: the one with most matched words and those around it."""
     if room < LEAST or not hit.text.strip():
         return None
-    starts = [0, *sentences(hit.text, 0, len(hit.text)), len(hit.text)]
-    spans = [Span(hit.start + a, hit.start + b) for a, b in pairwise(starts)]
-    sizes = [_count(hit.text[a:b], tokenizer) for a, b in pairwise(starts)]
+    cuts = [0, *starts(hit.text, 0, len(hit.text)), len(hit.text)]
+    spans = [Span(hit.start + a, hit.start + b) for a, b in pairwise(cuts)]
+    sizes = [_count(hit.text[a:b], tokenizer) for a, b in pairwise(cuts)]
     best = max(range(len(spans)), key=lambda i: (_matches(hit, spans[i]), -i))
     first = last = best
     left = room - sizes[best]
     if left < 0:
-        head = clip(hit.text[starts[best] : starts[best + 1]], room, tokenizer)
+        head = clip(hit.text[cuts[best] : cuts[best + 1]], room, tokenizer)
         return Span(spans[best].start, spans[best].start + len(head))
     while True:  # what follows usually explains; what comes before is taken when nothing more follows
         if last + 1 < len(spans) and sizes[last + 1] <= left:
