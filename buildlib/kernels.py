@@ -10,6 +10,8 @@ from pathlib import Path
 from buildlib.project import STAMPS, run, step
 
 MODELS = ("panel.c", "team.c", "llama.c", "bert.c", "probe.c")
+VECTORS = ("vectors.c", "codes.c", "kmeans.c")
+SIDE = ("vectors.c",)
 FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror", "-g0"]
 BASE = "mvp+simd128+mutable_globals+bulk_memory+sign_ext+nontrapping_fptoint"
 RELAXED = {"simd": "", "relaxed": "+relaxed_simd"}
@@ -24,19 +26,19 @@ def build(root: Path, zig: list[str]) -> list[Path]:
     plans = [(site / f"models.{name}{suffix}.wasm", threads)
              for name in RELAXED for suffix, threads in (("", False), (".threads", True))]  # fmt: skip
     sides = [site / f"vectors.{name}.so" for name in RELAXED]
-    wide = [native / "libmodels.wide.so"] if _x86() else []
-    machine = [native / "libmodels.so", native / "libvectors.so", *wide]
-    outputs = [*(path for path, _ in plans), *sides, *machine]
+    parts = {"models": MODELS, "vectors": SIDE}
+    machine = [native / f"lib{name}.so" for name in parts]
+    wide = [path.with_suffix(".wide.so") for path in machine] if _x86() else []
+    outputs = [*(path for path, _ in plans), *sides, *machine, *wide]
 
     def make() -> None:
         for path, threads in plans:
             _standalone(root, zig, path, RELAXED[path.name.split(".")[1]], threads)
         for path in sides:
             _side(root, zig, path, RELAXED[path.name.split(".")[1]])
-        _native(root, zig, machine[0], [*MODELS, "native.c"])
-        _native(root, zig, machine[1], ["vectors.c"])
-        for path in wide:
-            _native(root, zig, path, [*MODELS, "native.c"], "x86_64_v3")
+        for path in (*machine, *wide):
+            sources = [*parts[path.name.split(".")[0].removeprefix("lib")], "native.c"]
+            _native(root, zig, path, sources, "x86_64_v3" if path in wide else "baseline")
 
     step("kernels", sources, outputs, make)
     return outputs
@@ -53,9 +55,9 @@ def _standalone(root: Path, zig: list[str], out: Path, relaxed: str, threads: bo
 
 
 def _side(root: Path, zig: list[str], out: Path, relaxed: str) -> None:
-    """A side module, which shares Pyodide's memory: vectors.c."""
-    made = _object(root, zig, "vectors.c", [f"-mcpu={BASE}{relaxed}", "-fPIC"], out.stem)
-    run([*zig, "wasm-ld", "-shared", "--experimental-pic", "--no-entry", "--strip-all", "-o", out, made])
+    """A side module, which shares Pyodide's memory."""
+    made = [_object(root, zig, source, [f"-mcpu={BASE}{relaxed}", "-fPIC"], out.stem) for source in SIDE]
+    run([*zig, "wasm-ld", "-shared", "--experimental-pic", "--no-entry", "--strip-all", "-o", out, *made])
 
 
 def _object(root: Path, zig: list[str], source: str, flags: list[str], build: str) -> Path:

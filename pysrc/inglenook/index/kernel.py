@@ -7,6 +7,7 @@ arrays of `Columns`, which a kernel may look at once and remember by address unt
 from __future__ import annotations
 
 import ctypes
+import os
 import weakref
 from functools import lru_cache
 from pathlib import Path
@@ -86,10 +87,9 @@ class Plain:
 
 
 class Compiled:
-    """The scan in C. `path` is the shared library; OSError if it cannot be loaded."""
+    """The scan in C, of a loaded library."""
 
-    def __init__(self, path: Path) -> None:
-        library = ctypes.CDLL(str(path))
+    def __init__(self, library: ctypes.CDLL) -> None:
         address, int32, int64, float32 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_float
         self._scan = library.nook_scan
         self._scan.restype = int32
@@ -150,13 +150,28 @@ def permitted(ids: NDArray[np.int64], allow: Allow) -> Rows:
     return np.flatnonzero(known & allow[np.where(known, ids, 0)] if len(allow) else known).astype(np.int32)
 
 
-@lru_cache(maxsize=4)
-def load(path: Path | None = None) -> Compiled | None:
-    """The compiled kernel, None where there is none (or none that this machine can load)."""
-    for place in (path,) if path else PLACES:
-        if place.exists():
-            try:
-                return Compiled(place)
-            except OSError:
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels of this folder, None where there are none (or none that this machine can load).
+
+    Natively the build for AVX2 is taken where the processor has it, unless INGLENOOK_KERNELS=plain.
+    """
+    for place in PLACES:
+        wide = place.with_suffix(".wide.so")
+        try:
+            if not place.exists():
                 continue
+            loaded = ctypes.CDLL(str(place))
+            if wide.exists() and os.environ.get("INGLENOOK_KERNELS") != "plain" and loaded.models_wide():
+                loaded = ctypes.CDLL(str(wide))
+        except OSError:
+            continue
+        return loaded
     return None
+
+
+@lru_cache(maxsize=1)
+def load() -> Compiled | None:
+    """The compiled kernel, None where there is none."""
+    found = library()
+    return Compiled(found) if found else None
