@@ -13,7 +13,7 @@ BATCH = 16_000_000  # bytes of pages that one commit carries
 def remove(library: Library, request: wire.Remove) -> Flow:
     """Forget documents for good. Events: Removed."""
     gone = [document for document in request.documents if document in library.entries]
-    yield Commit({}, [f"{kind}/{document}" for document in gone for kind in pages.KINDS])
+    yield Commit({}, [key for document in gone for key in pages.keys(library.entries[document])])
     for document in gone:
         library.displace(document)
     yield wire.Removed(gone)
@@ -44,14 +44,14 @@ def import_(library: Library, request: wire.Import) -> Flow:
     size = 0
     batch: list[str] = []
     for n, document in enumerate(wanted):
-        mine = {key: found[key] for kind in pages.KINDS if (key := f"{kind}/{document}") in found}
+        mine = {key: found[key] for key in pages.keys(documents[document]) if key in found}
         puts |= mine
         size += sum(map(len, mine.values()))
         batch.append(document)
         if size >= BATCH or n == len(wanted) - 1:
             yield wire.Progress("import", n + 1, len(wanted), "documents")
-            replaced = [d for d in batch if d in library.entries]
-            stale = [f"{kind}/{d}" for d in replaced for kind in pages.KINDS if f"{kind}/{d}" not in puts]
+            replaced = [library.entries[d] for d in batch if d in library.entries]
+            stale = [key for entry in replaced for key in pages.keys(entry) if key not in puts]
             yield Commit(puts, stale)
             yield from library.refresh([f"d/{d}" for d in batch])
             puts, size, batch = {}, 0, []

@@ -48,14 +48,13 @@ def _hits(library: Library, query: str, ids: np.ndarray, scores: np.ndarray, arm
     parts = {arm: dict(zip(found.tolist(), values.tolist(), strict=True)) for arm, (found, values) in arms.items()}
     semantic = {**parts.get("hash", {}), **parts.get("vector", {})}
     placed = [(*library.locate(i), i, score) for i, score in zip(ids.tolist(), scores.tolist(), strict=True)]
-    texts = yield from library.texts(list(dict.fromkeys(entry.card.document for entry, *_ in placed)))
+    chunks = [entry.chunks[ordinal] for entry, ordinal, *_ in placed]
+    passages = yield from library.quotes([(entry, c.start, c.end) for (entry, *_), c in zip(placed, chunks)])
     hits = []
-    for entry, ordinal, i, score in placed:
-        card, chunk = entry.card, entry.chunks[ordinal]
-        text = texts.get(card.document)
-        if text is None:  # removed in another tab a moment ago
+    for (entry, ordinal, i, score), chunk, passage in zip(placed, chunks, passages, strict=True):
+        card = entry.card
+        if passage is None:  # removed in another tab a moment ago
             continue
-        passage = text[chunk.start : chunk.end]
         hits.append(
             Hit(
                 card.document, ordinal, card.path, card.title, card.collection, card.type, chunk.start, chunk.end,

@@ -53,18 +53,18 @@ def _take(library: Library, upload: wire.Upload) -> Flow:
         document, upload.path, read.title, upload.collection, read.type, len(upload.data), upload.modified, time.time(),
         len(read.chunks), 0, len(read.pages), read.language,
     )  # fmt: skip
-    entry = Entry(card, digest, read.pages, read.chunks)
+    entry = Entry(card, digest, read.pages, read.chunks, len(read.text))
     texts = passages(entry, read.text)
     postings = lexical.postings(texts)
     puts = {
         f"d/{document}": pages.document(entry),
-        f"x/{document}": pages.text(read.text),
         f"l/{document}": pages.seal(postings),
+        **pages.text(document, read.text),
     }
-    deletes = [f"v/{document}", f"s/{document}"]
     if read.type == "pdf":
-        puts[deletes.pop()] = pages.seal(upload.data)
-    yield Commit(puts, deletes)
+        puts[f"s/{document}"] = pages.seal(upload.data)
+    stale = [key for known in (old, entry) if known for key in pages.keys(known) if key not in puts]
+    yield Commit(puts, list(dict.fromkeys(stale)))
     library.place(entry, postings)
     yield from _hash(library, entry, texts)
     yield wire.Added(card, replaced=old is not None, warnings=read.warnings)
@@ -110,7 +110,7 @@ def embed(library: Library, entries: list[Entry]) -> Flow:
         for entry in waiting:
             document = entry.card.document
             yield wire.Progress("embed", done, total, "passages", entry.card.path)
-            text = (yield from library.texts([document])).get(document)
+            text = (yield from library.text(document)) if library.entries.get(document) is entry else None
             if text is not None and library.entries.get(document) is entry:
                 report = partial(_embedded, done, total, entry.card.path)
                 vectors = yield from encoder.embed(passages(entry, text), tokenizer, progress=report)

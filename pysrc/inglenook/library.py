@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -26,7 +26,7 @@ from inglenook.search.lexical import Lexical
 from inglenook.types import Filter
 from inglenook.wire import messages as wire
 
-LATELY = 16_000_000  # characters of texts that are kept at hand
+LATELY = 2_000  # pieces of texts that are kept at hand
 HASH = hashing.SPACE
 MODEL = encoder.SPACE
 
@@ -77,7 +77,7 @@ class Library:
         self._owners: list[str] = []
         self._next = 0
         self._columns: filter.Columns | None = None
-        self._texts: dict[str, str] = {}  # read lately, the last used at the end
+        self._texts: dict[str, str] = {}  # pieces of texts by key that were read lately, the last used at the end
 
     # ── opening, changing ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -157,8 +157,9 @@ class Library:
     def displace(self, document: str) -> Entry | None:
         """Forget a document in memory."""
         entry = self.entries.pop(document, None)
-        self._texts.pop(document, None)
         if entry:
+            for key in pages.text_keys(document, 0, entry.length):
+                self._texts.pop(key, None)
             self.lexical.remove(entry.ids)
             for flat in self.spaces.values():
                 flat.mark_deleted(entry.ids)
@@ -197,19 +198,31 @@ class Library:
             self._columns = filter.Columns((entry.card, entry.ids) for entry in self.entries.values())
         return self._columns.allow(wanted)
 
-    def texts(self, documents: list[str]) -> Flow:
-        """Texts of documents by id; what was not read lately is read in one batch."""
-        missing = [document for document in documents if document not in self._texts]
-        before = {document: self.entries.get(document) for document in documents}
-        pages_read: list[bytes | None] = (yield Get([f"x/{document}" for document in missing])) if missing else []
-        read = {d: pages.read_text(data) for d, data in zip(missing, pages_read, strict=True) if data is not None}
-        found = {d: text for d in documents if (text := self._texts.pop(d, read.get(d))) is not None}
-        for document, text in found.items():
-            if (entry := before[document]) and self.entries.get(document) is entry and len(text) <= LATELY // 4:
-                self._texts[document] = text  # at the end: the one that was used last
-        while sum(map(len, self._texts.values())) > LATELY:
+    def quotes(self, spans: Sequence[tuple[Entry, int, int]]) -> Flow:
+        """The texts from character to character of documents, None for one that is gone; all in one batched read."""
+        wanted = [pages.text_keys(entry.card.document, start, min(end, entry.length)) for entry, start, end in spans]
+        needed = dict.fromkeys(key for keys in wanted for key in keys)
+        missing = [key for key in needed if key not in self._texts]
+        read: list[bytes | None] = (yield Get(missing)) if missing else []
+        found = {key: pages.read_text(page) for key, page in zip(missing, read, strict=True) if page is not None}
+        for key in needed:
+            if (piece := self._texts.pop(key, None)) is not None:
+                found[key] = piece
+        for (entry, _, _), keys in zip(spans, wanted, strict=True):
+            if self.entries.get(entry.card.document) is entry:  # not replaced or removed meanwhile
+                self._texts.update((key, found[key]) for key in keys if key in found)  # at the end: used last
+        while len(self._texts) > LATELY:
             del self._texts[next(iter(self._texts))]
-        return found
+        return [
+            None if any(key not in found for key in keys) else _cut([found[key] for key in keys], start, end)
+            for (_, start, end), keys in zip(spans, wanted, strict=True)
+        ]
+
+    def text(self, document: str) -> Flow:
+        """The whole text of a document, None if it is gone. Raises NookError("no-document")."""
+        entry = self.entry(document)
+        read: list[bytes | None] = yield Get(pages.text_keys(document, 0, entry.length))
+        return None if None in read else "".join(pages.read_text(page) for page in read if page is not None)
 
     def tokenizer(self, model: str) -> Flow:
         """The tokenizer of a model, which is loaded if it was not."""
@@ -243,6 +256,12 @@ class Library:
             kept=stored.kept,
             reason=stored.reason,
         )
+
+
+def _cut(pieces: list[str], start: int, end: int) -> str:
+    """The characters `start` to `end` of a text, whose pieces from the one with `start` on are given."""
+    first = start // pages.PIECE * pages.PIECE
+    return "".join(pieces)[start - first : max(start, end) - first]
 
 
 def _load_tokenizer(model: str, data: bytes) -> Any:

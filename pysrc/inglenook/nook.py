@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from inglenook.errors import NookError
-from inglenook.flow import adrive, drive
-from inglenook.index import pages
+from inglenook.flow import Flow, adrive, drive
 from inglenook.library import Library
 from inglenook.platform.native.engine import NativeEngine
 from inglenook.platform.native.store import FileStore
@@ -139,9 +138,12 @@ class Nook:
 
     def text(self, document: str) -> str:
         """The plain text of a document by id. Raises NookError("no-document")."""
-        self.library.entry(document)
-        [page] = self._engine.store.get([f"x/{document}"])
-        return "" if page is None else pages.read_text(page)
+
+        def read() -> Flow:
+            yield (yield from self.library.text(document)) or ""
+
+        [text] = drive(read(), self._engine.perform)
+        return str(text)
 
     def remove(self, documents: Iterable[str]) -> None:
         """Forget documents by id."""

@@ -18,7 +18,7 @@ def show(library: Library, request: wire.Show) -> Flow:
     """Events: Source."""
     entry = library.entry(request.document)
     card = entry.card
-    text = (yield from library.texts([card.document])).get(card.document, "")
+    text = (yield from library.text(card.document)) or ""
     start = max(0, min(request.start, len(text)))
     end = max(start, min(request.end, len(text)))
     if not entry.pages:
@@ -56,7 +56,7 @@ def inspect(library: Library, request: wire.Inspect) -> Flow:
     """Events: Chunks."""
     entry = library.entry(request.document)
     card = entry.card
-    text = (yield from library.texts([card.document])).get(card.document)
+    text = yield from library.text(card.document)
     if text is None:
         raise NookError("no-document", f"The text of {card.path} is gone.", "It may have been removed in another tab.")
     yield wire.Chunks(Document(card.path, card.type, card.title, text, list(entry.chunks), entry.pages, card.language))

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import zlib
+
 import pytest
 from engine.harness import Driver, of
+from inglenook import library
 from inglenook.errors import NookError
-from inglenook.flow import Commit, Effect, Encode, drive
+from inglenook.flow import Commit, Effect, Encode, Flow, Get, drive
+from inglenook.index import container, pages
+from inglenook.index.entry import Entry
 from inglenook.types import Filter
 from inglenook.wire import messages as wire
 
@@ -55,6 +62,92 @@ def test_one_batched_read_serves_a_search(nook: Driver) -> None:
         assert again.reads == expected
 
 
+LONG = "\n\n".join(f"Grüße 🦉 Nr. {n}: the {n}th owl of the valley hunts voles, {n * 37} of them." for n in range(900))
+
+
+def test_passages_of_a_long_text_are_quoted_from_the_pieces_they_lie_in(nook: Driver) -> None:
+    [added] = of(nook.add(long_txt=LONG), wire.Added)
+    document = added.card.document
+    again = nook.reopened()
+    entry = again.library.entries[document]
+    texts = [key for key in again.pages if key.startswith(f"x/{document}/")]
+    assert entry.length == len(LONG) and len(texts) == -(-len(LONG) // pages.PIECE) > 4
+    borders = range(pages.PIECE, len(LONG), pages.PIECE)
+    spans = [(chunk.start, chunk.end) for chunk in entry.chunks] + [(at - 1, at + 1) for at in borders]
+    spans += [(0, 0), (pages.PIECE, pages.PIECE), (0, len(LONG)), (len(LONG) - 1, len(LONG) + 9)]
+    assert any(start < at < end for start, end in spans[: len(entry.chunks)] for at in borders)
+    for batch in (spans, spans[::7], spans[::-1]):
+        assert quoted(again, [(entry, start, end) for start, end in batch]) == [LONG[a:b] for a, b in batch]
+    fresh, kept = nook.reopened(), []
+    fresh.fail = lambda effect: kept.append(effect.keys) if isinstance(effect, Get) else None
+    [hits] = fresh.run(wire.Search("the 700th owl", mode="lexical", k=1))
+    assert LONG[hits.hits[0].start : hits.hits[0].end] == hits.hits[0].text
+    assert sum(map(len, kept)) <= 2  # the piece it lies in, not the text
+    [shown] = fresh.run(wire.Inspect(document))
+    assert shown.document.text == LONG
+
+
+def quoted(driver: Driver, spans: list[tuple[Entry, int, int]]) -> list[str | None]:
+    def ask() -> Flow:
+        yield (yield from driver.library.quotes(spans))
+
+    [answer] = drive(ask(), driver.perform)
+    return answer  # type: ignore[return-value]
+
+
+def test_what_is_kept_at_hand_is_bounded_and_never_of_another_time(
+    nook: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "LATELY", 3)
+    [added] = of(nook.add(long_txt=LONG), wire.Added)
+    entry = nook.library.entries[added.card.document]
+    for start in range(0, len(LONG) - 9, 5000):
+        assert quoted(nook, [(entry, start, start + 9)]) == [LONG[start : start + 9]]
+        assert len(nook.library._texts) <= 3
+    nook.add(long_txt="Now it is short.")
+    [hits] = nook.run(wire.Search("short"))
+    assert hits.hits[0].text == "Now it is short."
+    assert quoted(nook, [(entry, 20_000, 20_009)]) == [None]  # the one that was replaced
+    assert len([key for key in nook.pages if key.startswith(f"x/{added.card.document}/")]) == 1
+    nook.run(wire.Remove([card.document for card in nook.run(wire.List())[0].cards]))
+    assert set(nook.pages) == {"meta"} and not nook.library._texts
+
+
+def test_a_nook_of_format_2_opens_with_all_it_held(nook: Driver) -> None:
+    nook.add(long_txt=LONG)
+    now = dict(nook.pages)
+    for entry in nook.library.entries.values():  # as format 2 laid it out
+        document = entry.card.document
+        keys = pages.text_keys(document, 0, entry.length)
+        text = "".join(pages.read_text(nook.pages.pop(key)) for key in keys)
+        content = json.loads(pages.unseal(nook.pages[f"d/{document}"]))
+        del content["length"]
+        nook.pages[f"d/{document}"] = pages.seal(json.dumps(content).encode(), 2)
+        nook.pages[f"x/{document}"] = pages.seal(zlib.compress(text.encode()), 2)
+    nook.pages["meta"] = pages.seal(pages.unseal(nook.pages["meta"]), 2)
+    exported = container.write(nook.pages)
+    again = nook.reopened()
+    assert titles(again, "tawny owl")[0] == "Owls" and titles(again, "the 700th owl of the valley")[0]
+    assert {key: pages.unseal(page) for key, page in again.pages.items() if key[0] in "lvx"} == {
+        key: pages.unseal(page) for key, page in now.items() if key[0] in "lvx"
+    }
+    other = Driver()
+    other.open()
+    assert len(of(other.run(wire.Import(exported)), wire.Added)) == 4
+    assert {key: page for key, page in other.pages.items() if key[0] == "x"} == {
+        key: page for key, page in again.pages.items() if key[0] == "x"
+    }
+
+
+def test_a_page_of_a_paged_text_is_shown_across_pieces(nook: Driver) -> None:
+    [added] = of(nook.add(long_txt=LONG), wire.Added)
+    entry = nook.library.entries[added.card.document]
+    entry.pages = [0, pages.PIECE - 5, pages.PIECE + 5, 3 * pages.PIECE]
+    for page, (start, end) in enumerate(itertools.pairwise([*entry.pages, len(LONG)]), 1):
+        [shown] = nook.run(wire.Show(added.card.document, start, start + 3))
+        assert (shown.page, shown.offset, shown.text) == (page, start, LONG[start:end])
+
+
 def test_everything_is_there_after_a_reload(nook: Driver) -> None:
     again = nook.reopened()
     for query in ("tawny owl", "property tax", "dough"):
@@ -73,7 +166,7 @@ def test_a_changed_file_replaces_only_itself(nook: Driver) -> None:
     [added] = of(nook.add(owl_md=OWL.replace("voles", "beetles")), wire.Added)
     assert added.replaced and not added.unchanged
     changed = {key for key in nook.pages if nook.pages[key] != others.get(key)}
-    assert {key[2:] for key in changed} == {added.card.document}
+    assert {key.split("/")[1] for key in changed} == {added.card.document}
     for driver in (nook, nook.reopened()):
         assert titles(driver, "beetles", mode="lexical") == ["Owls"]
         assert titles(driver, "voles", mode="lexical") == []

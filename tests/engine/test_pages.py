@@ -65,8 +65,9 @@ chunks = st.lists(
 @given(chunks, st.lists(st.integers(0, 10**7), max_size=10).map(sorted), st.text(max_size=9))
 def test_document(table, offsets, title):
     card = Card("id", "p", title, "c", "pdf", 1, 2.0, 3, len(table), 0)
-    entry = pages.read_document(pages.document(Entry(card, "digest", offsets, table)))
+    entry = pages.read_document(pages.document(Entry(card, "digest", offsets, table, 99)))
     assert (entry.card, entry.digest, entry.pages, list(entry.chunks)) == (card, "digest", offsets, table)
+    assert entry.length == 99
     assert [entry.chunks[i] for i in range(len(table))] == table and entry.chunks[-3:] == table[-3:]
     assert entry.first == -1 and len(entry.ids) == len(table)
 
@@ -83,7 +84,7 @@ def test_document_is_compact():
         {"chunks": pack(CHUNKS) | {"heading": [0, 0, 9, 0]}}, {"chunks": pack(CHUNKS) | {"kind": [0, -1, 0, 0]}},
         {"chunks": pack(CHUNKS) | {"length": [1, 2, 3]}}, {"chunks": pack(CHUNKS) | {"length": [-1, 1, 1, 1]}},
         {"chunks": pack(CHUNKS) | {"step": [-5, 1, 1, 1]}}, {"chunks": pack(CHUNKS) | {"page": [True, 1, 1, 1]}},
-        {"chunks": pack(CHUNKS) | {"headings": [1, 2]}},
+        {"chunks": pack(CHUNKS) | {"headings": [1, 2]}}, {"length": -1}, {"length": "3"}, {"length": 10**12},
     ],
 )  # fmt: skip
 def test_a_strangers_document_page_is_corrupt_not_a_crash(change):
@@ -105,13 +106,32 @@ def test_strange_json(payload):
 
 @given(st.text(st.characters(exclude_categories=[])))
 def test_text(plain):
-    assert pages.read_text(pages.text(plain)) == plain
+    assert read(pages.text("d", plain)) == plain
 
 
-def test_text_bomb_and_cut(monkeypatch):
-    monkeypatch.setattr(pages, "LONGEST", 1 << 20)
-    assert len(pages.read_text(pages.text("a" * (1 << 20)))) == 1 << 20
-    for payload in (zlib.compress(bytes(3 << 20)), zlib.compress(b"abc")[:-5], b"", b"junk", zlib.compress(b"\xff")):
+def read(texts):
+    """A text out of its pages, which are in order."""
+    assert list(texts) == [f"x/d/{n}" for n in range(len(texts))]
+    return "".join(map(pages.read_text, texts.values()))
+
+
+@pytest.mark.parametrize("filling", ["a", "ß", "ﷺ", "🦉", "\ud83d", "\udd89"])
+@pytest.mark.parametrize("size", [0, 1, pages.PIECE - 1, pages.PIECE, pages.PIECE + 1, 3 * pages.PIECE, 50_000])
+def test_a_text_is_cut_between_characters(size, filling):
+    plain = (filling * size)[: max(0, size - 3)] + "end"[: min(3, size)]
+    texts = pages.text("d", plain)
+    assert read(texts) == plain and len(texts) == max(1, -(-size // pages.PIECE))
+    for start, end in [(0, 0), (0, size), (size // 2, size), (pages.PIECE - 1, pages.PIECE + 1), (size, size)]:
+        keys = pages.text_keys("d", start, min(end, size))
+        assert keys and (start >= size or set(keys) <= set(texts))
+        found = "".join(pages.read_text(texts[key]) for key in keys if key in texts)
+        assert plain[start:end] in found
+
+
+def test_text_bomb_and_cut():
+    most = 4 * pages.PIECE
+    assert len(pages.read_text(pages.seal(zlib.compress(b"a" * most)))) == most
+    for payload in (zlib.compress(bytes(most + 1)), zlib.compress(b"abc")[:-5], b"", b"junk", zlib.compress(b"\xff")):
         with pytest.raises(NookError) as error:
             pages.read_text(pages.seal(payload))
         assert code_of(error) == "corrupt"
@@ -159,25 +179,66 @@ def run(flow, found):
         answer = {key: page for key, page in found.items() if key.startswith(effect.prefix)}
 
 
+def migrated(old):
+    """A nook as it is after it was opened."""
+    puts, deletes = run(pages.migrate(old["meta"]), old)
+    assert not puts.keys() & set(deletes)
+    return {key: page for key, page in (old | puts).items() if key not in deletes}
+
+
+def second(document, plain, chunks=CHUNKS):
+    """The pages of a document as format 2 wrote them: its text in one, its length nowhere."""
+    content = json.loads(pages.unseal(pages.document(Entry(CARD, "d", [0, 5], chunks))))
+    del content["length"]
+    deflated = zlib.compress(plain.encode("utf-8", "surrogatepass"), 6)
+    whole = {f"d/{document}": json.dumps(content).encode(), f"x/{document}": deflated, f"l/{document}": b"words"}
+    return {key: pages.seal(payload, 2) for key, payload in whole.items()}
+
+
 def test_format_1_is_brought_forward():
-    document = pages.seal(b"{}", 1)
-    puts, deletes = run(pages.migrate(FIRST_META), {"d/1": document})
-    assert deletes == [] and set(puts) == {"meta"} and pages.stamp(puts["meta"]) == pages.FORMAT
-    assert pages.read_meta(puts["meta"]) == "Küche"
-    assert run(pages.migrate(puts["meta"]), {}) == ({}, [])
-    assert pages.upgrade({"meta": FIRST_META, "d/1": document}) == {**puts, "d/1": pages.seal(b"{}")}
+    old = {"meta": FIRST_META, "l/1": pages.seal(b"words", 1)}
+    now = migrated(old)
+    assert pages.read_meta(now["meta"]) == "Küche" and pages.stamp(now["meta"]) == pages.FORMAT
+    assert now["l/1"] is old["l/1"]  # what did not change is not written again
+    assert run(pages.migrate(now["meta"]), {}) == ({}, [])
+    assert pages.upgrade(old) == {"meta": now["meta"], "l/1": pages.seal(b"words")}
+
+
+@pytest.mark.parametrize("plain", ["", "short", "grüße 🦉 " * 9000, "\ud83d" + "x" * pages.PIECE])
+def test_texts_of_format_2_are_cut_into_pieces(plain):
+    old = {"meta": pages.seal(b'{"name":"K"}', 2)} | second("d", plain) | second("e", "other")
+    now = migrated(old)
+    assert pages.upgrade(old) == pages.upgrade(now)
+    assert "x/d" not in now and "x/e" not in now
+    entry = pages.read_document(now["d/d"])
+    assert (entry.length, entry.chunks, entry.pages, entry.card) == (len(plain), CHUNKS, [0, 5], CARD)
+    assert read({key: page for key, page in now.items() if key.startswith("x/d")}) == plain
+    assert run(pages.migrate(now["meta"]), now) == ({}, [])
+
+
+def test_a_text_that_was_lost_is_none(monkeypatch):
+    old = {"meta": pages.seal(b"{}", 2), **second("d", "text")}
+    del old["x/d"]
+    assert read({key: page for key, page in migrated(old).items() if key.startswith("x/")}) == ""
+    monkeypatch.setattr(pages, "LONGEST", 1000)
+    with pytest.raises(NookError) as error:
+        pages.upgrade(second("d", "a" * 1001))
+    assert code_of(error) == "corrupt"
 
 
 def test_the_next_migration_is_one_function(monkeypatch):
-    """Format 3 that changes postings: migrated from 1 and from 2, only what must be is rewritten."""
-    monkeypatch.setattr(pages, "FORMAT", 3)
-    monkeypatch.setitem(pages.MIGRATIONS, (2, "l"), lambda payload: payload[::-1])
-    found = {"l/a": pages.seal(b"123", 2), "l/b": pages.seal(b"45", 1), "d/a": pages.seal(b"{}", 2)}
-    for old in (FIRST_META, pages.seal(b'{"name":"K"}', 2)):
-        puts, _ = run(pages.migrate(old), found)
-        assert set(puts) == {"meta", "l/a", "l/b"} and all(pages.stamp(page) == 3 for page in puts.values())
+    """A format that changes postings: migrated from all that were, only what must be is rewritten."""
+    last = pages.FORMAT
+    monkeypatch.setattr(pages, "FORMAT", last + 1)
+    turned = lambda old: {key: payload[::-1] for key, payload in old.items()}
+    monkeypatch.setitem(pages.MIGRATIONS, last, (("l",), turned))
+    found = {"l/a": pages.seal(b"123", last), "l/b": pages.seal(b"45", 1), "v/a": pages.seal(b"rows", 2)}
+    for old in (FIRST_META, pages.seal(b'{"name":"K"}', last)):
+        puts, deletes = run(pages.migrate(old), found)
+        assert set(puts) == {"meta", "l/a", "l/b"} and not deletes
+        assert all(pages.stamp(page) == last + 1 for page in puts.values())
         assert pages.unseal(puts["l/a"]) == b"321" and pages.unseal(puts["l/b"]) == b"54"
-    assert run(pages.migrate(pages.seal(b"{}", 3)), found) == ({}, [])
+    assert run(pages.migrate(pages.seal(b"{}", last + 1)), found) == ({}, [])
 
 
 def test_meta():

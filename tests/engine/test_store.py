@@ -17,7 +17,7 @@ SAMPLE = {
     "meta": pages.meta("notes"),
     "d/1": pages.seal(b"{}"),
     "v/1": pages.seal(bytes(range(256))),
-    "x/1": pages.text("größe"),
+    **pages.text("1", "größe"),
 }
 
 

@@ -18,13 +18,15 @@ from inglenook.wire.messages import Card
 class Entry:
     """A document as the library keeps it. Its passages have the ids `first` … `first + len(chunks) - 1`.
 
-    `digest` tells whether the file's bytes changed, `pages` holds the character offset at which each page starts.
+    `digest` tells whether the file's bytes changed, `pages` holds the character offset at which each page starts,
+    `length` is how many characters its text has.
     """
 
     card: Card
     digest: str
     pages: list[int] = field(default_factory=list)
     chunks: Sequence[Chunk] = ()
+    length: int = 0
     first: int = -1
 
     @property

@@ -2,14 +2,14 @@
 
     meta            the nook's name (JSON)
     d/<document>    its card, page offsets and chunk table (JSON)
-    x/<document>    its text (UTF-8, deflated)
+    x/<document>/n  its text from character n · PIECE on (UTF-8, deflated): a passage is read without the whole text
     l/<document>    its postings (`search.lexical`)
     v/<document>    its vectors and the name of the space they are in
     s/<document>    the bytes of the file
 
 A sealed page is magic (4 bytes), format version (u16), flags (u16, 0), CRC-32 of all but magic and itself (u32), then
-the payload; all numbers little-endian. The version is the one of the writer. Where an old payload differs from today's,
-a function in MIGRATIONS brings it forward; `migrate` does so for a whole nook in one commit when it is opened.
+the payload; all numbers little-endian. The version is the one of the writer. Where an old page differs from today's, a
+function in MIGRATIONS brings it forward; `migrate` does so for a whole nook in one commit when it is opened.
 
 Errors: NookError("corrupt" | "newer-format", …).
 """
@@ -32,10 +32,11 @@ from inglenook.flow import Flow, Scan
 from inglenook.index.entry import Entry, Table, integers, pack
 from inglenook.wire.messages import Card
 
-FORMAT = 2
+FORMAT = 3
 META = "meta"
-KINDS = ("d", "x", "l", "v", "s")
-"""The pages a document may have: its keys are f"{kind}/{document}"."""
+
+PIECE = 8192
+"""Characters of text in a page. Half as many would cost an eighth more bytes, twice as many twice the inflating."""
 
 LONGEST = 1 << 29
 """Bytes of the longest text that is inflated; more is a bomb."""
@@ -83,30 +84,45 @@ def _corrupt(why: str) -> NookError:
 # ── migration ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _name_to_json(payload: bytes) -> bytes:
+Payloads = dict[str, bytes]  # by key
+
+
+def _name_to_json(old: Payloads) -> Payloads:
     """Format 1 kept the bare name in the meta page; since format 2 it is JSON, which has room for more."""
-    return _dumps({"name": payload.decode()})
+    return {key: _dumps({"name": payload.decode()}) for key, payload in old.items()}
 
 
-MIGRATIONS: dict[tuple[int, str], Callable[[bytes], bytes]] = {(1, META): _name_to_json}
-"""(version, key or kind) → the function that takes such a payload to the next version; absent: it stayed the same."""
+def _text_in_pieces(old: Payloads) -> Payloads:
+    """Format 2 kept each text in one page; since format 3 it is in pieces, and the document's page tells its length."""
+    new: Payloads = {}
+    for key, payload in old.items():
+        kind, document = key.split("/", 1)
+        if kind == "d":
+            deflated = old.get(f"x/{document}")
+            plain = "" if deflated is None else _inflated(deflated, LONGEST)
+            new[key] = _dumps({**_loads(payload), "length": len(plain)})
+            new |= _pieces(document, plain)
+    return new
 
 
-def current(key: str, page: bytes) -> bytes:
-    """The page in today's format."""
-    version, payload = stamp(page), unseal(page)
-    if version == FORMAT:
-        return page
-    kind = key.split("/", 1)[0]
-    for step in range(version, FORMAT):
-        change = MIGRATIONS.get((step, kind))
-        payload = change(payload) if change else payload
-    return seal(payload)
+MIGRATIONS: dict[int, tuple[tuple[str, ...], Callable[[Payloads], Payloads]]] = {
+    1: ((META,), _name_to_json),
+    2: (("d", "x"), _text_in_pieces),
+}
+"""Version → the kinds of pages that the next one has otherwise, and the function that takes them all to it."""
 
 
 def upgrade(pages: Mapping[str, bytes]) -> dict[str, bytes]:
     """All pages in today's format."""
-    return {key: current(key, page) for key, page in pages.items()}
+    found = {key: (stamp(page), page) for key, page in pages.items()}
+    same = {key: page for key, (version, page) in found.items() if version == FORMAT}
+    old = {key: (version, unseal(page)) for key, (version, page) in found.items() if version < FORMAT}
+    for step, (kinds, change) in sorted(MIGRATIONS.items()):
+        mine = {k: payload for k, (version, payload) in old.items() if version <= step and _kind(k) in kinds}
+        for key in mine:
+            del old[key]
+        old |= {key: (step + 1, payload) for key, payload in change(mine).items()}
+    return same | {key: seal(payload) for key, (_, payload) in old.items()}
 
 
 def migrate(meta: bytes) -> Flow:
@@ -118,11 +134,15 @@ def migrate(meta: bytes) -> Flow:
     version = stamp(meta)
     if version == FORMAT:
         return {}, []
-    puts = {META: current(META, meta)}
-    for kind in KINDS:
-        if any((step, kind) in MIGRATIONS for step in range(version, FORMAT)):
-            puts |= upgrade((yield Scan(f"{kind}/")))
-    return puts, []
+    old = {META: meta}
+    for kind in sorted({kind for step, (kinds, _) in MIGRATIONS.items() if step >= version for kind in kinds}):
+        old |= (yield Scan(f"{kind}/")) if kind != META else {}
+    puts = upgrade(old)
+    return puts, sorted(old.keys() - puts.keys())
+
+
+def _kind(key: str) -> str:
+    return key.split("/", 1)[0]
 
 
 # ── what the pages hold ───────────────────────────────────────────────────────────────────────────────────────────
@@ -145,7 +165,15 @@ def document(entry: Entry) -> bytes:
     """The page `d/`: everything of an entry but its place in memory."""
     steps = [offset - before for offset, before in zip(entry.pages, [0, *entry.pages])]
     return seal(
-        _dumps({"card": asdict(entry.card), "digest": entry.digest, "pages": steps, "chunks": pack(entry.chunks)})
+        _dumps(
+            {
+                "card": asdict(entry.card),
+                "digest": entry.digest,
+                "length": entry.length,
+                "pages": steps,
+                "chunks": pack(entry.chunks),
+            }
+        )
     )
 
 
@@ -153,22 +181,46 @@ def read_document(page: bytes) -> Entry:
     """An entry, its passages made as they are asked for."""
     content = _loads(unseal(page))
     try:
-        offsets = list(accumulate(integers(content["pages"])))
-        return Entry(_card(content["card"]), str(content["digest"]), offsets, Table(content["chunks"]))
+        offsets, [length] = list(accumulate(integers(content["pages"]))), integers([content["length"]])
+        if not 0 <= length <= LONGEST:
+            raise ValueError("length")
+        return Entry(_card(content["card"]), str(content["digest"]), offsets, Table(content["chunks"]), length)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise _corrupt(f"its contents do not fit together ({error})") from None
 
 
-def text(plain: str) -> bytes:
-    """The page `x/`. Lone surrogates, which files have been seen to hold, survive."""
-    return seal(zlib.compress(plain.encode("utf-8", "surrogatepass"), 6))
+def keys(entry: Entry) -> list[str]:
+    """The keys of all pages that a document may have."""
+    document = entry.card.document
+    return [*(f"{kind}/{document}" for kind in "dlvs"), *text_keys(document, 0, entry.length)]
+
+
+def text_keys(document: str, start: int, end: int) -> list[str]:
+    """The keys of the pages that hold the characters `start` to `end` of a document's text; at least one."""
+    return [f"x/{document}/{n}" for n in range(start // PIECE, max(start, end - 1) // PIECE + 1)]
+
+
+def text(document: str, plain: str) -> dict[str, bytes]:
+    """The pages `x/` by key. Lone surrogates, which files have been seen to hold, survive."""
+    return {key: seal(payload) for key, payload in _pieces(document, plain).items()}
 
 
 def read_text(page: bytes) -> str:
-    """The text of a document."""
+    """A piece of a text."""
+    return _inflated(unseal(page), 4 * PIECE)
+
+
+def _pieces(document: str, plain: str) -> Payloads:
+    keys = text_keys(document, 0, len(plain))
+    pieces = (plain[i * PIECE : (i + 1) * PIECE].encode("utf-8", "surrogatepass") for i in range(len(keys)))
+    return {key: zlib.compress(piece, 6) for key, piece in zip(keys, pieces, strict=True)}
+
+
+def _inflated(payload: bytes, most: int) -> str:
+    """The text of a deflated payload, of at most so many bytes."""
     inflate = zlib.decompressobj()
     try:
-        plain = inflate.decompress(unseal(page), LONGEST)
+        plain = inflate.decompress(payload, most)
         if not inflate.eof:
             raise _corrupt("its text is cut off or far too long")
         return plain.decode("utf-8", "surrogatepass")
