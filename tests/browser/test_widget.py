@@ -170,6 +170,15 @@ def test_stop_and_the_strict_demo(profile, stage):
     assert not page.complaints
 
 
+def test_no_source_lists_what_comes_closest_as_nothing_else_does(profile, stage):
+    page = opened(profile, f"{stage.url}static/demo/01-search.html")
+    box = page.locator("ingle-nook").get_by_role("combobox")
+    box.fill("How many stripes has a zebra?")
+    box.press("Enter")
+    expect(page.locator(".lead")).to_contain_text("These passages come closest:")
+    expect(page.locator(".nearest .hit")).to_have_count(1)
+
+
 def test_a_src_that_is_not_there_says_so(profile, stage):
     body, policy = embedded(stage, f'<ingle-search src="{stage.url}static/none.nook"></ingle-search>')
     with foreign(body, policy) as url:

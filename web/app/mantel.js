@@ -14,6 +14,8 @@ import { NOT_KEPT, reason } from './storage.js';
 /** A question longer than this is not searched at each key. */
 const LIVE = 2000;
 const K = 10;
+/** Whether the style sheet makes the input as high as its text; where it cannot, each key costs a layout. */
+const GROWS = CSS.supports('field-sizing', 'content');
 
 export class Mantel {
   #stop = new AbortController();
@@ -50,7 +52,7 @@ export class Mantel {
       event.preventDefault();
       this.#busy ? this.stop() : this.ask(this.text);
     });
-    addEventListener('resize', () => this.#grow());
+    if (!GROWS) addEventListener('resize', () => this.#grow());
     this.input.addEventListener('input', () => this.typed());
     this.input.addEventListener('keydown', (event) => this.#key(event));
     room.addEventListener('filter', () => this.typed());
@@ -131,13 +133,15 @@ export class Mantel {
   }
 
   #grow() {
+    if (GROWS) return;
     this.input.style.height = 'auto';
     this.input.style.height = `${Math.min(this.input.scrollHeight + 2, innerHeight * 0.4)}px`;
   }
 
   #face() {
     const busy = this.#busy;
-    fill(this.button, icon(busy ? 'stop' : 'arrow'), h('span', {}, busy ? 'Stop' : 'Ask'));
+    const word = busy ? 'Stop' : 'Ask';
+    if (this.button.textContent !== word) fill(this.button, icon(busy ? 'stop' : 'arrow'), h('span', {}, word));
     this.button.disabled = !busy && !this.text;
   }
 
@@ -168,7 +172,7 @@ export class Mantel {
     this.#stop = stop;
     this.#asked = question;
     this.onidle(false);
-    const answer = new Answer(this.leads, settings.write);
+    const answer = new Answer(this.leads, settings.write, true);
     fill(this.answer, answer.element);
     this.#work(true);
     const lead = { path: '', text: '' };

@@ -25,11 +25,16 @@ export class Answer {
   /** @type {string[]} */ #sources = [];
 
   #writes;
+  #below;
 
-  /** @param {Leads} leads @param {boolean} [writes] whether the model is to write */
-  constructor(leads, writes = false) {
+  /**
+   * @param {Leads} leads @param {boolean} [writes] whether the model is to write
+   * @param {boolean} [below] whether the passages found stand below it anyway
+   */
+  constructor(leads, writes = false, below = false) {
     this.#leads = leads;
     this.#writes = writes;
+    this.#below = below;
     this.lead = h('div', { class: 'lead' });
     this.log = h('div', {
       class: 'log',
@@ -129,16 +134,12 @@ export class Answer {
 
   /** @param {import('../wire.gen.js').Hit[]} nearest */
   #none(nearest) {
+    const closest = this.#below ? ' The passages below come closest.' : ' These passages come closest:';
     fill(
       this.lead,
       h('p', { class: 'kicker' }, 'No source found'),
-      h(
-        'p',
-        { class: 'none' },
-        'Nothing in your documents answers this.',
-        nearest.length ? ' These passages come closest:' : '',
-      ),
-      nearest.length
+      h('p', { class: 'none' }, 'Nothing in your documents answers this.', nearest.length ? closest : ''),
+      nearest.length && !this.#below
         ? h(
             'ul',
             { class: 'nearest' },

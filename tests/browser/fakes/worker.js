@@ -123,7 +123,14 @@ async function* add({ files }, signal) {
 async function* ask({ question, k, filter, write, slo }, signal) {
   if (question.includes('crash')) self.close();
   const found = find(question, k ?? 8, filter);
-  yield found;
+  const nearest = found.hits.length
+    ? undefined
+    : [...docs.values()]
+        .slice(0, 1)
+        .flatMap(({ card, chunks }) => [
+          { ...card, ...chunks[0], chunk: 0, score: 0.01, lexical: null, vector: 0.2, marks: [] },
+        ]);
+  yield { ...found, hits: nearest ?? found.hits };
   const timing = {
     type: 'Timing',
     search_ms: 4,
@@ -138,15 +145,8 @@ async function* ask({ question, k, filter, write, slo }, signal) {
     where: 'tab',
     stop: 'end',
   };
-  if (!found.hits.length) {
-    yield {
-      type: 'NoSource',
-      nearest: [...docs.values()]
-        .slice(0, 1)
-        .flatMap(({ card, chunks }) => [
-          { ...card, ...chunks[0], chunk: 0, score: 0.01, lexical: null, vector: 0.2, marks: [] },
-        ]),
-    };
+  if (nearest) {
+    yield { type: 'NoSource', nearest };
     yield timing;
     return;
   }
