@@ -68,11 +68,14 @@ export async function open(name = 'notes', { onProgress, signal, base, src, netw
 /** A library of documents. Made by `open`. */
 export class Nook {
   #client;
+  /** Set it to hear that another tab has changed this nook; what is asked from then on shows it. */
+  onchange = () => {};
 
   /** @param {string} name @param {Client} client */
   constructor(name, client) {
     this.name = name;
     this.#client = client;
+    client.onchange = () => this.onchange();
     this.chat = { completions: new Completions((message, signal) => client.request(message, { signal })) };
   }
 

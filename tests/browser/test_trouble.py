@@ -15,7 +15,7 @@ from inglenook.nook import Nook
 from playwright.sync_api import expect
 
 from buildlib.server import Page, serve
-from tests.browser.fakes.site import ROOT
+from tests.browser.fakes.site import ROOT, until
 from tests.browser.test_page import ask
 from tests.browser.test_real import SLOW, answered, give, ready, settled
 from tests.browser.test_store import launch
@@ -215,3 +215,59 @@ def test_the_element_in_a_page_of_another_site(profile, built):
         page.locator(".lead .cite-link").first.click()
         expect(page.get_by_role("region", name="Source").locator("mark")).to_contain_text("war on poverty")
         assert not [line for line in complaints if "favicon" not in line]
+
+
+# ── another tab ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+OPEN = """async () => {
+  const { open } = await import('/inglenook.js');
+  window.nook = await open('notes');
+}"""
+LISTEN = """() => {
+  window.announced = [];
+  window.listed = [];
+  new BroadcastChannel('inglenook:notes').onmessage = ({ data }) => announced.push(data.keys);
+  nook.onchange = () => listed.push(nook.documents().then((cards) => cards.map((card) => `d/${card.document}`)));
+}"""
+ADD = """async () => {
+  const text = (n) => `# Note ${n}\\n\\n` + `The word of note ${n} is mark${n}. `.repeat(80);
+  await nook.add(Array.from({ length: 6 }, (_, n) => ({ path: `${n}.md`, data: text(n) })));
+}"""
+LOSE = """() => new Promise((resolve, reject) => {
+  const request = indexedDB.deleteDatabase('inglenook:notes');
+  request.onsuccess = resolve;
+  request.onerror = reject;
+})"""
+
+
+@pytest.fixture
+def two(profile, needs, built):
+    """Two tabs with nothing but a nook each."""
+    with serve(ROOT, pages={"blank": Page(b"<!doctype html><title>blank</title>")}) as url:
+        pages = [profile.new_page(), profile.new_page()]
+        for page in pages:
+            page.goto(f"{url}blank")
+            page.evaluate(OPEN)
+        yield pages
+
+
+def test_what_another_tab_announced_is_in_every_answer(two):
+    writer, reader = two
+    reader.evaluate(LISTEN)
+    writer.evaluate(ADD)
+    until(reader, "async () => listed.length >= 12 && listed.length === announced.length")  # text, then vectors
+    announced, listed = reader.evaluate("async () => [announced, await Promise.all(listed)]")
+    for n, known in enumerate(listed, 1):
+        lacking = {key for keys in announced[:n] for key in keys if key.startswith("d/")} - set(known)
+        assert not lacking, f"after the {n}th change of {len(listed)}"
+    assert len(listed[-1]) == 6
+
+
+def test_storage_that_another_tab_deleted_is_not_pretended_to_be_there(two):
+    other, ours = two
+    ours.evaluate(ADD)
+    other.evaluate(LOSE)
+    told = ours.evaluate(
+        "() => nook.documents().then((cards) => cards.length, ({ code, hint }) => [code, hint !== ''])"
+    )
+    assert told == ["storage-lost", True]

@@ -2,7 +2,6 @@
 
 import { open } from '../inglenook.js';
 import { serverUrl } from '../lib/remote.js';
-import { databaseName } from '../lib/store.js';
 
 /** @typedef {import('../inglenook.js').Nook} Nook */
 /** @typedef {import('../wire.gen.js').Card} Card */
@@ -11,8 +10,7 @@ import { databaseName } from '../lib/store.js';
 
 export const NAME = 'notes';
 
-/** How long the library is quiet before the shelf is read again, in milliseconds. Whoever writes to it says so to all
- * tabs; this tab's engine hears it too and needs a moment. */
+/** How long other tabs write nothing before the shelf is read again, in milliseconds. */
 const SETTLE = 300;
 
 /** Events: "cards" (the library changed), "filter", "place" (tab or server), "learn" (something may wait for the encoder). */
@@ -24,7 +22,6 @@ export class Room extends EventTarget {
   /** "" searches everything. */
   collection = '';
   opened = false;
-  #news = new BroadcastChannel(databaseName(NAME));
   #settle = 0;
   #ready = Promise.withResolvers();
   network;
@@ -33,10 +30,6 @@ export class Room extends EventTarget {
   constructor(network) {
     super();
     this.network = network;
-    this.#news.onmessage = () => {
-      clearTimeout(this.#settle);
-      this.#settle = setTimeout(() => this.opened && this.refresh().catch(() => {}), SETTLE);
-    };
     document.addEventListener('visibilitychange', () => {
       if (!document.hidden && this.opened) this.refresh().catch(() => {}); // news may have been missed while frozen
     });
@@ -63,6 +56,10 @@ export class Room extends EventTarget {
   async open(onProgress) {
     try {
       this.#tab = await open(NAME, { onProgress });
+      this.#tab.onchange = () => {
+        clearTimeout(this.#settle);
+        this.#settle = setTimeout(() => this.refresh().catch(() => {}), SETTLE);
+      };
       this.opened = true;
       await this.refresh();
       this.#ready.resolve(undefined);

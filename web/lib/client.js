@@ -11,6 +11,7 @@ import { Stream } from './stream.js';
  * @property {(message: object, transfer: Transferable[]) => void} post
  * @property {() => void} close
  * @property {(message: any) => void} onmessage set by the client
+ * @property {() => void} [onchange] set by the client; called when what another tab stored can be asked for
  * @property {(error: NookError) => void} onclose set by the client; called once, when the other side is gone
  */
 
@@ -20,6 +21,8 @@ export class Client {
   /** @type {Map<string, { stream: Stream<Event>, release: () => void }>} */ #open = new Map();
   #ids = 0;
   #closed = false;
+  /** Another tab changed the nook, and the engine has read it. */
+  onchange = () => {};
   #connect;
   #opening;
 
@@ -64,6 +67,7 @@ export class Client {
     const link = this.#connect();
     this.#link = link;
     link.onmessage = (message) => this.#deliver(message);
+    link.onchange = () => this.onchange();
     link.onclose = (error) => {
       if (this.#link === link) this.#lose(error);
     };

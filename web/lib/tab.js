@@ -39,6 +39,7 @@ export function tabLink(base) {
   worker.onmessage = ({ data }) => {
     heard = true;
     if (data.type === 'Alive') navigator.locks.request(data.lock, () => die('The engine stopped unexpectedly.'));
+    else if (data.type === 'Changed') link.onchange?.();
     else link.onmessage(data);
   };
   worker.onerror = (event) => {

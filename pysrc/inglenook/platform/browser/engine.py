@@ -49,7 +49,7 @@ class Engine:
     def __init__(self, send: Any, kernels: Any, assets: Any) -> None:
         self._send, self._kernels, self._assets = send, kernels, assets
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._background: set[asyncio.Future[None]] = set()
+        self._fresh: asyncio.Task[None] | None = None  # done when all that other tabs announced is read
         self._locks: dict[str, asyncio.Lock] = {}
         self._opened: asyncio.Event = asyncio.Event()
         self._tokenizers: dict[str, bytes] = {}
@@ -79,6 +79,8 @@ class Engine:
                 await self._open(request, stream)
             else:
                 await self._opened.wait()
+                if self._fresh:
+                    await asyncio.shield(self._fresh)
                 await self._drive(self.library.handle(request), stream)
             end = wire.Done()
         except asyncio.CancelledError:
@@ -94,21 +96,32 @@ class Engine:
     async def _open(self, request: wire.Open, stream: str) -> None:
         if self.store is None:
             self.store = await BrowserStore.open(request.name)
-            self.store.changes(self._changed)
+            self.store.changes(self._changed, self._closed)
         await self._drive(self.library.open(request.name), stream)
         if not self._opened.is_set():
             self._opened.set()
             self._tasks[""] = asyncio.ensure_future(self._run(wire.Prepare("encoder"), ""))  # nobody waits for it
 
     def _changed(self, keys: list[str]) -> None:
-        """Another tab wrote these pages."""
-        task = asyncio.ensure_future(self._refresh(keys))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        """Another tab wrote these pages; what is asked from now on waits until they are read."""
+        self._fresh = asyncio.ensure_future(self._refresh(keys, self._fresh))
 
-    async def _refresh(self, keys: list[str]) -> None:
+    def _closed(self) -> None:
+        """The browser closed the database, perhaps with all that was in it: see what is still there."""
+        self._changed([f"d/{document}" for document in self.library.entries])
+
+    async def _refresh(self, keys: list[str], before: asyncio.Task[None] | None) -> None:
+        """Read pages again, after those announced earlier. Lost storage is raised here and in all that waits for it."""
         await self._opened.wait()
-        await self._drive(self.library.refresh(keys), "")
+        if before:
+            await before
+        try:
+            await self._drive(self.library.refresh(keys), "")
+        except Exception as error:  # one damaged document: the others go on
+            if getattr(error, "code", "") == "storage-lost":
+                raise
+            js.console.error(traceback.format_exc())
+        self._send('{"type": "Changed"}', to_js([]))  # no stream's: the page may ask for the list anew
 
     async def _drive(self, flow: Any, stream: str) -> None:
         def emit(event: object) -> None:
