@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 
-from inglenook.embed import encoder, hashing
-from inglenook.flow import Flow
+from inglenook.embed import hashing
+from inglenook.flow import Begin, Encode, Finish, Flow
 from inglenook.library import HASH, MODEL, Library
 from inglenook.search import cite, hybrid
 from inglenook.types import Filter, Hit
@@ -29,16 +29,19 @@ def find(library: Library, query: str, k: int, wanted: Filter, mode: str = "hybr
     depth = max(hybrid.DEPTH, k)
     arms: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     embed_ms = 0.0
+    encoding = None
+    begun = time.perf_counter()
+    if query and mode != "lexical" and "encoder" in library.tokenizers and library.spaces[MODEL].count:
+        tokens = library.tokenizers["encoder"].encode(query)
+        encoding = yield Begin(Encode([tokens], urgent=True))  # words are searched while it is under way
     if query and mode != "vector":
         arms["lexical"] = library.lexical.search(query, depth, allow)
-    if query and mode != "lexical":
-        if library.spaces[HASH].count:
-            arms["hash"] = library.spaces[HASH].knn_query(hashing.embed([query])[0], depth, allow)
-        if "encoder" in library.tokenizers and library.spaces[MODEL].count:
-            begun = time.perf_counter()
-            vectors = yield from encoder.embed([query], library.tokenizers["encoder"], urgent=True)
-            embed_ms = (time.perf_counter() - begun) * 1e3
-            arms["vector"] = library.spaces[MODEL].knn_query(vectors[0], depth, allow)
+    if query and mode != "lexical" and library.spaces[HASH].count:
+        arms["hash"] = library.spaces[HASH].knn_query(hashing.embed([query])[0], depth, allow)
+    if encoding is not None:
+        [vector] = yield Finish(encoding)
+        embed_ms = (time.perf_counter() - begun) * 1e3
+        arms["vector"] = library.spaces[MODEL].knn_query(vector, depth, allow)
     ids, scores = hybrid.fuse(arms, k)
     hits = yield from _hits(library, query, ids, scores, arms)
     return wire.Hits(hits, list(arms), (time.perf_counter() - started) * 1e3, embed_ms)

@@ -12,7 +12,8 @@ with dictionaries.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,20 @@ class Encode(Effect):
 
     tokens: list[list[int]]
     urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Begin(Effect):
+    """Start another effect and go on without its answer. Answer: what `Finish` takes. Drivers never see this one."""
+
+    effect: Effect
+
+
+@dataclass(frozen=True, slots=True)
+class Finish(Effect):
+    """Wait for what was begun. Answer: that of its effect."""
+
+    begun: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +150,10 @@ def drive(flow: Flow, perform: Callable[[Effect, Callable[[object], None]], Any]
             return
         if isinstance(item, Effect):
             try:
-                answer = perform(item, pending.append)
+                if isinstance(item, Begin):  # a synchronous driver can do nothing meanwhile: all is done at `Finish`
+                    answer = item.effect
+                else:
+                    answer = perform(item.begun if isinstance(item, Finish) else item, pending.append)
             except BaseException as error:  # thrown into the flow, which decides
                 step = _thrower(flow, error)
             else:
@@ -157,21 +175,50 @@ async def adrive(flow: Flow, perform: Callable[[Effect], Awaitable[Any]], emit: 
     Cancelling the surrounding task throws CancelledError into the flow at the effect it waits for.
     """
     step: Callable[[], Any] = lambda: next(flow)
-    while True:
-        try:
-            item = step()
-        except StopIteration:
-            return
-        if isinstance(item, Effect):
+    begun: list[asyncio.Task[Any]] = []
+    try:
+        while True:
             try:
-                answer = await perform(item)
-            except BaseException as error:  # CancelledError included: the flow may clean up
-                step = _thrower(flow, error)
+                item = step()
+            except StopIteration:
+                return
+            if isinstance(item, Effect):
+                try:
+                    answer = await _answer(item, perform, begun)
+                except BaseException as error:  # CancelledError included: the flow may clean up
+                    step = _thrower(flow, error)
+                else:
+                    step = _sender(flow, answer)
             else:
-                step = _sender(flow, answer)
-        else:
-            emit(item)
-            step = _sender(flow, None)
+                emit(item)
+                step = _sender(flow, None)
+    finally:
+        for task in begun:
+            task.cancel()
+
+
+async def _answer(effect: Effect, perform: Callable[[Effect], Awaitable[Any]], begun: list[asyncio.Task[Any]]) -> Any:
+    match effect:
+        case Begin(inner):
+            begun.append(_start(_performed(inner, perform)))
+            return begun[-1]
+        case Finish(task):
+            begun.remove(task)
+            return await task
+    return await perform(effect)
+
+
+async def _performed(effect: Effect, perform: Callable[[Effect], Awaitable[Any]]) -> Any:
+    return await perform(effect)
+
+
+def _start(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    """A task that runs at once up to where it waits (since Python 3.12; before, it begins at the next turn)."""
+    loop = asyncio.get_running_loop()
+    eager = getattr(asyncio, "eager_task_factory", None)
+    task: asyncio.Task[Any] = eager(loop, work) if eager else loop.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may be that nobody waits for it
+    return task
 
 
 def _sender(flow: Flow, value: Any) -> Callable[[], Any]:
@@ -183,6 +230,6 @@ def _thrower(flow: Flow, error: BaseException) -> Callable[[], Any]:
 
 
 __all__ = [
-    "Candidates", "Commit", "Effect", "Encode", "Flow", "Forward", "Get", "Hold", "Load", "Measure", "Pause", "Scan",
-    "Stored", "adrive", "drive",
+    "Begin", "Candidates", "Commit", "Effect", "Encode", "Finish", "Flow", "Forward", "Get", "Hold", "Load", "Measure",
+    "Pause", "Scan", "Stored", "adrive", "drive",
 ]  # fmt: skip

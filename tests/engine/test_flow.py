@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from inglenook.errors import Cancelled, NookError
-from inglenook.flow import Effect, Flow, Get, Pause, adrive, drive
+from inglenook.flow import Begin, Effect, Finish, Flow, Get, Pause, adrive, drive
 
 
 def shout(keys: list[str]) -> Flow:
@@ -117,6 +117,19 @@ def test_cancelling_the_task_reaches_the_flow_where_it_waits() -> None:
     with pytest.raises(asyncio.CancelledError):
         coroutine.throw(asyncio.CancelledError())
     assert log == ["cleaned"]
+
+
+def test_what_was_begun_is_done_where_it_is_waited_for() -> None:
+    def flow() -> Flow:
+        begun, bad = (yield Begin(Get(["a"]))), (yield Begin(Get(["x"])))
+        other = yield Get(["b"])
+        yield [*(yield Finish(begun)), *other]
+        try:
+            yield Finish(bad)
+        except NookError as error:
+            yield error.code
+
+    assert list(drive(flow(), perform)) == [[b"one", b"two"], "missing"]
 
 
 def test_cancelled_is_not_an_error() -> None:
