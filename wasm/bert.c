@@ -6,6 +6,11 @@
 #include "panel.h"
 
 enum { MAX_LAYERS = 24, UNIT = 64, TENSORS_BEFORE = 4, TENSORS_PER_LAYER = 12 };
+/* Attention is computed in whole numbers: queries and keys of at most CHANNEL, shares of a query's attention of at most
+ * SHARE, values of at most VALUE. Sums of their products fit in 32 bits for as many channels and tokens. */
+enum { CHANNEL = 4095, SHARE = 4095, VALUE = 1023, MOST_CHANNELS = 128, MOST_TOKENS = 512 };
+_Static_assert((int64_t)CHANNEL * CHANNEL * MOST_CHANNELS <= INT32_MAX, "a score");
+_Static_assert((int64_t)SHARE * VALUE * MOST_TOKENS <= INT32_MAX, "a mean of values");
 
 typedef struct {
   Mat qkv, out, up, down;
@@ -18,7 +23,9 @@ typedef struct {
   Mat words;
   const float *places, *gain, *shift;
   Layer layer[MAX_LAYERS];
-  float *x, *qkv, *unit, *keys, *scores, *mixed; /* (n, width), (n, 3 width), (n, UNIT), (head, n), (4, n), (4, head) */
+  float *x, *qkv, *unit, *scores, *mixed; /* (n, width), (n, 3 width), (n, UNIT), (4, n), (n, width) */
+  int32_t *keys, *values, *queries;       /* (head / 2, n), (head / 16, n / 2, 16), (head / 2, 4): pairs of 16 bits */
+  int16_t *shares;                        /* (4, n) */
   char *narrow_at, *wide_at;
 } Bert;
 
@@ -36,7 +43,10 @@ static size_t lay_out(Bert *m, char *base) {
   m->x = take(&at, f * n * w);
   m->qkv = take(&at, f * n * 3 * w);
   m->unit = take(&at, f * n * UNIT);
-  m->keys = take(&at, f * n * (size_t)m->head);
+  m->keys = take(&at, 2 * n * (size_t)m->head);
+  m->values = take(&at, 2 * n * (size_t)m->head);
+  m->queries = take(&at, 2 * 4 * (size_t)m->head);
+  m->shares = take(&at, 2 * n * 4);
   m->scores = take(&at, f * n * 4);
   m->mixed = take(&at, f * n * w);
   m->narrow_at = take(&at, acts_bytes(m->positions, m->width, UNIT));
@@ -52,7 +62,7 @@ static int read_words(Bert *m, const int32_t *words) {
   __builtin_memcpy(&m->epsilon, &words[6], 4);
   m->head = m->width / m->heads;
   return m->layers <= MAX_LAYERS && m->width % UNIT == 0 && m->hidden % UNIT == 0 && m->head % 16 == 0 &&
-         m->heads * m->head == m->width;
+         m->heads * m->head == m->width && m->head <= MOST_CHANNELS && m->positions <= MOST_TOKENS;
 }
 
 /* Bytes bert_open needs at `arena`, 64-byte aligned; 0 if this kernel cannot run such a model. */
@@ -99,72 +109,137 @@ static void layer_norm(const Bert *m, float *x, const float *gain, const float *
     f4_store(x + i, (f4_load(x + i) - mean) * scale * f4_load(gain + i) + f4_load(shift + i));
 }
 
-/* scores[i][j] = q_i . k_j for 4 queries and all n keys; keys are (head, stride), stride a multiple of 8. */
-static void score(const Bert *m, const float *queries, int stride, int n, float *scores) {
-  for (int j = 0; j < n; j += 8) {
-    F4 a[4], b[4];
-    for (int i = 0; i < 4; i++) a[i] = b[i] = f4(0.0f);
-    for (int d = 0; d < m->head; d++) {
-      F4 low = f4_load(m->keys + d * stride + j), high = f4_load(m->keys + d * stride + j + 4);
-      for (int i = 0; i < 4; i++) {
-        F4 q = f4(queries[i * 3 * m->width + d]);
-        a[i] += q * low;
-        b[i] += q * high;
-      }
+/* Steps a unit, where `peak` is `top` steps. */
+static float inverse_of(float peak, int top) { return peak > 0.0f ? (float)top / peak : 0.0f; }
+
+/* 4 rows of `x`, each in steps of 1 / inverse[i], transposed: out (head / 2, stride) pairs of channels. */
+static void pair_channels(const float *x, int row, int head, const float *inverse, int32_t *out, int stride) {
+  for (int c = 0; c < head; c += 8, out += 4 * stride) {
+    I4 r[4];
+    UNROLL for (int i = 0; i < 4; i++) {
+      const float *at = x + i * row + c;
+      r[i] = (I4)s8_of(i4_round(f4_load(at) * inverse[i]), i4_round(f4_load(at + 4) * inverse[i]));
     }
-    for (int i = 0; i < 4; i++) f4_store(scores + i * stride + j, a[i]), f4_store(scores + i * stride + j + 4, b[i]);
+    I4 a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5), b = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
+    I4 e = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7), f = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+    I4 t[4] = {__builtin_shufflevector(a, b, 0, 1, 4, 5), __builtin_shufflevector(a, b, 2, 3, 6, 7),
+               __builtin_shufflevector(e, f, 0, 1, 4, 5), __builtin_shufflevector(e, f, 2, 3, 6, 7)};
+    UNROLL for (int i = 0; i < 4; i++) WRITE(out + i * stride, t[i]);
   }
 }
 
-/* Softmax over n scores in place, without its division; returns what to divide by. */
-static float soften(float *scores, int n, float scale) {
-  F4 best = f4(-3.0e38f), total = f4(0.0f);
-  for (int j = n; j & 3; j++) scores[j] = -3.0e38f;
-  for (int j = 0; j < n; j += 4) best = f4_max(best, f4_load(scores + j));
+/* 2 rows of `x` in steps of 1 / inverse, interleaved: pairs of keys, 16 channels together, `stride` keys apart. */
+static void pair_keys(const float *x, int row, int head, float inverse, int32_t *out, int stride) {
+  for (int c = 0; c < head; c += 16, out += 8 * stride)
+    UNROLL for (int i = 0; i < 16; i += 8) {
+      const float *a = x + c + i, *b = a + row;
+      S8 p = s8_of(i4_round(f4_load(a) * inverse), i4_round(f4_load(a + 4) * inverse));
+      S8 q = s8_of(i4_round(f4_load(b) * inverse), i4_round(f4_load(b + 4) * inverse));
+      S8 low = __builtin_shufflevector(p, q, 0, 8, 1, 9, 2, 10, 3, 11);
+      S8 high = __builtin_shufflevector(p, q, 4, 12, 5, 13, 6, 14, 7, 15);
+      WRITE(out + i, low);
+      WRITE(out + i + 4, high);
+    }
+}
+
+/* The largest |x| of n rows of `count` floats, `row` apart. */
+static float peak_of(const float *x, int n, int count, int row) {
+  F4 peaks = f4(0.0f);
+  for (int t = 0; t < n; t++)
+    for (int i = 0; i < count; i += 4) peaks = f4_max(peaks, f4_abs(f4_load(x + t * row + i)));
+  return f4_peak(peaks);
+}
+
+/* scores[i][j] = factor[i] * q_i . k_j for 4 queries, pairs (head / 2, 4), and all keys, pairs (head / 2, stride). */
+static void score(const int32_t *queries, const int32_t *keys, int head, int stride, const float *factor,
+                  float *scores) {
+  for (int j = 0; j < stride; j += 8) {
+    I4 a[4], b[4];
+    const int32_t *k = keys + j, *q = queries;
+    UNROLL for (int i = 0; i < 4; i++) a[i] = b[i] = i4(0);
+    for (int d = 0; d < head; d += 8)
+      UNROLL for (int p = 0; p < 4; p++, k += stride, q += 4) {
+        S8 low = READ(S8, k), high = READ(S8, k + 4);
+        UNROLL for (int i = 0; i < 4; i++) {
+          S8 two = (S8)i4(q[i]);
+          a[i] += s8_dot(two, low);
+          b[i] += s8_dot(two, high);
+          SETTLE(a[i]);
+          SETTLE(b[i]);
+        }
+      }
+    UNROLL for (int i = 0; i < 4; i++) {
+      f4_store(scores + i * stride + j, f4_of(a[i]) * factor[i]);
+      f4_store(scores + i * stride + j + 4, f4_of(b[i]) * factor[i]);
+    }
+  }
+}
+
+/* Softmax over n scores, in steps of 1 / SHARE and without its division; returns what to divide by. */
+static float soften(float *scores, int n, int16_t *shares) {
+  F4 best = f4(-3.0e38f);
+  I4 total = i4(0);
+  for (int j = n; j & 7; j++) scores[j] = -3.0e38f;
+  for (int j = 0; j < n; j += 8) best = f4_max(best, f4_max(f4_load(scores + j), f4_load(scores + j + 4)));
   float peak = f4_peak(best);
-  for (int j = 0; j < n; j += 4) {
-    F4 e = f4_exp((f4_load(scores + j) - peak) * scale);
-    f4_store(scores + j, e);
-    total += e;
+  for (int j = 0; j < n; j += 8) {
+    I4 a = i4_round(f4_exp(f4_load(scores + j) - peak) * F4C(SHARE));
+    I4 b = i4_round(f4_exp(f4_load(scores + j + 4) - peak) * F4C(SHARE));
+    S8 both = s8_of(a, b);
+    WRITE(shares + j, both);
+    total += a + b;
   }
-  return f4_sum(total);
+  return (float)(total[0] + total[1] + total[2] + total[3]);
 }
 
-/* out_i = sum_j scores[i][j] v_j / total[i] for 2 queries, 16 channels at a time. */
-static void mix(const Bert *m, const float *scores, int stride, const float *values, int n, const float *total,
-                float *out) {
-  for (int c = 0; c < m->head; c += 16) {
-    F4 a[4], b[4];
-    for (int k = 0; k < 4; k++) a[k] = b[k] = f4(0.0f);
-    for (int j = 0; j < n; j++) {
-      const float *v = values + j * 3 * m->width + c;
-      F4 p = f4(scores[j]), q = f4(scores[stride + j]);
-      for (int k = 0; k < 4; k++) {
-        F4 x = f4_load(v + 4 * k);
-        a[k] += p * x;
-        b[k] += q * x;
+/* out_i = factor[i] * sum_j shares[i][j] v_j for 2 queries and 16 channels; values are pairs of keys (stride / 2, 16). */
+static void mix(const int16_t *shares, const int32_t *values, int stride, const float *factor, float *out, int width) {
+  I4 a[4], b[4];
+  const int16_t *p = shares, *q = shares + stride;
+  UNROLL for (int k = 0; k < 4; k++) a[k] = b[k] = i4(0);
+  for (int j = 0; j < stride; j += 8)
+    UNROLL for (int s = 0; s < 4; s++, p += 2, q += 2, values += 16) {
+      S8 first = (S8)i4(READ(int32_t, p)), second = (S8)i4(READ(int32_t, q));
+      UNROLL for (int k = 0; k < 4; k++) {
+        S8 v = READ(S8, values + 4 * k);
+        a[k] += s8_dot(first, v);
+        b[k] += s8_dot(second, v);
+        SETTLE(a[k]);
+        SETTLE(b[k]);
       }
     }
-    for (int k = 0; k < 4; k++) {
-      f4_store(out + c + 4 * k, a[k] * (1.0f / total[0]));
-      f4_store(out + m->width + c + 4 * k, b[k] * (1.0f / total[1]));
-    }
+  UNROLL for (int k = 0; k < 4; k++) {
+    f4_store(out + 4 * k, f4_of(a[k]) * factor[0]);
+    f4_store(out + width + 4 * k, f4_of(b[k]) * factor[1]);
   }
 }
 
-/* Every head's attention of n tokens, from qkv (n, 3 width) to mixed (n, width). Rows past n are scratch. */
+/* Every head's attention of n tokens, from qkv (n, 3 width) to mixed (n, width). The 7 rows of qkv past n are zero, those
+ * of mixed scratch. */
 static void attend(Bert *m, int n) {
-  int stride = (n + 7) / 8 * 8, row = 3 * m->width;
-  float scale = 1.0f / root((float)m->head), total[4];
+  int stride = (n + 7) / 8 * 8, row = 3 * m->width, head = m->head;
   for (int h = 0; h < m->heads; h++) {
-    const float *q = m->qkv + h * m->head, *k = q + m->width, *v = k + m->width;
-    for (int d = 0; d < m->head; d++)
-      for (int j = 0; j < stride; j++) m->keys[d * stride + j] = j < n ? k[j * row + d] : 0.0f;
+    const float *q = m->qkv + h * head, *k = q + m->width, *v = k + m->width;
+    float k_peak = peak_of(k, n, head, row), v_peak = peak_of(v, n, head, row);
+    float factor[4], inverse[4], k_inverse = inverse_of(k_peak, CHANNEL), v_inverse = inverse_of(v_peak, VALUE);
+    float scale = k_peak / ((float)CHANNEL * (float)CHANNEL * root((float)head));
+    for (int i = 0; i < 4; i++) inverse[i] = k_inverse;
+    for (int j = 0; j < stride; j += 4) pair_channels(k + j * row, row, head, inverse, m->keys + j, stride);
+    for (int j = 0; j < stride; j += 2) pair_keys(v + j * row, row, head, v_inverse, m->values + 8 * j, stride);
     for (int i = 0; i < n; i += 4) {
-      score(m, q + i * row, stride, n, m->scores);
-      for (int s = 0; s < 4; s++) total[s] = soften(m->scores + s * stride, n, scale);
+      for (int s = 0; s < 4; s++) {
+        float peak = peak_of(q + (i + s) * row, 1, head, row);
+        inverse[s] = inverse_of(peak, CHANNEL);
+        factor[s] = peak * scale;
+      }
+      pair_channels(q + i * row, row, head, inverse, m->queries, 4);
+      score(m->queries, m->keys, head, stride, factor, m->scores);
+      for (int s = 0; s < 4; s++)
+        factor[s] = v_peak / ((float)VALUE * soften(m->scores + s * stride, n, m->shares + s * stride));
       for (int s = 0; s < 4; s += 2)
-        mix(m, m->scores + s * stride, stride, v, n, total + s, m->mixed + (i + s) * m->width + h * m->head);
+        for (int c = 0; c < head; c += 16)
+          mix(m->shares + s * stride, m->values + c / 2 * stride, stride, factor + s,
+              m->mixed + (i + s) * m->width + h * head + c, m->width);
     }
   }
 }
@@ -185,7 +260,7 @@ API int bert_encode(Bert *m, const int32_t *tokens, int n, float *out) {
   }
   acts_place(&narrow, m->narrow_at, n, w, Q7);
   acts_place(&wide, m->wide_at, n, m->hidden, Q7);
-  __builtin_memset(m->qkv + n * 3 * w, 0, sizeof(float) * (size_t)(4 * 3 * w)); /* attention looks at queries by fours */
+  __builtin_memset(m->qkv + n * 3 * w, 0, sizeof(float) * (size_t)(7 * 3 * w)); /* attention looks at keys by eights */
   for (int i = 0; i < m->layers; i++) {
     const Layer *l = &m->layer[i];
     for (int t = 0; t < n; t++) acts_set(&narrow, t, m->x + t * w, 0, w);

@@ -22,16 +22,17 @@ void acts_place(Acts *a, void *at, int tokens, int cols, Kind kind) {
   size_t scales = round_up(sizeof(float) * (size_t)tokens * (size_t)(cols / block));
   char *p = at;
   *a = (Acts){.scale = (float *)p, .sum = (float *)(p + scales), .q = (int8_t *)(p + 2 * scales),
-              .tokens = tokens, .cols = cols, .block = block, .top = kind == Q7 ? 63 : 127};
+              .tokens = tokens, .cols = cols, .block = block, .kind = kind};
 }
 
 void acts_set(Acts *a, int t, const float *x, int from, int to) {
   int start, size, blocks = a->cols / a->block, groups = a->block / GROUP;
+  float top = a->kind == Q7 ? 63.0f : 127.0f;
   find_tile(a->tokens, t, &start, &size);
   for (int b = from / a->block; b < to / a->block; b++, x += a->block) {
     F4 peaks = f4(0.0f);
     for (int i = 0; i < a->block; i += 4) peaks = f4_max(peaks, f4_abs(f4_load(x + i)));
-    float peak = f4_peak(peaks), scale = peak / (float)a->top, inverse = peak > 0.0f ? (float)a->top / peak : 0.0f;
+    float peak = f4_peak(peaks), scale = peak / top, inverse = peak > 0.0f ? top / peak : 0.0f;
     I4 total = i4(0);
     int8_t *q = a->q + ((size_t)start * (size_t)a->cols / GROUP +
                         (size_t)(b * groups * size + (t - start))) * ACT;
@@ -42,14 +43,18 @@ void acts_set(Acts *a, int t, const float *x, int from, int to) {
     }
     size_t at = (size_t)start * (size_t)blocks + (size_t)(b * size + (t - start));
     a->scale[at] = scale;
-    a->sum[at] = scale * (float)(total[0] + total[1] + total[2] + total[3]);
+    if (a->kind == Q7) {
+      uint32_t low = (uint32_t)(total[0] + total[1]) * -64u, high = (uint32_t)(total[2] + total[3]) * -64u;
+      uint32_t lanes = (low & 0xffff) | high << 16;
+      WRITE(a->sum + at, lanes);
+    } else {
+      a->sum[at] = scale * (float)(total[0] + total[1] + total[2] + total[3]);
+    }
   }
 }
 
 /* One panel times one tile of n tokens: out[token][part]. All of these are specialised for n = 4, 2, 1. Indices are
  * unsigned, because only then may WebAssembly loads take them as constant offsets. */
-
-#define UNROLL _Pragma("clang loop unroll(full)")
 
 INLINE void tile_q4(size_t n, const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,
                     Floats out[TILE][PARTS]) {
@@ -88,38 +93,32 @@ INLINE void tile_q4(size_t n, const uint8_t *p, int blocks, const int8_t *q, con
 
 INLINE void tile_q7(size_t n, const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,
                     Floats out[TILE][PARTS]) {
-  for (int b = 0; b < blocks; b++, p += 544, q += 16 * n * ACT, scale += n, sum += n) {
-    Ints acc[TILE][PARTS];
+  for (int b = 0; b < blocks; b++, p += 528, scale += n, sum += n) {
+    Sums acc[TILE][PARTS];
     UNROLL for (size_t t = 0; t < n; t++)
-      UNROLL for (size_t h = 0; h < PARTS; h++) acc[t][h] = (Ints){0};
-    const uint8_t *at = p + 32;
-    const int8_t *r = q;
-    _Pragma("clang loop unroll_count(8)") for (size_t g = 0; g < 16; g += 2, at += 64, r += 2 * n * ACT) {
-      Wide u[PARTS], w[PARTS];
-      wide_load(at, u);
-      wide_load(at + 32, w);
-      UNROLL for (size_t h = 0; h < PARTS; h++) {
-        SETTLE(u[h]);
-        SETTLE(w[h]);
-      }
+      UNROLL for (size_t h = 0; h < PARTS; h++) acc[t][h] = sums(READ(int32_t, sum + t));
+    UNROLL for (size_t g = 0; g < 16; g++, q += n * ACT) {
+      SETTLE(q); /* or each load of activations computes its address anew */
+      Wide w[PARTS];
+      wide_load(p + 16 + g * 32, w);
+      UNROLL for (size_t h = 0; h < PARTS; h++) SETTLE(w[h]);
       UNROLL for (size_t t = 0; t < n; t++) {
-        Act a = act_load(r + t * ACT), c = act_load(r + (n + t) * ACT);
+        Act a = act_load(q + t * ACT);
         UNROLL for (size_t h = 0; h < PARTS; h++) {
-          acc[t][h] += pairs(dot(u[h], a) + dot(w[h], c));
+          acc[t][h] += dot(w[h], a);
           SETTLE(acc[t][h]);
         }
       }
     }
-    Floats d[PARTS], m[PARTS];
+    Floats d[PARTS];
     UNROLL for (size_t h = 0; h < PARTS; h++) {
-      d[h] = halves_load((const uint16_t *)p + h * ROWS), m[h] = halves_load((const uint16_t *)(p + 16) + h * ROWS);
+      d[h] = halves_load((const uint16_t *)p + h * ROWS);
       SETTLE(d[h]);
-      SETTLE(m[h]);
     }
     UNROLL for (size_t t = 0; t < n; t++) {
-      Floats s = floats(scale[t]), u = floats(sum[t]);
+      Floats s = floats(scale[t]);
       UNROLL for (size_t h = 0; h < PARTS; h++) {
-        Floats o = out[t][h] + (floats_of(acc[t][h]) * (d[h] * s) + m[h] * u);
+        Floats o = out[t][h] + floats_of(pairs(acc[t][h])) * (d[h] * s);
         SETTLE(o);
         out[t][h] = o;
       }
@@ -204,16 +203,16 @@ void unpack_row(Kind kind, const Mat *m, int row, float *out) {
   int block = block_of(kind), blocks = m->cols / block, r = row % PANEL;
   const uint8_t *p = m->data + (size_t)(row / PANEL) * (size_t)blocks * block_bytes(kind);
   for (int b = 0; b < blocks; b++, p += block_bytes(kind)) {
-    float scale[PANEL], minimum[PANEL] = {0};
+    float scale[PANEL], minimum[PANEL];
     for (int h = 0; h < PARTS; h++) {
       floats_store(scale + h * ROWS, halves_load((const uint16_t *)p + h * ROWS));
-      if (kind != Q8) floats_store(minimum + h * ROWS, halves_load((const uint16_t *)(p + 16) + h * ROWS));
+      if (kind == Q4) floats_store(minimum + h * ROWS, halves_load((const uint16_t *)(p + 16) + h * ROWS));
     }
-    const uint8_t *q = p + (kind == Q8 ? 16 : 32);
+    const uint8_t *q = p + (kind == Q4 ? 32 : 16);
     for (int c = 0; c < block; c++) {
       int g = c / GROUP, i = c % GROUP;
       int v = kind == Q4 ? (q[g * 16 + r % 4 * 4 + i] >> (r >= 4 ? 4 : 0)) & 15 : q[g * 32 + r * 4 + i];
-      *out++ = kind == Q8 ? scale[r] * (float)(v - 128) : scale[r] * (float)v + minimum[r];
+      *out++ = kind == Q4 ? scale[r] * (float)v + minimum[r] : scale[r] * (float)(v - (kind == Q7 ? 64 : 128));
     }
   }
 }

@@ -4,15 +4,17 @@
  * block lies together, so that one pass over the bytes feeds 8 rows at once and no sum across lanes is needed:
  *
  *   Q4   32 columns   8 scales, 8 minima (half floats), then 8 groups of 16 bytes          w = scale * q + minimum
- *   Q7   64 columns   8 scales, 8 minima (half floats), then 16 groups of 32 bytes         w = scale * q + minimum
+ *   Q7   64 columns   8 scales (half floats), then 16 groups of 32 bytes                   w = scale * (q - 64)
  *   Q8   32 columns   8 scales (half floats), then 8 groups of 32 bytes                    w = scale * (q - 128)
  *
  * A group is 4 columns of 8 rows, a byte (row, column) at 4 * row + column; in Q4 the low nibbles are rows 0..3 and the
  * high ones rows 4..7. Quantised activations are cut into the same blocks, each with a scale.
  *
- * Sums stay in 16 bits as long as they fit: Q4 for a block (8 groups * 2 * 15 * 127 = 30,480), Q7 for two groups with
- * activations of 7 bits (2 * 2 * 127 * 63 = 32,004), Q8 as two planes of 4 bits. That halves the work against
- * 32-bit sums where the machine has no int8 dot product of its own.
+ * Sums stay in 16 bits as long as they fit: Q4 for a block (8 groups * 2 * 15 * 127 = 30,480), Q8 as two planes of 4
+ * bits, Q7 for a block with activations of 7 bits, because its weights are made so (kernels/pack.py): a 16-bit lane adds
+ * up 2 columns of each group, and its 32 |q - 64| sum to 520 at most (520 * 63 = 32,760). What the 64 takes away stands
+ * in the lane from the start; that the sums wrap on their way does not matter. So a product takes two instructions for
+ * 16 columns and rows, where 32-bit sums take five on processors without VNNI.
  */
 #ifndef PANEL_H
 #define PANEL_H
@@ -23,7 +25,7 @@ typedef enum { Q4, Q7, Q8 } Kind;
 enum { GROUP = 4, TILE = 4 }; /* columns in a group; tokens in a tile */
 
 INLINE int block_of(Kind kind) { return kind == Q7 ? 64 : 32; }
-INLINE size_t block_bytes(Kind kind) { return kind == Q4 ? 160 : kind == Q7 ? 544 : 272; }
+INLINE size_t block_bytes(Kind kind) { return kind == Q4 ? 160 : kind == Q7 ? 528 : 272; }
 
 typedef struct {
   const uint8_t *data;
@@ -34,8 +36,9 @@ typedef struct {
 typedef struct {
   int8_t *q;    /* tokens * cols * ACT / GROUP bytes */
   float *scale; /* tokens * cols / block */
-  float *sum;   /* scale * sum of the block's q */
-  int tokens, cols, block, top; /* top: the largest |q|, 127 or 63 */
+  float *sum;   /* scale * sum of the block's q; for Q7 the bits of two 16-bit lanes, -64 * their sums of q */
+  int tokens, cols, block;
+  Kind kind;
 } Acts;
 
 /* Bytes a set of activations needs, and its place in memory at `at` (64-byte aligned). */

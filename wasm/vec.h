@@ -36,6 +36,8 @@ typedef int16_t S8 __attribute__((vector_size(16)));
 typedef int8_t B8 __attribute__((vector_size(8)));
 typedef int16_t S4 __attribute__((vector_size(8)));
 
+#define UNROLL _Pragma("clang loop unroll(full)")
+
 /* Constants read from memory: V8 makes all others anew, with three instructions, wherever they are used. */
 #if defined(__wasm__)
 #define CONSTANT(type, ...)                                                                                            \
@@ -100,6 +102,17 @@ INLINE I4 s8_dot(S8 a, S8 b) {
   I4 odd = __builtin_convertvector(__builtin_shufflevector(a, a, 1, 3, 5, 7), I4) *
            __builtin_convertvector(__builtin_shufflevector(b, b, 1, 3, 5, 7), I4);
   return even + odd;
+#endif
+}
+
+/* Whole numbers of 16 bits at most, as 16-bit lanes. */
+INLINE S8 s8_of(I4 a, I4 b) {
+#if defined(__wasm_simd128__)
+  return (S8)wasm_i16x8_narrow_i32x4((v128_t)a, (v128_t)b);
+#elif defined(__SSE2__)
+  return (S8)_mm_packs_epi32((__m128i)a, (__m128i)b);
+#else
+  return __builtin_shufflevector((S8)a, (S8)b, 0, 2, 4, 6, 8, 10, 12, 14);
 #endif
 }
 
@@ -181,7 +194,11 @@ INLINE Sums dot(Wide w, Act a) {
 #endif
 
 INLINE Wide nibble(void) { return (Wide)CONSTANT(S8, 3855, 3855, 3855, 3855, 3855, 3855, 3855, 3855); }
-INLINE Ints pairs(Sums s) { return s8_dot(s, CONSTANT(S8, 1, 1, 1, 1, 1, 1, 1, 1)); }
+#if defined(__wasm_simd128__)
+INLINE Ints pairs(Sums s) { return (Ints)wasm_i32x4_extadd_pairwise_i16x8((v128_t)s); }
+#else
+INLINE Ints pairs(Sums s) { return s8_dot(s, (S8){1, 1, 1, 1, 1, 1, 1, 1}); }
+#endif
 
 /* Half precision to single, exact for everything but infinities and NaN. */
 INLINE Floats halves_load(const uint16_t *p) {
@@ -217,6 +234,7 @@ enum { PANEL = 8, PARTS = PANEL / ROWS }; /* rows in a panel, and vectors it tak
 
 INLINE Floats floats_load(const float *p) { return READ(Floats, p); }
 INLINE void floats_store(float *p, Floats v) { WRITE(p, v); }
+INLINE Sums sums(int32_t lanes) { return (Sums)(lanes - (Ints){0}); }
 INLINE Floats floats(float x) { return x - (Floats){0}; }
 INLINE Floats floats_of(Ints v) { return __builtin_convertvector(v, Floats); }
 INLINE Wide low_nibbles(Wide w) {

@@ -27,9 +27,9 @@ def test_every_value_stands_in_its_place(form: str, top: int) -> None:
     q = RNG.integers(0, top + 1, (rows, columns)).astype(np.uint8)
     scale = RNG.uniform(0.1, 2, (rows, columns // block)).astype(np.float16)
     minimum = RNG.uniform(-2, 2, (rows, columns // block)).astype(np.float16)
-    packed = pack.pack(form, q, scale, None if form == "q8" else minimum)
+    packed = pack.pack(form, q, scale, None if form in pack.ZERO else minimum)
     d, m = (np.repeat(part.astype(np.float32), block, axis=1) for part in (scale, minimum))
-    expected = (q.astype(np.float32) - 128) * d if form == "q8" else q.astype(np.float32) * d + m
+    expected = (q.astype(np.float32) - pack.ZERO[form]) * d if form in pack.ZERO else q.astype(np.float32) * d + m
     np.testing.assert_array_equal(pack.unpack(form, packed, rows, columns), expected)
 
 
@@ -44,20 +44,41 @@ def test_bytes_of_a_block_are_those_the_kernel_reads() -> None:
     at = 32 + (5 // 4) * 16 + 2 * 4 + 5 % 4
     assert packed[at] == 9 | 4 << 4
     assert np.count_nonzero(packed[32:]) == 1
-    assert pack.pack("q7", np.zeros((8, 64), np.uint8), scale, scale).size == 544
+    assert pack.pack("q7", np.zeros((8, 64), np.uint8), scale).size == 528
     assert pack.pack("q8", np.zeros((8, 32), np.uint8), scale).size == 272
 
 
-@pytest.mark.parametrize(("form", "levels"), [("q4", 15), ("q7", 127)])
-def test_quantising_errs_by_half_a_step_at_most(form: str, levels: int) -> None:
+def test_quantising_errs_by_half_a_step_at_most() -> None:
     weights = some(16, 192)
-    make = {"q4": pack.quantise_q4, "q7": pack.quantise_q7}[form]
-    back = pack.unpack(form, make(weights), *weights.shape)
-    cut = weights.reshape(16, -1, pack.BLOCK[form])
-    step = (cut.max(axis=2) - cut.min(axis=2)) / levels
-    # half a step, and what rounding scale (levels times) and minimum to half floats may add
-    allowed = 0.5 * step + 2.0**-11 * (levels * step + np.abs(cut).max(axis=2)) + 1e-7
+    back = pack.unpack("q4", pack.quantise_q4(weights), *weights.shape)
+    cut = weights.reshape(16, -1, pack.BLOCK["q4"])
+    step = (cut.max(axis=2) - cut.min(axis=2)) / 15
+    # half a step, and what rounding scale (15 times) and minimum to half floats may add
+    allowed = 0.5 * step + 2.0**-11 * (15 * step + np.abs(cut).max(axis=2)) + 1e-7
     assert (np.abs(back.reshape(cut.shape) - cut).max(axis=2) <= allowed).all()
+
+
+def lanes(packed: pack.Bytes, rows: int, columns: int) -> np.ndarray:
+    """The q - 64 of packed q7 weights: (rows, blocks, lanes, columns of a lane)."""
+    q = packed.reshape(rows // 8, columns // 64, 528)[:, :, 16:].reshape(rows // 8, columns // 64, 16, 8, 2, 2)
+    return (q.astype(int) - 64).transpose(0, 3, 1, 4, 2, 5).reshape(rows, columns // 64, 2, 32)
+
+
+def test_steps_of_q7_are_as_small_as_sums_of_16_bits_allow() -> None:
+    """Half a step of error at most; the step is that of 63 levels, or larger where a lane would sum to too much."""
+    weights = some(16, 192)
+    weights[4], weights[5, :64] = np.sign(weights[4]), np.where(np.arange(64) % 4 < 2, 1, 0.01)
+    packed = pack.quantise_q7(weights)
+    q = lanes(packed, *weights.shape)
+    sums, peaks = np.abs(q).sum(axis=3), np.abs(q).max(axis=(2, 3))
+    assert sums.max() <= pack.LANE and (peaks <= 63).all()
+    zero = np.abs(weights.reshape(16, -1, 64)).max(axis=2) == 0
+    assert ((peaks >= 62) | (sums.max(axis=2) > 0.93 * pack.LANE) | zero).all()
+    assert (sums[4] == 32 * 16).all()
+    cut = weights.reshape(16, -1, 64)
+    step = packed.reshape(2, 3, 528)[:, :, :16].copy().view("<f2").astype(np.float32).transpose(0, 2, 1).reshape(16, 3)
+    error = np.abs(pack.unpack("q7", packed, *weights.shape).reshape(cut.shape) - cut).max(axis=2)
+    assert (error <= step * (0.5 + 63 * 2.0**-11) + 1e-7).all()
 
 
 def test_q8_pads_rows_and_errs_by_half_a_step_at_most() -> None:

@@ -73,10 +73,10 @@ def test_products_are_those_of_numpy(build: str, form: str, tokens: int) -> None
     np.testing.assert_allclose(got, expected, rtol=0, atol=2e-6 * np.abs(x).max() * columns)
 
 
-@pytest.mark.parametrize(("form", "top"), [("q4", 15), ("q7", 127), ("q8", 255)])
+@pytest.mark.parametrize(("form", "top"), [("q4", 15), ("q8", 255), ("q8", 1)])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_largest_sums_do_not_overflow(build: str, form: str, top: int, sign: int) -> None:
-    """All weights and activations at their ends: 16-bit sums reach 30,480 (q4) and 32,004 (q7), and must not wrap."""
+    """All weights and activations at their ends: 16-bit sums reach 30,480 (q4), and must not wrap."""
     rows, columns = 8, 128
     scale = np.ones((rows, columns // pack.BLOCK[form]), np.float16)
     zero = np.zeros_like(scale)
@@ -84,6 +84,19 @@ def test_the_largest_sums_do_not_overflow(build: str, form: str, top: int, sign:
     value = (top - 128) if form == "q8" else top
     x = np.full((5, columns), sign, np.float32)
     np.testing.assert_allclose(multiply(form, packed, rows, x), np.full((5, rows), sign * value * columns), rtol=1e-5)
+
+
+@pytest.mark.parametrize("signs", [(1, 1), (-1, -1), (1, -1)])
+@pytest.mark.parametrize("peak", [63, 33, 17])
+def test_the_largest_sums_that_q7_may_have_do_not_overflow(build: str, signs: tuple[int, int], peak: int) -> None:
+    """Both lanes of a block sum to what the converter allows (520), with all activations at their ends."""
+    rows, (whole, rest) = 8, divmod(pack.LANE, peak)
+    lane = np.array([peak] * whole + [rest] + [0] * (31 - whole))
+    row = np.stack([sign * lane.reshape(16, 2) for sign in signs], axis=1).reshape(64)
+    packed = pack.pack("q7", np.tile(row + pack.ZERO["q7"], (rows, 1)).astype(np.uint8), np.ones((rows, 1), np.float16))
+    for ends in (np.ones(64), -np.ones(64), np.where(row < 0, -1, 1), np.where(row < 0, 1, -1)):
+        got = multiply("q7", packed, rows, np.tile(ends, (5, 1)).astype(np.float32))
+        np.testing.assert_allclose(got, np.full((5, rows), ends @ row), rtol=1e-5, atol=1e-3)
 
 
 def test_builds_agree_to_the_bit(needs: Needs, monkeypatch: pytest.MonkeyPatch) -> None:

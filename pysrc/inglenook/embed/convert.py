@@ -1,6 +1,6 @@
 """A BERT encoder from safetensors to the kernel's artifact (`kernels.artifact`, wasm/bert.c).
 
-Matrices are quantised here to 7 bits with a scale and a minimum for each row of 64 columns, embeddings to 8 bits.
+Matrices are quantised here to 7 bits with a scale for each row of 64 columns, embeddings to 8 bits.
 Query, key and value become one matrix; the embedding of the only token type in use joins the positions'.
 """
 

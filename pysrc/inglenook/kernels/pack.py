@@ -1,11 +1,11 @@
 """Weights in panels of 8 rows, as wasm/panel.h reads them, and back.
 
 A matrix (rows, columns) is cut into panels of 8 rows and these into blocks of columns. A block holds its 8 scales, for
-Q4 and Q7 its 8 minima (half floats), and then for each group of 4 columns the values of all 8 rows:
+Q4 its 8 minima (half floats), and then for each group of 4 columns the values of all 8 rows:
 
     format  columns  value of a weight        bytes of a block
     q4      32       scale * q + minimum      16 + 16 +  8 * 16   (low nibbles rows 0..3, high nibbles rows 4..7)
-    q7      64       scale * q + minimum      16 + 16 + 16 * 32
+    q7      64       scale * (q - 64)         16      + 16 * 32
     q8      32       scale * (q - 128)        16      +  8 * 32
 """
 
@@ -19,6 +19,11 @@ Bytes = NDArray[np.uint8]
 
 ROWS, GROUP = 8, 4
 BLOCK = {"q4": 32, "q7": 64, "q8": 32}
+ZERO = {"q7": 64, "q8": 128}
+"""The q that stands for a weight of zero, where there is no minimum."""
+LANE = 32767 // 63
+"""What the |q - 64| of a q7 block may sum to in each lane: columns 0, 1, 4, 5, 8, 9 … of a row, and the others. So the
+kernel's sums fit in 16 bits, with activations of up to 63."""
 
 
 def pack(form: str, q: Bytes, scale: NDArray[np.float16], minimum: NDArray[np.float16] | None = None) -> Bytes:
@@ -38,7 +43,7 @@ def pack(form: str, q: Bytes, scale: NDArray[np.float16], minimum: NDArray[np.fl
 
 def unpack(form: str, packed: Bytes, rows: int, columns: int) -> Array:
     """The weights of `packed` as float32 (rows, columns): what the kernel multiplies with."""
-    block, heads = BLOCK[form], 1 if form == "q8" else 2
+    block, heads = BLOCK[form], 1 if form in ZERO else 2
     panels, blocks = rows // ROWS, columns // block
     whole = packed.reshape(panels, blocks, -1)
     split = whole[..., : heads * 2 * ROWS].copy().view("<f2").astype(np.float32).reshape(panels, blocks, heads, ROWS)
@@ -47,18 +52,35 @@ def unpack(form: str, packed: Bytes, rows: int, columns: int) -> Array:
         values = np.concatenate([values & 15, values >> 4], axis=-1)
     q = values.reshape(panels, blocks, block // GROUP, ROWS, GROUP).astype(np.float32)
     scale = split[:, :, 0, None, :, None]
-    weights = (q - 128) * scale if form == "q8" else q * scale + split[:, :, 1, None, :, None]
+    weights = (q - ZERO[form]) * scale if form in ZERO else q * scale + split[:, :, 1, None, :, None]
     return np.ascontiguousarray(weights.transpose(0, 3, 1, 2, 4)).reshape(rows, columns).astype(np.float32)
 
 
 def quantise_q4(weights: Array) -> Bytes:
     """Panels of 4 bits from float32 (rows, columns): each row of a block uses its whole range, 0..15."""
-    return _quantise("q4", weights, 15)
+    rows, columns = weights.shape
+    cut = weights.reshape(rows, columns // BLOCK["q4"], BLOCK["q4"])
+    low = cut.min(axis=2)
+    scale = ((cut.max(axis=2) - low) / 15).astype(np.float16)
+    minimum = low.astype(np.float16)
+    step = np.where(scale == 0, 1, scale).astype(np.float32)[..., None]
+    q = np.rint((cut - minimum.astype(np.float32)[..., None]) / step).clip(0, 15)
+    return pack("q4", q.astype(np.uint8).reshape(rows, columns), scale, minimum)
 
 
 def quantise_q7(weights: Array) -> Bytes:
-    """Panels of 7 bits from float32 (rows, columns): each row of a block uses its whole range, 0..127."""
-    return _quantise("q7", weights, 127)
+    """Panels of 7 bits from float32 (rows, columns): -63..63, in steps that keep every lane's sum within `LANE`."""
+    block = BLOCK["q7"]
+    rows, columns = weights.shape
+    lanes = weights.reshape(rows, columns // block, block // GROUP, 2, 2)
+    step = np.abs(lanes).max(axis=(2, 3, 4)) / 63
+    while True:
+        scale = step.astype(np.float16)
+        q = np.rint(lanes / np.where(scale == 0, 1, scale).astype(np.float32)[..., None, None, None]).clip(-63, 63)
+        over = np.abs(q).sum(axis=(2, 4)).max(axis=2) / LANE
+        if over.max(initial=0) <= 1:
+            return pack("q7", (q + ZERO["q7"]).astype(np.uint8).reshape(rows, columns), scale)
+        step = np.where(over > 1, step * np.maximum(over, 1.001), step)
 
 
 def quantise_q8(weights: Array) -> Bytes:
@@ -71,17 +93,6 @@ def quantise_q8(weights: Array) -> Bytes:
     step = np.where(scale == 0, 1, scale).astype(np.float32)[..., None]
     q = np.rint(cut / step).clip(-127, 127) + 128
     return pack("q8", q.astype(np.uint8).reshape(rows, columns), scale)
-
-
-def _quantise(form: str, weights: Array, top: int) -> Bytes:
-    rows, columns = weights.shape
-    cut = weights.reshape(rows, columns // BLOCK[form], BLOCK[form])
-    low = cut.min(axis=2)
-    scale = ((cut.max(axis=2) - low) / top).astype(np.float16)
-    minimum = low.astype(np.float16)
-    step = np.where(scale == 0, 1, scale).astype(np.float32)[..., None]
-    q = np.rint((cut - minimum.astype(np.float32)[..., None]) / step).clip(0, top)
-    return pack(form, q.astype(np.uint8).reshape(rows, columns), scale, minimum)
 
 
 def _heads(values: NDArray[np.float16], panels: int) -> Bytes:
