@@ -6,85 +6,7 @@
  * memory) and native, where the compiler vectorises the plain loop. Integer sums are exact in all of them, so every
  * build returns the same rows; compile with -ffp-contract=off so that the float arithmetic agrees too.
  */
-#include <stdint.h>
-
-#if defined(__wasm_simd128__)
-#include <wasm_simd128.h>
-#endif
-
-#define API __attribute__((visibility("default"), used))
-
-#if defined(__x86_64__)
-#define MACHINE __attribute__((target("sse4.1"))) /* widens bytes in one step; numpy asks for no less */
-#else
-#define MACHINE
-#endif
-
-enum { BLOCK = 16, WIDEST = 4096 }; /* row stride: a multiple of BLOCK bytes, at most WIDEST */
-
-/* ── int8 dot product: the query is unpacked once per scan into the form the machine multiplies best ─────────────── */
-
-#if defined(__wasm_relaxed_simd__)
-/* relaxed_dot is exact only while its second operand lies in 0..127, so the query is split: q = plus - minus. */
-typedef struct {
-  int8_t plus[WIDEST], minus[WIDEST];
-} Query;
-
-static void unpack(Query *q, const int8_t *codes, int32_t stride) {
-  for (int32_t i = 0; i < stride; i++) {
-    q->plus[i] = codes[i] > 0 ? codes[i] : 0;
-    q->minus[i] = codes[i] < 0 ? -codes[i] : 0;
-  }
-}
-
-static inline int32_t dot(const Query *q, const int8_t *row, int32_t stride) {
-  v128_t plus = wasm_i32x4_splat(0), minus = plus;
-  for (int32_t i = 0; i < stride; i += BLOCK) {
-    v128_t c = wasm_v128_load(row + i);
-    plus = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(c, wasm_v128_load(q->plus + i), plus);
-    minus = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(c, wasm_v128_load(q->minus + i), minus);
-  }
-  v128_t sum = wasm_i32x4_sub(plus, minus);
-  return wasm_i32x4_extract_lane(sum, 0) + wasm_i32x4_extract_lane(sum, 1) + wasm_i32x4_extract_lane(sum, 2) +
-         wasm_i32x4_extract_lane(sum, 3);
-}
-
-#elif defined(__wasm_simd128__)
-typedef struct {
-  int16_t wide[WIDEST];
-} Query;
-
-static void unpack(Query *q, const int8_t *codes, int32_t stride) {
-  for (int32_t i = 0; i < stride; i++) q->wide[i] = codes[i];
-}
-
-static inline int32_t dot(const Query *q, const int8_t *row, int32_t stride) {
-  v128_t even = wasm_i32x4_splat(0), odd = even;
-  for (int32_t i = 0; i < stride; i += BLOCK) {
-    even = wasm_i32x4_add(even, wasm_i32x4_dot_i16x8(wasm_i16x8_load8x8(row + i), wasm_v128_load(q->wide + i)));
-    odd = wasm_i32x4_add(odd, wasm_i32x4_dot_i16x8(wasm_i16x8_load8x8(row + i + 8), wasm_v128_load(q->wide + i + 8)));
-  }
-  v128_t sum = wasm_i32x4_add(even, odd);
-  return wasm_i32x4_extract_lane(sum, 0) + wasm_i32x4_extract_lane(sum, 1) + wasm_i32x4_extract_lane(sum, 2) +
-         wasm_i32x4_extract_lane(sum, 3);
-}
-
-#else
-typedef struct {
-  int16_t wide[WIDEST];
-} Query;
-
-static void unpack(Query *q, const int8_t *codes, int32_t stride) {
-  for (int32_t i = 0; i < stride; i++) q->wide[i] = codes[i];
-}
-
-static MACHINE inline int32_t dot(const Query *q, const int8_t *row, int32_t stride) {
-  int32_t sum = 0;
-  for (int32_t i = 0; i < stride; i += BLOCK)
-    for (int32_t j = i; j < i + BLOCK; j++) sum += (int32_t)q->wide[j] * (int32_t)row[j];
-  return sum;
-}
-#endif
+#include "dot.h"
 
 /* ── the best rows so far: a heap with the worst of them at the root. Equal bounds are ordered by id, so that ties do
  *    not depend on the order in which the vectors came ───────────────────────────────────────────────────────────── */
@@ -156,36 +78,38 @@ API MACHINE int32_t nook_scan(const int8_t *codes, int32_t stride, int32_t n, co
   return size;
 }
 
-/* Codes of n vectors (n, dim) into codes (n, stride), scale (n) and error (n): see index/quantise.py. Sums and maxima
- * run in LANES of their own, which the compiler can keep in a register. */
+/* The code of one vector: see index/quantise.py. Sums and maxima run in LANES of their own, which the compiler can keep
+ * in a register. */
+MACHINE void quantise_row(const float *v, int32_t dim, int32_t stride, int8_t *c, float *scale, float *error) {
+  enum { LANES = 8 };
+  float peaks[LANES] = {0}, losses[LANES] = {0}, peak = 0, lost = 0;
+  for (int32_t i = 0; i < dim; i += LANES)
+    for (int32_t j = 0; j < LANES && i + j < dim; j++) {
+      float size = __builtin_fabsf(v[i + j]);
+      peaks[j] = size > peaks[j] ? size : peaks[j];
+    }
+  for (int32_t j = 0; j < LANES; j++) peak = peaks[j] > peak ? peaks[j] : peak;
+  float unit = peak / 127.0f, safe = unit > 0 ? unit : 1.0f;
+  for (int32_t i = 0; i < dim; i += LANES)
+    for (int32_t j = 0; j < LANES && i + j < dim; j++) {
+      float code = __builtin_rintf(v[i + j] / safe);
+      code = code > 127.0f ? 127.0f : code;
+      code = code < -127.0f ? -127.0f : code; /* a denormal unit does not divide evenly */
+      c[i + j] = (int8_t)code;
+      float gap = v[i + j] - code * unit;
+      losses[j] += gap * gap;
+    }
+  for (int32_t i = dim; i < stride; i++) c[i] = 0;
+  for (int32_t j = 0; j < LANES; j++) lost += losses[j];
+  *scale = unit;
+  *error = __builtin_sqrtf(lost) * 1.001f + 1e-9f; /* rounded up: bounds made of it hold */
+}
+
+/* Codes of n vectors (n, dim) into codes (n, stride), scale (n) and error (n). */
 API MACHINE void nook_quantise(const float *vectors, int32_t n, int32_t dim, int32_t stride, int8_t *codes,
                                float *scale, float *error) {
-  enum { LANES = 8 };
-  for (int32_t row = 0; row < n; row++) {
-    const float *v = vectors + (intptr_t)row * dim;
-    int8_t *c = codes + (intptr_t)row * stride;
-    float peaks[LANES] = {0}, losses[LANES] = {0}, peak = 0, lost = 0;
-    for (int32_t i = 0; i < dim; i += LANES)
-      for (int32_t j = 0; j < LANES && i + j < dim; j++) {
-        float size = __builtin_fabsf(v[i + j]);
-        peaks[j] = size > peaks[j] ? size : peaks[j];
-      }
-    for (int32_t j = 0; j < LANES; j++) peak = peaks[j] > peak ? peaks[j] : peak;
-    float unit = peak / 127.0f, safe = unit > 0 ? unit : 1.0f;
-    for (int32_t i = 0; i < dim; i += LANES)
-      for (int32_t j = 0; j < LANES && i + j < dim; j++) {
-        float code = __builtin_rintf(v[i + j] / safe);
-        code = code > 127.0f ? 127.0f : code;
-        code = code < -127.0f ? -127.0f : code; /* a denormal unit does not divide evenly */
-        c[i + j] = (int8_t)code;
-        float gap = v[i + j] - code * unit;
-        losses[j] += gap * gap;
-      }
-    for (int32_t i = dim; i < stride; i++) c[i] = 0;
-    for (int32_t j = 0; j < LANES; j++) lost += losses[j];
-    scale[row] = unit;
-    error[row] = __builtin_sqrtf(lost) * 1.001f + 1e-9f; /* rounded up: bounds made of it hold */
-  }
+  for (int32_t row = 0; row < n; row++)
+    quantise_row(vectors + (intptr_t)row * dim, dim, stride, codes + (intptr_t)row * stride, scale + row, error + row);
 }
 
 /* Exact scores of `count` rows of vectors (n, dim) float32. Summed in double in a fixed order: every build and every
