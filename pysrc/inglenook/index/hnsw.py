@@ -47,7 +47,7 @@ class HNSW:
         self._centred = centre is not None
         if centre is not None:
             self.graph.centre = np.ascontiguousarray(centre, np.float32)
-        self._walker = walker(self.graph, plain=plain)
+        self.walker = walker(self.graph, plain=plain)
 
     @property
     def count(self) -> int:
@@ -62,7 +62,7 @@ class HNSW:
     @property
     def memory(self) -> int:
         """Bytes held, room to grow and the notes of walks included."""
-        return self.graph.memory + self._walker.memory
+        return self.graph.memory + self.walker.memory
 
     def add(self, vectors: Vectors) -> Rows:
         """Put vectors (n, dim) into the graph. Returns their rows. NookError("bad-shape" | "bad-vector")."""
@@ -96,7 +96,7 @@ class HNSW:
         more = waiting if most is None else min(most, waiting)
         if more:
             self.graph.own()
-            self._walker.insert(more)
+            self.walker.insert(more)
         return waiting - more
 
     def linking(self, seconds: float = SLICE) -> Iterator[int]:
@@ -124,9 +124,9 @@ class HNSW:
             raise NookError("bad-shape", f"A filter has {self.graph.linked} rows, not {len(allow)}.", "")
         ef = max(ef, k, 1)
         want = k if vectors is None else min(max(ef, 2 * k), max(2 * k, k + 10))
-        rows, scores = self._walker.search(query, max(ef, want), want, allow)
+        rows, scores = self.walker.search(query, max(ef, want), want, allow)
         if vectors is not None:
-            rows, scores = self._walker.confirm(query, rows, vectors)
+            rows, scores = self.walker.confirm(query, rows, vectors)
         return rows[:k], scores[:k]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -143,7 +143,7 @@ class HNSW:
         """Walk a graph that is there."""
         made = cls(graph.dim, graph.space, graph.m, graph.effort, graph.seed, plain=plain)
         made.graph, made._centred = graph, graph.count > 0 or bool(graph.centre.any())
-        made._walker = walker(graph, plain=plain)
+        made.walker = walker(graph, plain=plain)
         return made
 
 
@@ -200,6 +200,11 @@ class Compiled:
         at = self._whole_at if whole else near.ctypes.data
         self._confirm(self._at, at, whole, query_at, len(rows), rows_at, scores_at)
         return self._rows[: len(rows)].copy(), self._scores[: len(rows)].copy()
+
+    def address(self) -> int:
+        """Where wasm/near.h finds the graph as it is now."""
+        self._fit(0, 0)
+        return self._at
 
     def code(self) -> tuple[NDArray[np.int8], np.float32, np.float32]:
         """Of the last query: its code, the code's scale, and what was added to its scores."""
