@@ -13,16 +13,25 @@ from inglenook.search import cite, hybrid
 from inglenook.types import Filter, Hit
 from inglenook.wire import messages as wire
 
+AHEAD = 40  # passages behind the hits whose texts are read when the hits are out: the next key may bring them up
 LONGEST = 2_000  # characters of a query that are searched; nobody's question is longer, pasted text may be
 
 
 def search(library: Library, request: wire.Search) -> Flow:
     """Answer a Search. Events: Hits."""
-    yield (yield from find(library, request.query, request.k, request.filter, request.mode))
+    hits, later = yield from _find(library, request.query, request.k, request.filter, request.mode)
+    yield hits
+    yield from library.ahead(later)
 
 
 def find(library: Library, query: str, k: int, wanted: Filter, mode: str = "hybrid") -> Flow:
     """The `k` best passages as a Hits event; scores are fused, the parts are kept beside them."""
+    hits, _ = yield from _find(library, query, k, wanted, mode)
+    return hits
+
+
+def _find(library: Library, query: str, k: int, wanted: Filter, mode: str) -> Flow:
+    """The Hits, and the passages that come after them."""
     started = time.perf_counter()
     query = query[:LONGEST].strip()
     allow = library.allow(wanted)
@@ -42,9 +51,10 @@ def find(library: Library, query: str, k: int, wanted: Filter, mode: str = "hybr
         [vector] = yield Finish(encoding)
         embed_ms = (time.perf_counter() - begun) * 1e3
         arms["vector"] = library.spaces[MODEL].knn_query(vector, depth, allow)
-    ids, scores = hybrid.fuse(arms, k)
-    hits = yield from _hits(library, query, ids, scores, arms)
-    return wire.Hits(hits, list(arms), (time.perf_counter() - started) * 1e3, embed_ms)
+    ids, scores = hybrid.fuse(arms, k + AHEAD)
+    later = [library.locate(i) for i in ids[k:].tolist()]
+    hits = yield from _hits(library, query, ids[:k], scores[:k], arms)
+    return wire.Hits(hits, list(arms), (time.perf_counter() - started) * 1e3, embed_ms), later
 
 
 def _hits(library: Library, query: str, ids: np.ndarray, scores: np.ndarray, arms: dict) -> Flow:  # type: ignore[type-arg]

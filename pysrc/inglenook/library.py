@@ -78,6 +78,7 @@ class Library:
         self._next = 0
         self._columns: filter.Columns | None = None
         self._texts: dict[str, str] = {}  # pieces of texts by key that were read lately, the last used at the end
+        self._ahead: dict[str, bytes] = {}  # pages of pieces that were read ahead and not asked for yet
 
     # ── opening, changing ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -160,6 +161,7 @@ class Library:
         if entry:
             for key in pages.text_keys(document, 0, entry.length):
                 self._texts.pop(key, None)
+                self._ahead.pop(key, None)
             self.lexical.remove(entry.ids)
             for flat in self.spaces.values():
                 flat.mark_deleted(entry.ids)
@@ -202,21 +204,36 @@ class Library:
         """The texts from character to character of documents, None for one that is gone; all in one batched read."""
         wanted = [pages.text_keys(entry.card.document, start, min(end, entry.length)) for entry, start, end in spans]
         needed = dict.fromkeys(key for keys in wanted for key in keys)
-        missing = [key for key in needed if key not in self._texts]
-        read: list[bytes | None] = (yield Get(missing)) if missing else []
-        found = {key: pages.read_text(page) for key, page in zip(missing, read, strict=True) if page is not None}
-        for key in needed:
-            if (piece := self._texts.pop(key, None)) is not None:
-                found[key] = piece
+        found = {key: self._texts[key] for key in needed if key in self._texts}
+        found |= {key: pages.read_text(self._ahead.pop(key)) for key in needed if key in self._ahead}
+        if missing := [key for key in needed if key not in found]:
+            read: list[bytes | None] = yield Get(missing)
+            found |= {key: pages.read_text(page) for key, page in zip(missing, read) if page is not None}
         for (entry, _, _), keys in zip(spans, wanted, strict=True):
             if self.entries.get(entry.card.document) is entry:  # not replaced or removed meanwhile
-                self._texts.update((key, found[key]) for key in keys if key in found)  # at the end: used last
-        while len(self._texts) > LATELY:
-            del self._texts[next(iter(self._texts))]
+                for key in keys:
+                    if key in found:
+                        self._texts.pop(key, None)
+                        self._texts[key] = found[key]  # at the end: used last
+        _shorten(self._texts)
         return [
             None if any(key not in found for key in keys) else _cut([found[key] for key in keys], start, end)
             for (_, start, end), keys in zip(spans, wanted, strict=True)
         ]
+
+    def ahead(self, places: Sequence[tuple[Entry, int]]) -> Flow:
+        """Read what may be quoted next, passages as (document, ordinal), in one batch: people type on."""
+        wanted: dict[str, Entry] = {}
+        for entry, ordinal in places:
+            chunk = entry.chunks[ordinal]
+            for key in pages.text_keys(entry.card.document, chunk.start, min(chunk.end, entry.length)):
+                if key not in self._texts and key not in self._ahead:
+                    wanted[key] = entry
+        read: list[bytes | None] = (yield Get([*wanted])) if wanted else []
+        for (key, entry), page in zip(wanted.items(), read, strict=True):
+            if page is not None and self.entries.get(entry.card.document) is entry:
+                self._ahead[key] = page
+        _shorten(self._ahead)
 
     def text(self, document: str) -> Flow:
         """The whole text of a document, None if it is gone. Raises NookError("no-document")."""
@@ -256,6 +273,12 @@ class Library:
             kept=stored.kept,
             reason=stored.reason,
         )
+
+
+def _shorten(pieces: dict[str, Any]) -> None:
+    """Let go of what was used longest ago."""
+    while len(pieces) > LATELY:
+        del pieces[next(iter(pieces))]
 
 
 def _cut(pieces: list[str], start: int, end: int) -> str:

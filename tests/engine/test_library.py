@@ -80,9 +80,30 @@ def test_passages_of_a_long_text_are_quoted_from_the_pieces_they_lie_in(nook: Dr
         assert quoted(again, [(entry, start, end) for start, end in batch]) == [LONG[a:b] for a, b in batch]
     fresh, kept = nook.reopened(), []
     fresh.fail = lambda effect: kept.append(effect.keys) if isinstance(effect, Get) else None
-    [hits] = fresh.run(wire.Search("the 700th owl", mode="lexical", k=1))
+    query = "an owl of the valley that hunts"
+    hits = next(event for event in drive(fresh.library.handle(wire.Search(query, mode="lexical", k=1)), fresh.perform))
     assert LONG[hits.hits[0].start : hits.hits[0].end] == hits.hits[0].text
     assert sum(map(len, kept)) <= 2  # the piece it lies in, not the text
+
+
+def test_what_comes_behind_the_hits_is_read_when_they_are_out(nook: Driver) -> None:
+    [added] = of(nook.add(long_txt=LONG), wire.Added)
+    document = added.card.document
+    fresh = nook.reopened()
+    fresh.reads = 0
+    ask = drive(fresh.library.handle(wire.Search("an owl of the valley", k=3)), fresh.perform)
+    assert isinstance(next(ask), wire.Hits) and fresh.reads == 1
+    assert list(ask) == [] and fresh.reads == 2 and fresh.library._ahead
+    [hits] = fresh.run(wire.Search("an owl of the valley", k=20))
+    assert fresh.reads == 2 and len(hits.hits) == 20 and all(hit.text in LONG for hit in hits.hits[3:])
+    fresh.library.displace(document)
+    assert not any(document in key for key in [*fresh.library._ahead, *fresh.library._texts])
+
+
+def test_a_whole_text_is_put_together_from_its_pieces(nook: Driver) -> None:
+    [added] = of(nook.add(long_txt=LONG), wire.Added)
+    document = added.card.document
+    fresh = nook.reopened()
     [shown] = fresh.run(wire.Inspect(document))
     assert shown.document.text == LONG
 
