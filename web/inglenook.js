@@ -214,15 +214,16 @@ export class Nook {
     for await (const event of this.#client.request(message, options)) hear(event);
   }
 
-  /** The one event that answers. @param {string} type @param {object} message @param {AbortSignal} [signal] */
-  async #one(type, message, signal) {
-    /** @type {any} */
-    let answer;
-    await this.#all(message, { signal }, (event) => {
-      if (event.type === type) answer = event;
+  /**
+   * The one event that answers; the end of its stream, which follows, is not waited for.
+   * @param {string} type @param {object} message @param {AbortSignal} [signal] @returns {Promise<any>}
+   */
+  #one(type, message, signal) {
+    return new Promise((resolve, reject) => {
+      const hear = (/** @type {any} */ event) => event.type === type && resolve(event);
+      const ended = () => reject(nothing(/** @type {any} */ (message).type));
+      this.#all(message, { signal }, hear).then(ended, reject);
     });
-    if (!answer) throw nothing(/** @type {any} */ (message).type);
-    return answer;
   }
 }
 

@@ -29,9 +29,11 @@ export function sourceLink(leads, hit, start, end, props, /** @type {any[]} */ .
 }
 
 /**
- * @param {Hit} hit @param {Leads} leads @param {{ added?: number, title?: 'h3' | 'p' }} [extra] @returns {HTMLElement}
+ * @param {Hit} hit @param {Leads} leads
+ * @param {{ added?: number, title?: 'h3' | 'p', scored?: boolean }} [extra] `scored`: with what the score is made of
+ * @returns {HTMLElement}
  */
-export function hitCard(hit, leads, { added, title: tag = 'h3' } = {}) {
+export function hitCard(hit, leads, { added, title: tag = 'h3', scored = false } = {}) {
   const cut = excerpt(hit.text, hit.marks, hit.start);
   const text = [cut.before && '… ', marked(cut.text, hit.marks, cut.offset), cut.after && ' …'];
   const title = sourceLink(
@@ -50,12 +52,12 @@ export function hitCard(hit, leads, { added, title: tag = 'h3' } = {}) {
     h(tag, { class: 'hit-head' }, title),
     h('p', { class: 'hit-where' }, where.filter(Boolean).join(' · ')),
     h('p', { class: hit.type === 'code' ? 'hit-text code' : 'hit-text', dir: 'auto' }, text),
-    scores(hit),
+    scored && scores(hit),
   );
 }
 
-/** What the score is made of; hidden until asked for (class "scored" on the list). @param {Hit} hit */
-export function scores(hit) {
+/** What the score is made of. @param {Hit} hit */
+function scores(hit) {
   const part = (
     /** @type {string} */ name,
     /** @type {number | null} */ value,

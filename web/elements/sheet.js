@@ -51,8 +51,7 @@ mark { background: var(--glow); color: inherit; border-radius: 3px; padding: 0 .
 .hit .hit-where { color: var(--soft); font-size: .82em; overflow-wrap: anywhere; }
 .hit .hit-text { margin-top: .3em; font: 1em/1.6 var(--serif); overflow-wrap: anywhere; white-space: pre-line; }
 .hit .hit-text.code { font: .84em/1.5 var(--mono); white-space: pre-wrap; }
-.hit .hit-scores { display: none; flex-wrap: wrap; gap: .2em 1.2em; margin-top: .35em; color: var(--soft); font-size: .8em; font-variant-numeric: tabular-nums; }
-.scored .hit .hit-scores { display: flex; }
+.hit .hit-scores { display: flex; flex-wrap: wrap; gap: .2em 1.2em; margin-top: .35em; color: var(--soft); font-size: .8em; font-variant-numeric: tabular-nums; }
 .hit-scores b { color: var(--ink); font-weight: 600; }
 
 .kicker { margin: 0 0 .35em; color: var(--ember); font: 600 .78em/1.4 var(--sans); letter-spacing: .04em; }
@@ -72,7 +71,7 @@ mark { background: var(--glow); color: inherit; border-radius: 3px; padding: 0 .
 .tail { color: var(--soft); }
 .doubt { margin: .4em 0 0; color: var(--ember); font-size: .86em; }
 .doubt:empty { display: none; }
-.ref { display: inline-block; min-width: 1.5em; padding: 0 .25em; margin-inline-start: .15em; font: 600 .72em/1.5 var(--sans); text-align: center; text-decoration: none; border: 1px solid var(--line); border-radius: 4px; background: var(--raised); }
+.ref { padding: .15em .5em; margin-inline-start: .15em; font: 600 .72em/1.5 var(--sans); text-align: center; text-decoration: none; border: 1px solid var(--line); border-radius: 4px; background: var(--raised); }
 .ref:hover { border-color: var(--ember); }
 sup { line-height: 0; }
 .answer-status { margin: .9em 0 0; color: var(--soft); font-size: .88em; display: flex; flex-wrap: wrap; gap: .3em .8em; align-items: center; }

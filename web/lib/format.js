@@ -21,12 +21,10 @@ export function time(ms) {
 /** @param {number} n @param {string} one @param {string} [many] */
 export const count = (n, one, many = `${one}s`) => `${n.toLocaleString('en')} ${n === 1 ? one : many}`;
 
+const DAY = new Intl.DateTimeFormat('en', { year: 'numeric', month: 'short', day: 'numeric' });
+
 /** @param {number} seconds since 1970 */
-export function date(seconds) {
-  return seconds
-    ? new Date(seconds * 1000).toLocaleDateString('en', { year: 'numeric', month: 'short', day: 'numeric' })
-    : '';
-}
+export const date = (seconds) => (seconds ? DAY.format(seconds * 1000) : '');
 
 /** Work that people wait for, in their words. @param {{ stage: string, done: number, total: number, unit: string, note: string }} progress */
 export function progress({ stage, done, total, unit, note }) {
