@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -35,6 +36,25 @@ def whole(page, before=""):
     return page.evaluate(f"async () => {STATE}")
 
 
+def only(page, shell):
+    """Wait until this shell is the only one that is stored."""
+    alone = "async (shell) => (await caches.keys()).filter((name) => name.includes('shell')).join() === shell"
+    sites.until(page, alone, shell)
+
+
+def taken_over(page):
+    """Wait until the service worker is between the page and the network: what the page loads from then on is kept."""
+    page.wait_for_function("() => navigator.serviceWorker.controller")
+
+
+def kept(page, site):
+    """Wait until all that was asked of the site is stored: the service worker does that after it has answered."""
+    paths = {urlsplit(path).path for path in site.asked} - {"/sw.js"}
+    stored = [f"{path}index.html" if path.endswith("/") else path for path in paths if not path.endswith(".nook")]
+    found = "(path) => caches.match(path, { ignoreSearch: true })"
+    sites.until(page, f"async (paths) => (await Promise.all(paths.map({found}))).every(Boolean)", stored, 120_000)
+
+
 def works(page):
     page.locator("#question").fill("nine euros")
     expect(page.locator(".card").first).to_be_visible()
@@ -45,9 +65,14 @@ def test_the_page_works_without_a_network(profile, stage, release, kind):
     site = stage if kind == "loose" else release
     page = ready(profile.new_page(), f"{site.url}?sample")
     works(page)
+    taken_over(page)
+    if kind == "listed":
+        whole(page)
+    site.forget()
     page.reload()
     works(page)
     page.wait_for_load_state("networkidle")
+    kept(page, site)
     profile.set_offline(True)
     site.forget()
     page.reload()
@@ -86,7 +111,7 @@ def test_an_update_replaces_the_page_as_a_whole(profile, release):
     page.reload()
     expect(page).to_have_title("Inglenook")
     after = whole(page, before)
-    assert [name for name in page.evaluate("caches.keys()") if "shell" in name] == [after]
+    only(page, after)
     page.reload()
     expect(page).to_have_title("Inglenook 2")
     page.get_by_text("Ready", exact=True).wait_for()
@@ -110,8 +135,7 @@ def test_a_broken_release_changes_nothing(profile, release):
           navigator.serviceWorker.controller.postMessage({ type: 'hello', since: Infinity });
         })"""
     )
-    alone = "async (before) => (await caches.keys()).filter((name) => name.includes('shell')).join() === before"
-    sites.until(page, alone, before)
+    only(page, before)
     page.reload()
     expect(page).to_have_title("Inglenook")
     page.get_by_text("Ready", exact=True).wait_for()
@@ -122,8 +146,12 @@ def test_the_real_site_works_offline(profile, built):
     page.set_default_timeout(180_000)
     page.goto(f"{built.url}?sample")
     page.wait_for_function("() => document.documentElement.dataset.fire === 'ready' && document.querySelector('.card')")
+    taken_over(page)
+    built.forget()
     page.reload()
     page.wait_for_function("() => document.documentElement.dataset.fire === 'ready' && document.querySelector('.card')")
+    page.wait_for_load_state("networkidle")
+    kept(page, built)
     profile.set_offline(True)
     page.goto(built.url)
     page.wait_for_function("() => document.documentElement.dataset.fire === 'ready' && document.querySelector('.card')")

@@ -73,18 +73,19 @@ class _Noting(Handler):
         super().do_GET()
 
 
-def until(page: Any, test: str, argument: object = None) -> None:
-    """Wait in the page until the async function `test` gives something true (`wait_for_function` awaits no promise)."""
+def until(page: Any, test: str, argument: object = None, patience: float = 20_000) -> None:
+    """Wait in the page until the async function `test` gives something true (`wait_for_function` awaits no promise),
+    at most `patience` milliseconds."""
     page.evaluate(
-        f"""async (argument) => {{
+        f"""async ([argument, patience]) => {{
           const test = {test};
-          const end = performance.now() + 20000;
+          const end = performance.now() + patience;
           while (!(await test(argument))) {{
             if (performance.now() > end) throw new Error('waited in vain');
             await new Promise((resolve) => setTimeout(resolve, 20));
           }}
         }}""",
-        argument,
+        [argument, patience],
     )
 
 
