@@ -45,7 +45,7 @@ def group(path: Path) -> str:
 def shell(site: Path) -> list[dict[str, object]]:
     """The entries of a release's own scripts, styles and pages: with them in its list, web/sw.js serves one version as
     a whole. The folder `site` holds them as they will be served; sw.js is the browser's to keep."""
-    own = [path.relative_to(WEB) for path in tree(WEB, "*")]
+    own = [path.relative_to(WEB) for path in tree(WEB, "*") if (site / path.relative_to(WEB)).exists()]
     return [describe(site / path, site) | {"group": "shell"} for path in own if path.as_posix() != "sw.js"]
 
 
@@ -58,9 +58,18 @@ def describe(path: Path, site: Path = ROOT) -> dict[str, object]:
             parts.append(hashlib.sha256(block).hexdigest())
             size += len(block)
     entry: dict[str, object] = {"path": path.relative_to(site).as_posix(), "size": size, "sha256": total.hexdigest()}
+    if path.suffix == ".gz":
+        entry["inflated"] = int.from_bytes(block_end(path), "little")
     if len(parts) > 1:
         entry |= {"part": PART, "parts": parts}
     return entry | {"group": group(path) if site == ROOT else ""}
+
+
+def block_end(path: Path) -> bytes:
+    """The last word of a file: a gzip file has its inflated size there (RFC 1952, 2.3.1)."""
+    with path.open("rb") as file:
+        file.seek(-4, 2)
+        return file.read()
 
 
 def build() -> list[Path]:
@@ -74,7 +83,11 @@ def build() -> list[Path]:
     for path in files:
         made, entry = known.get(path.relative_to(ROOT).as_posix(), (0.0, {}))
         stat = path.stat()
-        fresh = entry.get("size") == stat.st_size and max(stat.st_mtime, stat.st_ctime) < made
+        fresh = (
+            ("inflated" in entry) == (path.suffix == ".gz")
+            and entry.get("size") == stat.st_size
+            and max(stat.st_mtime, stat.st_ctime) < made
+        )
         entries.append(entry if fresh and entry.get("group") == group(path) else describe(path))
     text = json.dumps({"files": entries}, indent=1) + "\n"
     part = MANIFEST.with_suffix(".part")

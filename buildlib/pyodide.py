@@ -8,10 +8,11 @@ What lands in static/ and how web/lib/pyodide.js uses it:
 | pyodide/python_stdlib.zip | the standard library as bytecode without docstrings | by Pyodide, by this name |
 | pyodide/pyodide-lock.json | Pyodide's lock, cut to the wheels that are here | by `loadPackage` |
 | pyodide/*.whl | scikit-learn and what it needs, and the whole numpy | `await python.loadPackage('scikit-learn')` |
-| pyodide/snapshot.bin.gz | memory after start, standard library modules imported | gunzip → `_loadSnapshot` |
+| pyodide/snapshot.bin.gz | memory after start, numpy and the engine imported | web/lib/snapshot.js |
 | py/{numpy,inglenook,pypdfium2}.tar.gz | bytecode for /lib/python3.14/site-packages | web/lib/unpack.js |
 
-The snapshot fits this python_stdlib.zip and no other. Without the snapshot everything works the same, only slower.
+The snapshot fits this python_stdlib.zip and this numpy and no other; an engine that is newer than the one in it is
+imported anew. Without the snapshot everything works the same, only slower.
 """
 
 from __future__ import annotations
@@ -57,7 +58,10 @@ STDLIB = (
     "inspect", "io", "numbers", "pathlib", "pickle", "platform", "shutil", "tarfile", "textwrap", "traceback",
     "warnings",
 )  # fmt: skip
+# Parts of numpy that the engine's calls import only when they run.
+NUMPY = ("numpy", "numpy.ma")
 COMPILER = [HERE / "compile.py", HERE / "runtime.mjs", Path(__file__)]
+LINKERS = [ROOT / "web" / "lib" / name for name in ("snapshot.js", "unpack.js")]
 
 
 def build(dist: str | None = None) -> None:
@@ -69,10 +73,11 @@ def build(dist: str | None = None) -> None:
     step("numpy", [*COMPILER, wheels["numpy"]], [PY / "numpy.tar.gz"], lambda: _numpy(wheels["numpy"]))
     pdfium = fetch.whole(PDFIUM)
     step("pypdfium2", [*COMPILER, pdfium], [PY / "pypdfium2.tar.gz"], lambda: _pdfium(pdfium))
-    modules = sorted({*STDLIB, *_imports()})
-    parts = [*COMPILER, OUT / "python_stdlib.zip", NODE / "pyodide.asm.wasm", *modules]
-    step("snapshot", parts, [OUT / "snapshot.bin.gz"], lambda: _snapshot(modules))
     engine()
+    modules = [*sorted({*STDLIB, *_imports()}), *NUMPY, *_modules()]
+    archives = [OUT / "python_stdlib.zip", PY / "numpy.tar.gz", PY / "inglenook.tar.gz"]
+    parts = [*COMPILER, *LINKERS, NODE / "pyodide.asm.wasm", *archives, *modules]
+    step("snapshot", parts, [OUT / "snapshot.bin.gz"], lambda: _snapshot(archives, modules))
 
 
 def engine() -> None:
@@ -203,13 +208,16 @@ def _imports() -> set[str]:
     return {name for name in named if name.split(".")[0] in sys.stdlib_module_names and name != "__future__"}
 
 
-def _snapshot(modules: list[str]) -> None:
+def _modules() -> list[str]:
+    """The engine's own modules that the tab has, by their names."""
+    names = [path.relative_to(ENGINE.parent).with_suffix("").as_posix().replace("/", ".") for path in _sources()]
+    return [name.removesuffix(".__init__") for name in names]
+
+
+def _snapshot(archives: list[Path], modules: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "snapshot.bin"
-        run(
-            [_node(), HERE / "runtime.mjs", NODE, "snapshot", out, OUT / "python_stdlib.zip", ",".join(modules)],
-            quiet=True,
-        )
+        run([_node(), HERE / "runtime.mjs", NODE, "snapshot", out, *archives, ",".join(modules)], quiet=True)
         (OUT / "snapshot.bin.gz").write_bytes(gzip.compress(out.read_bytes(), 9, mtime=0))
 
 

@@ -1,12 +1,13 @@
 // Ways in: drop, pickers, paste, a .nook file, the sample library.
 
+import { BASE } from '../base.js';
 import { $, h } from '../lib/dom.js';
 import { gather, withoutNoise } from '../lib/files.js';
 import { count } from '../lib/format.js';
 
 /** @typedef {import('../lib/files.js').Source} Source */
 
-export const SAMPLE = new URL('../static/samples/sample.nook', import.meta.url);
+export const SAMPLE = new URL('static/samples/sample.nook', BASE);
 
 /**
  * @param {import('./room.js').Room} room @param {import('./jobs.js').Jobs} jobs @param {import('./toast.js').Toasts} toasts

@@ -1,5 +1,7 @@
 // The service worker, and the switch that forbids requests.
 
+import { BASE } from '../base.js';
+
 const CHANNEL = 'inglenook-network';
 
 /** @typedef {{ at: number, url: string, from: 'network' | 'cache' | 'blocked', who: string, status: number, size: number }} Entry */
@@ -45,16 +47,11 @@ export class Network extends EventTarget {
   /** Start the service worker, and let it take charge before the engine makes its requests. */
   async ready() {
     if (!navigator.serviceWorker) return;
-    try {
-      await navigator.serviceWorker.register(new URL('../sw.js', import.meta.url), {
-        type: 'module',
-        updateViaCache: 'all',
-      });
-    } catch (error) {
-      console.warn('No service worker: this page does not work offline.', error);
-      return;
-    }
+    const registered = navigator.serviceWorker
+      .register(new URL('sw.js', BASE), { type: 'module', updateViaCache: 'all' })
+      .catch((error) => console.warn('No service worker: this page does not work offline.', error));
     if (!this.enforced) {
+      if (!(await registered)) return;
       await new Promise((resolve) => {
         navigator.serviceWorker.addEventListener('controllerchange', resolve, { once: true });
         setTimeout(resolve, PATIENCE);

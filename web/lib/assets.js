@@ -3,6 +3,7 @@
 // A download that is cut goes on where it stopped, because every whole part is kept. What is in the cache was checked
 // when it was stored. Works in pages and workers; needs no service worker.
 
+import { BASE } from '../base.js';
 import { NookError } from './errors.js';
 
 const CACHE = 'inglenook-assets';
@@ -13,11 +14,11 @@ const CACHE = 'inglenook-assets';
  * @property {number} size bytes
  * @property {string} sha256 of the whole file
  * @property {string} group
+ * @property {number} [inflated] bytes of what is inside, of a gzip file
  * @property {number} [part] bytes of each part (all but the last)
  * @property {string[]} [parts] sha256 of each part
  */
 
-const BASE = new URL('../', import.meta.url);
 /** @type {Promise<Map<string, Asset>> | undefined} */
 let list;
 

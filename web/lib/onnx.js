@@ -1,6 +1,7 @@
 // The client of web/onnx-worker.js: makes the worker when the first model is wanted and speaks to it.
 // Python reaches it as the module `inglenook_onnx` (pysrc/inglenook/platform/browser/onnx.py).
 
+import { BASE } from '../base.js';
 import { spawn } from './spawn.js';
 
 /** @typedef {import('../onnx-worker.js').Tensor} Tensor */
@@ -83,7 +84,7 @@ export class Onnx {
 
   #start() {
     if (this.#worker) return this.#worker;
-    const worker = spawn(new URL('../onnx-worker.js', import.meta.url), 'onnx');
+    const worker = spawn(new URL('onnx-worker.js', BASE), 'onnx');
     worker.onmessage = ({ data: { id, answer, error, broken } }) => {
       const waiting = this.#waiting.get(id);
       this.#waiting.delete(id);

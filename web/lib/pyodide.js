@@ -1,11 +1,25 @@
 // Pyodide with numpy and the engine, as fast as it starts: from a memory snapshot where there is one.
 
+import { BASE } from '../base.js';
 import { assets, fetchAsset } from './assets.js';
-import { gunzip, untar } from './unpack.js';
+import { libraries, restore } from './snapshot.js';
+import { gunzip, inflate, untar } from './unpack.js';
 
-const PYODIDE = new URL('../static/pyodide/', import.meta.url).href;
+const PYODIDE = new URL('static/pyodide/', BASE).href;
 const SITE = '/lib/python3.14/site-packages';
 const SNAPSHOT = 'static/pyodide/snapshot.bin.gz';
+const NUMPY = 'static/py/numpy.tar.gz';
+const ENGINE = 'static/py/inglenook.tar.gz';
+
+/** A restored memory repeats its random state, and its engine may be older than the one that came with it. */
+const AWAKE = `
+import importlib, random, sys
+random.seed()
+importlib.invalidate_caches()
+if getattr(sys.modules.get("inglenook"), "archive", "") != archive:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "inglenook"]:
+        del sys.modules[name]
+`;
 
 /** @param {string} path */
 const inflated = async (path) => gunzip(await fetchAsset(path));
@@ -17,39 +31,53 @@ const inflated = async (path) => gunzip(await fetchAsset(path));
 export async function boot(progress) {
   const steps = 4;
   progress(0, steps, 'Fetching Python');
-  const snapshot = (await assets()).has(SNAPSHOT) ? inflated(SNAPSHOT) : undefined;
-  const archives = [inflated('static/py/numpy.tar.gz'), inflated('static/py/inglenook.tar.gz')];
+  const scripts = Promise.all(['pyodide.mjs', 'pyodide.asm.mjs'].map((name) => import(PYODIDE + name)));
+  scripts.catch(() => {});
+  const listed = await assets();
+  const snapshot = early(listed.get(SNAPSHOT));
+  const numpy = inflated(NUMPY);
+  const engine = inflated(ENGINE);
   const kernel = fetchAsset(`static/kernels/vectors.${relaxed() ? 'relaxed' : 'simd'}.so`);
-  for (const early of [snapshot, kernel, ...archives]) early?.catch(() => {}); // awaited below, where errors count
-  const { loadPyodide } = await import(`${PYODIDE}pyodide.mjs`);
+  for (const promise of [snapshot?.filled, numpy, engine, kernel]) promise?.catch(() => {}); // awaited where errors count
   progress(1, steps, 'Starting Python');
-  const python = await start(loadPyodide, snapshot);
+  const python = await start(await scripts, snapshot, numpy);
   progress(2, steps, 'Unpacking the engine');
-  for (const archive of archives) untar(python.FS, await archive, SITE);
+  untar(python.FS, await numpy, SITE);
+  untar(python.FS, await engine, SITE);
   python.FS.mkdirTree('/lib/inglenook');
   python.FS.writeFile('/lib/inglenook/vectors.so', await kernel);
-  python.runPython('import importlib; importlib.invalidate_caches()');
+  const locals = python.toPy({ archive: listed.get(ENGINE)?.sha256 ?? '' });
+  python.runPython(AWAKE, { globals: locals });
+  locals.destroy();
   progress(3, steps, 'Starting the engine');
   python.pyimport('inglenook.platform.browser.engine');
   progress(4, steps, '');
   return python;
 }
 
+/** The snapshot on its way, into memory that is had at once. @param {import('./assets.js').Asset | undefined} asset */
+function early(asset) {
+  if (!asset?.inflated) return undefined;
+  const bytes = new Uint8Array(asset.inflated);
+  return { bytes, filled: fetchAsset(asset.path).then((packed) => inflate(packed, bytes)) };
+}
+
 /**
- * From the snapshot, which is a private interface of Pyodide's: where it fails, the slow way.
- * @param {(options: object) => Promise<any>} loadPyodide @param {Promise<Uint8Array<ArrayBuffer>> | undefined} snapshot
+ * From the snapshot, by ways of Pyodide's that are not public: where they fail, the slow way.
+ * @param {any[]} scripts Pyodide's modules
+ * @param {ReturnType<typeof early>} snapshot @param {Promise<Uint8Array<ArrayBuffer>>} numpy
  */
-async function start(loadPyodide, snapshot) {
+async function start([{ loadPyodide }, { default: create }], snapshot, numpy) {
+  const options = { indexURL: PYODIDE };
   if (snapshot) {
     try {
-      const python = await loadPyodide({ indexURL: PYODIDE, _loadSnapshot: (await snapshot).buffer });
-      python.runPython('import random; random.seed()'); // a restored memory repeats its random state
-      return python;
+      const linked = numpy.then((tar) => libraries(tar, SITE));
+      return await restore(loadPyodide, options, create, linked, snapshot);
     } catch (error) {
       console.warn('Python starts without its snapshot:', error);
     }
   }
-  return loadPyodide({ indexURL: PYODIDE });
+  return loadPyodide(options);
 }
 
 /** Load pypdfium2, which only PDF needs. @param {any} python */
