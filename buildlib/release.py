@@ -7,7 +7,7 @@ import shutil
 import tomllib
 from pathlib import Path
 
-from buildlib import assets, venv, wheels
+from buildlib import assets, bundle, venv, wheels
 from buildlib.project import DIST, ROOT, STATIC, Problem, say, tree
 from buildlib.project import run as call
 
@@ -42,6 +42,8 @@ def version() -> str:
 def site(out: Path, groups: tuple[str, ...] | None = None) -> Path:
     """The page and what it downloads, as any static server can serve it. `groups` limits the assets."""
     shutil.copytree(WEB, out)
+    bundle.make(out, "--allow-overwrite", "--minify-syntax", "--minify-whitespace")
+    shutil.rmtree(out / "app")  # it is in main.js
     chosen = [
         path
         for path in tree(STATIC, "*")

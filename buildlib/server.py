@@ -21,7 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from buildlib import assets, pyodide
+from buildlib import assets, bundle, pyodide
 from buildlib.project import ROOT, say
 
 TYPES = {
@@ -130,6 +130,9 @@ class Handler(BaseHTTPRequestHandler):
         parts = [part for part in unquote(urlsplit(self.path).path).split("/") if part]
         if any(part.startswith(".") or "\\" in part or "\0" in part for part in parts):
             return None
+        if self.server.root == ROOT and parts and "/".join(parts) in bundle.SERVED:
+            path = bundle.fresh("/".join(parts))
+            return path if path.is_file() else None
         base = self.server.root / ("static" if parts[:1] == ["static"] else "web")
         path = base.joinpath(*(parts[1:] if parts[:1] == ["static"] else parts))
         if path.is_dir():

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from buildlib import assets, project, pyodide, release, wheels
+from buildlib import assets, project, pyodide, release, sizes, wheels
 
 BUILT = (
     "static/assets.json",
@@ -86,7 +86,9 @@ def test_the_list_of_a_release_is_what_is_there(site: Path) -> None:
         assert (site / path).stat().st_size == entry["size"], path
     shell = {path for path, entry in files.items() if entry["group"] == "shell"}
     own = {path.relative_to(assets.WEB).as_posix() for path in assets.WEB.rglob("*") if path.is_file()}
-    assert shell == own - {"sw.js"}
+    bundled = {path for path in own if path.startswith("app/")}
+    assert bundled and shell == own - bundled - {"sw.js"}
+    assert sizes.imported(site / "main.js") == [(site / "main.js").resolve()], "one script, not sixty"
     assert files["main.js"]["sha256"] == assets.describe(site / "main.js", site)["sha256"]
     assert not {path for path in files if "bench" in path or path.endswith((".gguf", ".safetensors"))}
     assert all((site / name).exists() for name in (*release.LEGAL, "sw.js", "static/notices/numpy"))
