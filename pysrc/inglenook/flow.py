@@ -200,7 +200,7 @@ async def adrive(flow: Flow, perform: Callable[[Effect], Awaitable[Any]], emit: 
 async def _answer(effect: Effect, perform: Callable[[Effect], Awaitable[Any]], begun: list[asyncio.Task[Any]]) -> Any:
     match effect:
         case Begin(inner):
-            begun.append(_start(_performed(inner, perform)))
+            begun.append(eager(_performed(inner, perform)))
             return begun[-1]
         case Finish(task):
             begun.remove(task)
@@ -212,7 +212,7 @@ async def _performed(effect: Effect, perform: Callable[[Effect], Awaitable[Any]]
     return await perform(effect)
 
 
-def _start(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+def eager(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     """A task that runs at once up to where it waits (since Python 3.12; before, it begins at the next turn)."""
     loop = asyncio.get_running_loop()
     eager = getattr(asyncio, "eager_task_factory", None)
@@ -231,5 +231,5 @@ def _thrower(flow: Flow, error: BaseException) -> Callable[[], Any]:
 
 __all__ = [
     "Begin", "Candidates", "Commit", "Effect", "Encode", "Finish", "Flow", "Forward", "Get", "Hold", "Load", "Measure",
-    "Pause", "Scan", "Stored", "adrive", "drive",
+    "Pause", "Scan", "Stored", "adrive", "drive", "eager",
 ]  # fmt: skip

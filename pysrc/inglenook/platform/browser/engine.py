@@ -26,6 +26,7 @@ from inglenook.flow import (
     Scan,
     Stored,
     adrive,
+    eager,
 )
 from inglenook.library import Library
 from inglenook.platform.browser.store import BrowserStore
@@ -70,7 +71,9 @@ class Engine:
             if task:
                 task.cancel()
         elif isinstance(message, wire.Request):
-            self._tasks[stream] = asyncio.ensure_future(self._run(message, stream))
+            task = eager(self._run(message, stream))
+            if not task.done():
+                self._tasks[stream] = task
 
     async def _run(self, request: wire.Request, stream: str) -> None:
         end: wire.Event
