@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Generator
 from functools import partial
 
 import numpy as np
@@ -55,12 +56,11 @@ def _take(library: Library, upload: wire.Upload) -> Flow:
     )  # fmt: skip
     entry = Entry(card, digest, read.pages, read.chunks, len(read.text))
     texts = passages(entry, read.text)
-    postings = lexical.postings(texts)
-    puts = {
-        f"d/{document}": pages.document(entry),
-        f"l/{document}": pages.seal(postings),
-        **pages.text(document, read.text),
-    }
+    postings = yield from _paused(lexical.gathered(texts))
+    puts = {f"d/{document}": pages.document(entry), f"l/{document}": pages.seal(postings)}
+    for key, page in pages.texts(document, read.text):
+        puts[key] = page
+        yield Pause()
     if read.type == "pdf":
         puts[f"s/{document}"] = pages.seal(upload.data)
     stale = [key for known in (old, entry) if known for key in pages.keys(known) if key not in puts]
@@ -69,6 +69,16 @@ def _take(library: Library, upload: wire.Upload) -> Flow:
     yield from _hash(library, entry, texts)
     yield wire.Added(card, replaced=old is not None, warnings=read.warnings)
     return entry
+
+
+def _paused(steps: Generator[None, None, bytes]) -> Flow:
+    """What the steps make; others may run between them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return done.value
+        yield Pause()
 
 
 def _hash(library: Library, entry: Entry, texts: list[str]) -> Flow:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields
 from itertools import accumulate
 
@@ -101,7 +101,7 @@ def _text_in_pieces(old: Payloads) -> Payloads:
             deflated = old.get(f"x/{document}")
             plain = "" if deflated is None else _inflated(deflated, LONGEST)
             new[key] = _dumps({**_loads(payload), "length": len(plain)})
-            new |= _pieces(document, plain)
+            new |= dict(_pieces(document, plain))
     return new
 
 
@@ -202,7 +202,12 @@ def text_keys(document: str, start: int, end: int) -> list[str]:
 
 def text(document: str, plain: str) -> dict[str, bytes]:
     """The pages `x/` by key. Lone surrogates, which files have been seen to hold, survive."""
-    return {key: seal(payload) for key, payload in _pieces(document, plain).items()}
+    return dict(texts(document, plain))
+
+
+def texts(document: str, plain: str) -> Iterator[tuple[str, bytes]]:
+    """The same, one after the other."""
+    return ((key, seal(payload)) for key, payload in _pieces(document, plain))
 
 
 def read_text(page: bytes) -> str:
@@ -210,10 +215,10 @@ def read_text(page: bytes) -> str:
     return _inflated(unseal(page), 4 * PIECE)
 
 
-def _pieces(document: str, plain: str) -> Payloads:
+def _pieces(document: str, plain: str) -> Iterator[tuple[str, bytes]]:
     keys = text_keys(document, 0, len(plain))
     pieces = (plain[i * PIECE : (i + 1) * PIECE].encode("utf-8", "surrogatepass") for i in range(len(keys)))
-    return {key: zlib.compress(piece, 6) for key, piece in zip(keys, pieces, strict=True)}
+    return ((key, zlib.compress(piece, 6)) for key, piece in zip(keys, pieces, strict=True))
 
 
 def _inflated(payload: bytes, most: int) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inglenook.errors import NookError
-from inglenook.search.postings import Piece, Run, join, keep, merge, parse, postings
+from inglenook.search.postings import Piece, Run, gathered, join, keep, merge, parse, postings
 from inglenook.search.terms import stem, terms, tokens
 
 K1, B = 0.9, 0.4  # passages are of like length; chosen on one half of tests/retrieval, confirmed on the other
@@ -214,4 +214,4 @@ def _allowed(ids: Ids, allow: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(inside & allow[np.where(inside, ids, 0)]) if len(allow) else inside & False
 
 
-__all__ = ["K1", "STOP", "B", "Lexical", "content", "postings", "stem", "terms", "tokens"]
+__all__ = ["K1", "STOP", "B", "Lexical", "content", "gathered", "postings", "stem", "terms", "tokens"]

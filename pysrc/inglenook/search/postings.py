@@ -18,6 +18,7 @@ object per term, and every lookup is exact.
 from __future__ import annotations
 
 import struct
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -27,33 +28,54 @@ from inglenook.errors import NookError
 from inglenook.search.terms import terms
 
 _VERSION = 1
+_FEW = 32  # chunks read between two pauses
 _HEAD = struct.Struct("<HHIIII")
 _MASKS = np.array([0] + [(2**64 - 1) ^ (2 ** (64 - 8 * n) - 1) for n in range(1, 9)], np.uint64)
 
 
-def postings(texts: list[str]) -> bytes:
+def postings(texts: Sequence[str]) -> bytes:
     """The postings of one document: the terms of its chunks' `texts` with counts, and the chunks' lengths in terms."""
+    made = gathered(texts)
+    while True:
+        try:
+            next(made)
+        except StopIteration as done:
+            return bytes(done.value)
+
+
+def gathered(texts: Sequence[str]) -> Generator[None, None, bytes]:
+    """Makes the postings a few chunks at a time, and yields after each few: others may run between."""
     table: dict[str, int] = {}
-    flat: list[int] = []
     lengths = np.zeros(len(texts), np.uint32)
-    for i, text in enumerate(texts):
-        found = terms(text)
-        lengths[i] = len(found)
-        flat += [table.setdefault(term, len(table)) for term in found]
+    numbers, rows, counts = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)], [np.zeros(0, np.uint8)]
+    for first in range(0, len(texts), _FEW):
+        flat: list[int] = []
+        for i, text in enumerate(texts[first : first + _FEW], first):
+            found = terms(text)
+            lengths[i] = len(found)
+            flat += [table.setdefault(term, len(table)) for term in found]
+        here = lengths[first : first + _FEW].astype(np.intp)
+        chunk = np.repeat(np.arange(len(here)), here)
+        pairs, tf = np.unique(np.array(flat, np.int64) * _FEW + chunk, return_counts=True)
+        numbers.append((pairs // _FEW).astype(np.int32))
+        rows.append((first + pairs % _FEW).astype(np.int32))
+        counts.append(np.minimum(tf, 255).astype(np.uint8))
+        yield
     words = sorted((term.encode(), number) for term, number in table.items())
-    rank = np.empty(len(words), np.int64)
+    yield
+    rank = np.empty(len(words), np.int32)
     rank[[number for _, number in words]] = np.arange(len(words))
-    size = max(1, len(texts))
-    pairs = rank[np.array(flat, np.int64)] * size + np.repeat(np.arange(len(texts)), lengths.astype(np.intp))
-    pairs, tf = np.unique(pairs, return_counts=True)
+    ranks = rank[np.concatenate(numbers)]
+    order = np.argsort(ranks, kind="stable")  # the rows of each term are in order already
+    yield
     width = 2 if len(texts) < 65_536 else 4
     blob = b"".join(word for word, _ in words)
     parts = [
-        _HEAD.pack(_VERSION, width, len(texts), len(words), len(pairs), len(blob)),
+        _HEAD.pack(_VERSION, width, len(texts), len(words), len(ranks), len(blob)),
         lengths.tobytes(),
-        np.bincount((pairs // size).astype(np.intp), minlength=len(words)).astype(f"<u{width}").tobytes(),
-        (pairs % size).astype(f"<u{width}").tobytes(),
-        np.minimum(tf, 255).astype(np.uint8).tobytes(),
+        np.bincount(ranks, minlength=len(words)).astype(f"<u{width}").tobytes(),
+        np.concatenate(rows)[order].astype(f"<u{width}").tobytes(),
+        np.concatenate(counts)[order].tobytes(),
         bytes(len(word) for word, _ in words),
         blob,
     ]
