@@ -1,0 +1,242 @@
+"""Inverted lists: the index for large sets.
+
+Vectors are put into lists by their nearest centroid, and a query looks into the lists that may hold its neighbours.
+Codes of one bit a dimension (`rabitq`) pick rows, finer codes, where there is memory for them, put these in order, and
+the vectors themselves, which may lie in storage, decide: *codes steer, vectors confirm*.
+
+Rows are numbered list by list; `permutation` tells which vector each row was. A list's rows are neighbours in the codes
+and, if vectors are stored in the order of rows, there too, so that reading them is one piece each.
+
+Lists are taken by <q, c> + SLOPE·|q - c|·spread, best first (for squared distances by twice that, less |c|² + spread²);
+spread is the root mean square of the list's residuals. This formula is our own. How many lists: until a share of all
+rows was seen that met the recall asked for when the index was built (index/making.py). Of few allowed rows, or for many
+neighbours, a greater share is needed: it grows with SPREAD_OUT, and what is not allowed does not count as seen. So a
+filter that leaves one corner of the set leads there.
+
+    ivf = IVF.build(vectors, space="cosine")
+    rows, scores = ivf.candidates(query)               # codes in memory; then read these rows' vectors
+    lists = ivf.lists(query)                           # codes in storage: read blocks ivf.first[l] … ivf.first[l + 1]
+    rows, scores = ivf.scan(query, lists, pieces)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inglenook.errors import NookError
+from inglenook.index import probe
+from inglenook.index.codes import Floats, Rotation
+from inglenook.index.kernel import Allow, Rows, Scores
+from inglenook.index.kmeans import Centroids
+from inglenook.index.rabitq import BLOCK, TAIL, Coded, Int32s, firsts
+
+if TYPE_CHECKING:
+    from inglenook.index.making import Matrix, Step
+
+VERSION = 1
+SPACES = ("ip", "l2", "cosine")
+SLOPE = 0.25
+SPREAD_OUT = 0.4
+"""Of a tenth of the rows, a share greater by this power of ten is looked at. (Measured on MiniLM embeddings: 0.35.)"""
+FEW, MANY = 1024, 128
+"""Where rows are filtered, at least so many are seen and confirmed: they may lie anywhere, and all equally far."""
+SURE = 1.9
+"""How many times a code's error is allowed for where bounds drop rows (RaBitQ's ε, section 5.2.4)."""
+
+
+@dataclass(frozen=True)
+class Dials:
+    """How hard to look: the share of rows to see and the rows to confirm, for 10 neighbours of the recall wanted."""
+
+    share: float = 1.0
+    want: int = 100
+
+
+class IVF:
+    """Inverted lists over `ntotal` vectors. `making.build` makes one, `from_arrays` of what `arrays` gave.
+
+    What is public may be read and not changed, but for `dials`. `plain` asks numpy in place of the compiled kernel.
+    """
+
+    def __init__(
+        self, *, dim: int, space: str, rotation: Rotation, mean: Floats, centroids: Centroids, start: Int32s,
+        permutation: NDArray[np.int64], coded: Coded, dials: Dials = Dials(), plain: bool = False,
+    ) -> None:  # fmt: skip
+        self.dim, self.space, self.rotation, self.mean = dim, space, rotation, mean
+        self.centroids, self.start, self.permutation, self.coded = centroids, start, permutation, coded
+        self.dials, self.first = dials, firsts(start)
+        spread = coded.spread
+        offset = -(spread**2) - centroids.squares if space == "l2" else np.zeros_like(spread)
+        self.centres = np.stack([centroids.spacing, centroids.squares, offset, spread], 1).astype(np.float32)
+        self.exact: NDArray[np.floating] | None = None
+        self._plain = plain
+
+    @property
+    def ntotal(self) -> int:
+        """How many vectors there are."""
+        return int(self.start[-1])
+
+    @property
+    def nlist(self) -> int:
+        """How many lists there are."""
+        return len(self.start) - 1
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of a block of codes (`BLOCK` rows)."""
+        return 4 * self.rotation.width + TAIL
+
+    @property
+    def memory(self) -> int:
+        """Bytes of all that a query needs; neither attached vectors nor the permutation."""
+        return sum(array.nbytes for name, array in self.arrays().items() if name != "permutation")
+
+    @property
+    def looked(self) -> tuple[int, int]:
+        """How many lists the last query looked into, and how many (allowed) rows it saw."""
+        return self._probe.looked
+
+    def candidates(
+        self, query: NDArray[np.floating], want: int | None = None, *, k: int = 10, nprobe: int | None = None,
+        allow: Allow | None = None, sure: float = 0,
+    ) -> tuple[Rows, Scores]:  # fmt: skip
+        """The rows whose estimated scores are best, `want` of them, best first, and these scores: q·x, or for "l2"
+        2q·x - |x|².
+
+        `nprobe` limits the lists in place of the share of rows. `allow` is indexed by row. With `sure` (`SURE` is what
+        the paper takes) rows are left out that are not among the `k` best unless codes err by more than `sure` times
+        their bound. Raises NookError("bad-vector" | "bad-shape") for a bad query.
+        """
+        return self._probe.search(self._asked(query), self._effort(want, k, nprobe, allow, sure))
+
+    def search(
+        self, query: NDArray[np.floating], k: int, *, want: int | None = None, nprobe: int | None = None,
+        allow: Allow | None = None, sure: float = SURE,
+    ) -> tuple[Rows, Scores]:  # fmt: skip
+        """The `k` nearest rows and their exact scores, q·x or -|q - x|², from the vectors that were attached."""
+        if self.exact is None:
+            raise ValueError("attach the vectors first")
+        want = None if want is None else max(want, k)
+        return self._probe.search(self._asked(query), self._effort(want, k, nprobe, allow, sure), self.exact)
+
+    def lists(
+        self, query: NDArray[np.floating], nprobe: int | None = None, *, k: int = 10, allow: Allow | None = None
+    ) -> Int32s:
+        """The lists that a query looks into, most promising first: at most `nprobe`, or as many as `candidates`."""
+        effort = self._effort(None, k, nprobe, allow)
+        opened = None
+        if allow is not None and self.ntotal:
+            opened = np.add.reduceat(allow, self.start[:-1], dtype=np.int32)
+        return self._probe.lists(self._asked(query), effort.most, effort.enough, opened)
+
+    def scan(
+        self, query: NDArray[np.floating], lists: Int32s, pieces: Sequence[bytes | NDArray[np.uint8]],
+        want: int | None = None, *, k: int = 10, allow: Allow | None = None, sure: float = 0,
+    ) -> tuple[Rows, Scores]:  # fmt: skip
+        """`candidates` among some lists, given the bytes of their blocks."""
+        effort = self._effort(want, k, None, allow, sure)
+        blocks = np.concatenate([np.frombuffer(piece, np.uint8) for piece in pieces] or [np.zeros(0, np.uint8)])
+        held = (self.first[lists + 1] - self.first[lists]).astype(np.int64) * self.block_bytes
+        if len(blocks) != held.sum():
+            raise ValueError("these are not the blocks of these lists")
+        return self._probe.scan(self._asked(query), lists, blocks, np.cumsum(held) - held, effort)
+
+    def attach(self, vectors: NDArray[np.floating] | None) -> None:
+        """Keep vectors in memory for `search`: (ntotal, dim), float32 or float16, in the order of rows; of unit length
+        for cosine."""
+        if vectors is not None and (vectors.shape != (self.ntotal, self.dim) or vectors.dtype.char not in "ef"):
+            raise ValueError("attach float16 or float32 vectors in the order of rows")
+        self.exact = None if vectors is None else np.ascontiguousarray(vectors)
+
+    def rough(self) -> IVF:
+        """The same without fine codes and vectors."""
+        return IVF(
+            dim=self.dim, space=self.space, rotation=self.rotation, mean=self.mean, centroids=self.centroids,
+            start=self.start, permutation=self.permutation, coded=self.coded._replace(fine=None), dials=self.dials,
+            plain=self._plain,
+        )  # fmt: skip
+
+    def _asked(self, query: NDArray[np.floating]) -> NDArray[np.floating]:
+        if query.shape != (self.dim,):
+            hint = "Ask with a vector of the model that the index was made with."
+            raise NookError("bad-shape", f"A query has shape ({self.dim},), not {query.shape}.", hint)
+        return query
+
+    def _effort(
+        self, want: int | None, k: int, nprobe: int | None, allow: Allow | None, sure: float = 0
+    ) -> probe.Effort:
+        total = count = self.ntotal
+        if allow is not None:
+            if allow.shape != (total,) or allow.dtype != np.bool_:
+                raise ValueError(f"allow is bool, one for each of {total} rows")
+            count = int(np.count_nonzero(allow))
+        many, share = max(k / 10, 1), self.dials.share
+        if want is None:
+            want = max(math.ceil(self.dials.want * many), k, 0 if allow is None else MANY)
+        want = min(want, max(total, 1))
+        if nprobe is not None:
+            return probe.Effort(want, k, nprobe, total + 1, allow, sure)
+        if share < 1:
+            share *= (many * total / max(count, 1)) ** SPREAD_OUT
+        least = 2 * want if allow is None else max(2 * want, FEW)
+        enough = math.ceil(max(share * count, least)) if share < 1 else total + 1
+        return probe.Effort(want, k, self.nlist, enough, allow, sure)
+
+    @cached_property
+    def _probe(self) -> probe.Probe:
+        return probe.make(self, SLOPE, self._plain)
+
+    # ── making and keeping one ──────────────────────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    def build(cls, vectors: Matrix, **options: Any) -> IVF:
+        """`making.build`."""
+        from inglenook.index import making
+
+        return making.build(vectors, **options)
+
+    @classmethod
+    def building(cls, vectors: Matrix, **options: Any) -> Generator[Step, None, IVF]:
+        """`making.building`."""
+        from inglenook.index import making
+
+        return making.building(vectors, **options)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything, as arrays; "blocks", "fine" and "permutation" are those that grow with the rows."""
+        coded, centroids = self.coded, self.centroids
+        numbers = [VERSION, self.dim, SPACES.index(self.space), self.dials.want]
+        held: dict[str, NDArray[Any] | None] = {
+            "numbers": np.array(numbers, np.int32),
+            "dials": np.array([self.dials.share, coded.noise, coded.fine_noise], np.float64),
+            "mean": self.mean, "bits": self.rotation.bits, "start": self.start, "permutation": self.permutation,
+            "centroids": centroids.codes, "spacing": centroids.spacing, "squares": centroids.squares,
+            "factors": coded.factors, "spread": coded.spread, "blocks": coded.blocks, "fine": coded.fine,
+        }  # fmt: skip
+        return {name: array for name, array in held.items() if array is not None}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], *, plain: bool = False) -> IVF:
+        """An index of what `arrays` gave. Without "blocks" it answers `lists` and `scan`, without "fine" less exactly,
+        and "permutation" it never needs."""
+        version, dim, space, want = arrays["numbers"].tolist()
+        if version > VERSION:
+            raise NookError("newer-format", "This index was written by a newer Inglenook.", "Update Inglenook.")
+        share, noise, fine_noise = arrays["dials"].tolist()
+        coded = Coded(arrays.get("blocks"), arrays.get("fine"), arrays["factors"], arrays["spread"], noise, fine_noise)
+        return cls(
+            dim=dim, space=SPACES[space], rotation=Rotation(dim, bits=arrays["bits"]), mean=arrays["mean"],
+            centroids=Centroids(arrays["centroids"], arrays["spacing"], arrays["squares"]), start=arrays["start"],
+            permutation=arrays.get("permutation", np.zeros(0, np.int64)), coded=coded, dials=Dials(share, want),
+            plain=plain,
+        )  # fmt: skip
+
+
+__all__ = ["BLOCK", "IVF", "SURE", "Dials"]
