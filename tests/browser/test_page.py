@@ -83,6 +83,8 @@ def test_passage_leads_and_the_model_is_named(sampled):
 def test_citation_is_a_link_that_opens_the_source_there(sampled):
     ask(sampled, "What did we decide on nine euros?")
     reference = sampled.locator(".log .ref")
+    before = "(ref) => [ref.closest('sup').previousSibling.textContent.at(-1), getComputedStyle(ref).display]"
+    assert reference.evaluate(before) == [".", "inline"]  # so it never begins a line of its own
     expect(reference).to_have_attribute("href", re.compile(r"#doc=\w+&start=\d+&end=\d+"))
     reference.click()
     expect(sampled.locator(".viewer mark")).to_have_text("We decided on nine euros a seat and month.")

@@ -106,7 +106,7 @@ async function draw(room, box, facts) {
   /** @type {Array<[string, string]>} */
   const rows = [
     ['Documents', count(status.documents, 'document')],
-    ['Passages', `${count(status.chunks, 'passage')}, ${status.vectors} with meaning`],
+    ['Passages', `${count(status.chunks, 'passage')}, ${share(status.vectors, status.chunks)} with meaning`],
     [status.where === 'tab' ? 'On this device' : 'Library', size(status.stored)],
     ['Engine memory', size(status.memory)],
     ['Encoder', status.encoder],
@@ -128,3 +128,6 @@ function download(file) {
   link.remove();
   setTimeout(() => URL.revokeObjectURL(href), 60000);
 }
+
+/** @param {number} some @param {number} all */
+const share = (some, all) => (some && some === all ? 'all' : some.toLocaleString('en'));

@@ -165,10 +165,11 @@ export class Answer {
     const cut = all ? rest.length : sentences(rest);
     if (cut) {
       const said = rest.slice(0, cut);
-      const node = h('span', { class: 'sentence' }, this.#told ? said : said.trimStart());
+      const text = this.#told ? said : said.trimStart();
+      const node = h('span', { class: 'sentence' }, text.trimEnd());
       const end = this.#told + length(said);
       this.#sentences.push({ start: this.#told, end, node });
-      this.log.append(node);
+      this.log.append(node, text.slice(text.trimEnd().length)); // outside: a reference follows its word, unbroken
       this.#told = end;
     }
     this.tail.textContent = rest.slice(cut);
