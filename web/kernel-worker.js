@@ -1,8 +1,8 @@
 // A worker with one model in it, ours to call: lib/kernels.js is the other side.
 //
-// Takes { id, op: "load", kind, threads, context } once, then { id, op: "encode", tokens } or
-// { id, op: "forward", tokens, at, top }, one after the other. Answers { id, done, total } while it loads,
-// { id, result }, or { id, error: { code, message, hint }, fatal }. To stop it, end it.
+// Takes { id, op: "load", kind, threads, context } once, then { id, op: "encode", tokens, urgent } or
+// { id, op: "forward", tokens, at, top }, and does one after the other, urgent ones first. Answers { id, done, total }
+// while it loads, { id, result }, or { id, error: { code, message, hint }, fatal }. To stop it, end it.
 
 import { fetchAsset } from './lib/assets.js';
 import { spawn } from './lib/spawn.js';
@@ -51,7 +51,23 @@ function run(job, progress) {
   throw failure('model-missing', 'No model is loaded.', 'Load it first.');
 }
 
-self.onmessage = async ({ data: job }) => {
+/** @type {any[]} jobs that wait */
+const jobs = [];
+let busy = false;
+// A job begins after all that has arrived is received, urgent ones perhaps: a message to ourselves stands behind them.
+const turn = new MessageChannel();
+turn.port1.onmessage = work;
+
+self.onmessage = ({ data: job }) => {
+  const ordinary = job.urgent ? jobs.findIndex((other) => !other.urgent) : -1;
+  jobs.splice(ordinary < 0 ? jobs.length : ordinary, 0, job);
+  if (!busy) turn.port2.postMessage(null);
+  busy = true;
+};
+
+/** Does the first of the jobs, and sees to it that the next is done. */
+async function work() {
+  const job = jobs.shift();
   const { id } = job;
   try {
     const result = await run(job, (done, total) => self.postMessage({ id, done, total }));
@@ -61,4 +77,6 @@ self.onmessage = async ({ data: job }) => {
     const { message, code = trapped ? 'worker-died' : 'kernel', hint = 'Try again; the model is loaded anew.' } = error;
     self.postMessage({ id, error: { code, message, hint }, fatal: trapped || job.op === 'load' });
   }
-};
+  busy = jobs.length > 0;
+  if (busy) turn.port2.postMessage(null);
+}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Generator
-from functools import partial
 
 import numpy as np
 
 from inglenook import ingest
 from inglenook.embed import encoder, hashing
+from inglenook.embed.conveyor import Conveyor
 from inglenook.errors import NookError
 from inglenook.flow import Commit, Flow, Load, Pause
 from inglenook.index import pages
@@ -87,7 +87,7 @@ def _hash(library: Library, entry: Entry, texts: list[str]) -> Flow:
     for start in range(0, len(texts), SLICE):
         rows.append(hashing.embed(texts[start : start + SLICE]))
         yield Pause()
-    if rows and library.entries.get(entry.card.document) is entry:  # not replaced meanwhile
+    if rows and _holds(library, entry):
         library.embed(entry, np.concatenate(rows), HASH)
 
 
@@ -101,7 +101,7 @@ def prepare(library: Library, request: wire.Prepare) -> Flow:
 
 
 def embed(library: Library, entries: list[Entry]) -> Flow:
-    """Embed documents with the model and store the vectors, document by document, so that Stop loses little.
+    """Embed documents with the model and store the vectors as documents are done, so that Stop loses little.
 
     Where the model cannot be had the hashing vectors go on serving. Events: Progress.
     """
@@ -113,25 +113,61 @@ def embed(library: Library, entries: list[Entry]) -> Flow:
     except NookError as error:
         yield wire.Progress("embed", 0, 0, "passages", f"{error.message} Searching by words meanwhile.")
         return
-    done, total = 0, sum(len(e.chunks) for e in waiting)
+    work = _Embedding(library, sum(len(e.chunks) for e in waiting))
+    conveyor: Conveyor[tuple[_Vectors, int]] = Conveyor(tokenizer, work.take)
     mine = {e.card.document for e in waiting}
     library.embedding |= mine
     try:
+        yield work.progress(waiting[0])
         for entry in waiting:
-            document = entry.card.document
-            yield wire.Progress("embed", done, total, "passages", entry.card.path)
-            text = (yield from library.text(document)) if library.entries.get(document) is entry else None
-            if text is not None and library.entries.get(document) is entry:
-                report = partial(_embedded, done, total, entry.card.path)
-                vectors = yield from encoder.embed(passages(entry, text), tokenizer, progress=report)
-                if library.entries.get(document) is entry:  # not replaced or removed meanwhile
-                    yield Commit({f"v/{document}": pages.vectors(MODEL, vectors)}, [])
-                    library.embed(entry, vectors)
-            done += len(entry.chunks)
+            text = (yield from library.text(entry.card.document)) if _holds(library, entry) else None
+            if text is None or not _holds(library, entry):
+                work.done += len(entry.chunks)
+                continue
+            vectors = _Vectors(entry)
+            for row, passage in enumerate(passages(entry, text)):
+                yield from conveyor.put((vectors, row), passage)
+        yield from conveyor.end()
     finally:
         library.embedding -= mine
-    yield wire.Progress("embed", done, total, "passages")
+    yield work.progress()
 
 
-def _embedded(before: int, total: int, path: str, done: int) -> wire.Progress:
-    return wire.Progress("embed", before + done, total, "passages", path)
+def _holds(library: Library, entry: Entry) -> bool:
+    """Whether this is what the library has now: it may be replaced or removed while something is awaited."""
+    return library.entries.get(entry.card.document) is entry
+
+
+class _Vectors:
+    """The vectors of a document, of which `missing` are still to come."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry, self.missing = entry, len(entry.chunks)
+        self.rows = np.empty((len(entry.chunks), encoder.DIMENSIONS), np.float32)
+
+
+class _Embedding:
+    """Puts vectors that come passage by passage together and stores them with their documents."""
+
+    def __init__(self, library: Library, total: int) -> None:
+        self._library, self._total = library, total
+        self.done = 0
+
+    def progress(self, entry: Entry | None = None) -> wire.Progress:
+        return wire.Progress("embed", self.done, self._total, "passages", entry.card.path if entry else "")
+
+    def take(self, batch: list[tuple[tuple[_Vectors, int], np.ndarray]]) -> Flow:
+        """Vectors, each with its document and row."""
+        whole = []
+        for (vectors, row), vector in batch:
+            vectors.rows[row] = vector
+            vectors.missing -= 1
+            if not vectors.missing and _holds(self._library, vectors.entry):
+                whole.append(vectors)
+        if whole:
+            yield Commit({f"v/{v.entry.card.document}": pages.vectors(MODEL, v.rows) for v in whole}, [])
+        for vectors in whole:
+            if _holds(self._library, vectors.entry):
+                self._library.embed(vectors.entry, vectors.rows)
+        self.done += len(batch)
+        yield self.progress(batch[-1][0][0].entry)

@@ -6,10 +6,11 @@ import struct
 
 import numpy as np
 import pytest
-from inglenook.embed import encoder, reference
+from inglenook.embed import conveyor, encoder, reference
+from inglenook.embed.conveyor import Conveyor
 from inglenook.embed.tokenizer import WordPiece
 from inglenook.errors import Cancelled
-from inglenook.flow import Encode, Pause, drive
+from inglenook.flow import Begin, Encode, Pause, drive
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]
 
@@ -25,60 +26,95 @@ def vector(tokens):
     return (row / np.linalg.norm(row)).astype(np.float32)
 
 
-def run(texts, tokenizer, **options):
-    """Drive the flow; returns (vectors, batches of token sequences, events)."""
-    batches, answer = [], []
+def run(flow):
+    """Drive a flow; returns (its answer, what it asked to encode, when batches were begun and finished, events)."""
+    batches, log, answer = [], [], []
 
     def perform(effect, emit):
         if isinstance(effect, Pause):
             return None
         assert isinstance(effect, Encode)
         batches.append(effect)
+        log.append("finish")
         return np.stack([vector(tokens) for tokens in effect.tokens])
 
-    def flow():
-        answer.append((yield from encoder.embed(texts, tokenizer, **options)))
+    def watched():
+        value = None
+        while True:
+            try:
+                item = flow.send(value)
+            except StopIteration as end:
+                answer.append(end.value)
+                return
+            if isinstance(item, Begin):
+                log.append("begin")
+            value = yield item
 
-    events = list(drive(flow(), perform))
-    return answer[0], batches, events
+    events = list(drive(watched(), perform))
+    return answer[0], batches, log, events
+
+
+def convey(texts, tokenizer):
+    """Embed by a conveyor: (vectors, batches, log, sizes of what was delivered)."""
+    vectors, sizes = {}, []
+
+    def deliver(batch):
+        sizes.append(len(batch))
+        vectors.update(batch)
+        yield Pause()
+
+    def flow():
+        conveyor = Conveyor(tokenizer, deliver)
+        for number, text in enumerate(texts):
+            yield from conveyor.put(number, text)
+        yield from conveyor.end()
+
+    _, batches, log, _ = run(flow())
+    assert sorted(vectors) == list(range(len(texts)))
+    return [vectors[number] for number in range(len(texts))], batches, log, sizes
 
 
 def test_rows_come_back_in_the_order_of_the_texts(tokenizer):
-    draw = np.random.default_rng(3)
-    texts = [" ".join(draw.choice(list("abcdefgh"), size)) for size in draw.integers(0, 300, 200)]
-    vectors, batches, _ = run(texts, tokenizer)
+    texts = ["a b", "c", "A  B", "c d e", "c"]
+    vectors, batches, _, _ = run(encoder.embed(texts, tokenizer, urgent=True))
     np.testing.assert_array_equal(vectors, [vector(tokenizer.encode(text)) for text in texts])
     assert vectors.dtype == np.float32
-    lengths = [len(tokens) for batch in batches for tokens in batch.tokens]
-    assert lengths == sorted(lengths, reverse=True)
-    assert all(len(batch.tokens) * max(map(len, batch.tokens)) <= 2048 for batch in batches)
-
-
-def test_equal_texts_are_embedded_once(tokenizer):
-    vectors, batches, _ = run(["a b", "c", "A  B", "c", "c"], tokenizer)
-    assert sum(len(batch.tokens) for batch in batches) == 2
-    np.testing.assert_array_equal(vectors[0], vectors[2])
-    np.testing.assert_array_equal(vectors[1], vectors[4])
-
-
-def test_progress_counts_texts_up_to_all_of_them(tokenizer):
-    texts = [f"{a} {b} {c}" for a in "abcdefgh" for b in "abcdefgh" for c in "aabc"]
-    _, batches, events = run(texts, tokenizer, progress=lambda done: done)
-    assert events == sorted(events)
-    assert events[-1] == len(texts)
-    assert len(events) == len(batches) > 4
-
-
-def test_a_query_is_urgent_and_alone(tokenizer):
-    _, batches, events = run(["a b c"], tokenizer, urgent=True)
     assert [batch.urgent for batch in batches] == [True]
-    assert events == []
+    assert len(batches[0].tokens) == 3  # equal ones travel once
 
 
 def test_nothing_to_embed_asks_for_nothing(tokenizer):
-    vectors, batches, _ = run([], tokenizer)
+    vectors, batches, _, _ = run(encoder.embed([], tokenizer))
     assert vectors.shape == (0, encoder.DIMENSIONS)
     assert batches == []
+    assert convey([], tokenizer)[1:] == ([], [], [])
+
+
+def test_a_conveyor_gives_every_passage_its_vector_in_batches_of_like_work(tokenizer):
+    draw = np.random.default_rng(3)
+    texts = [" ".join(draw.choice(list("abcdefgh"), size)) for size in draw.integers(0, 300, 200)]
+    vectors, batches, _, sizes = convey(texts, tokenizer)
+    np.testing.assert_array_equal(vectors, [vector(tokenizer.encode(text)) for text in texts])
+    work = [sum(map(len, batch.tokens)) for batch in batches]
+    assert len(work) > 4 and all(conveyor.BATCH <= tokens < conveyor.BATCH + 256 for tokens in work[:-1])
+    for batch in batches:
+        lengths = [len(tokens) for tokens in batch.tokens]
+        assert lengths == sorted(lengths, reverse=True) and not batch.urgent
+    assert sum(sizes) == len(texts) and len(sizes) == len(batches)
+
+
+def test_a_conveyor_has_the_next_batch_begun_before_it_waits_for_one(tokenizer):
+    texts = [" ".join("abcdefgh"[(n >> 3 * i) & 7] for i in range(4)) + " a" * 250 for n in range(80)]
+    _, batches, log, _ = convey(texts, tokenizer)
+    assert len(batches) == 5
+    assert log == ["begin", *["begin", "finish"] * 4, "finish"]
+
+
+def test_equal_passages_of_a_batch_travel_once(tokenizer):
+    vectors, batches, _, sizes = convey(["a b", "c", "A  B", "c", "c"], tokenizer)
+    assert sum(len(batch.tokens) for batch in batches) == 2 and sizes == [5]
+    np.testing.assert_array_equal(vectors[0], vectors[2])
+    np.testing.assert_array_equal(vectors[1], vectors[4])
 
 
 def test_stop_takes_effect_between_batches(tokenizer):

@@ -7,6 +7,7 @@ import { abortError, NookError } from './errors.js';
 import { spawn } from './spawn.js';
 
 const CONTEXT = 2048;
+const DEPTH = 2; // passages an encoder has: one at work, one so that it need not wait for us
 
 /** @typedef {'encoder' | 'lm'} Kind */
 /** @typedef {(done: number, total: number) => void} Report */
@@ -112,10 +113,8 @@ export class Kernels {
     this.base = new URL(base, import.meta.url);
     this.encoders = Math.max(1, Math.min(encoders, cores));
     this.threads = self.crossOriginIsolated ? (threads ?? Math.min(4, cores > 2 ? Math.ceil(cores / 2) : cores)) : 1;
-    /** @type {Set<Host>} encoders that can take work, and those of them that have none */
+    /** @type {Set<Host>} encoders that can take work */
     this.pool = new Set();
-    /** @type {Host[]} */
-    this.idle = [];
     /** @type {Passage[]} */
     this.urgent = [];
     /** @type {Passage[]} */
@@ -225,7 +224,6 @@ export class Kernels {
       return;
     }
     this.pool.add(host);
-    this.idle.push(host);
     this.feed();
     if (this.pool.size < this.encoders && !this.disposed) {
       // The first one downloaded the weights and serves already; the next find them in the cache.
@@ -244,24 +242,21 @@ export class Kernels {
       }
       return;
     }
-    this.idle = this.idle.filter((other) => other !== host);
     if (this.pool.delete(host) && !this.pool.size) {
       this.info.delete('encoder');
       for (const passage of [...this.urgent.splice(0), ...this.queue.splice(0)]) passage.reject(died('encoder'));
     }
   }
 
-  /** Give waiting passages to idle encoders, urgent ones first. */
+  /** Give waiting passages to the encoders with the fewest; urgent ones at once, for they go first there too. */
   feed() {
-    while (this.idle.length) {
-      const passage = this.urgent.shift() ?? this.queue.shift();
+    while (this.pool.size) {
+      const [host] = [...this.pool].sort((a, b) => a.waiting.size - b.waiting.size);
+      const urgent = this.urgent.length > 0;
+      const passage = urgent ? this.urgent.shift() : host.waiting.size < DEPTH && this.queue.shift();
       if (!passage) return;
-      const host = /** @type {Host} */ (this.idle.shift());
-      const done = () => {
-        if (this.pool.has(host)) this.idle.push(host);
-        this.feed();
-      };
-      host.call({ op: 'encode', tokens: passage.tokens }).then(passage.resolve, passage.reject).finally(done);
+      const answer = host.call({ op: 'encode', tokens: passage.tokens, urgent });
+      answer.then(passage.resolve, passage.reject).finally(() => this.feed());
     }
   }
 }
