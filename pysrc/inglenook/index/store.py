@@ -13,9 +13,11 @@ What they share is `index/log.py` (commits appended to a file) and `index/ranges
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from inglenook.errors import NookError
+from inglenook.flow import Commit
 
 
 class Store(Protocol):
@@ -41,6 +43,13 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Give up the store; it may be opened again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Commit):
+    """A commit that builds on something: `expect` as in `Store.commit`."""
+
+    expect: dict[str, bytes | None] = field(default_factory=dict)
 
 
 class MemoryStore:

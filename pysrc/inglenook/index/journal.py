@@ -1,0 +1,48 @@
+"""Write-ahead batches: what was added and deleted since the head last became a segment. A batch is a page; it is
+committed before the change is acknowledged, and opening repeats the batches in order."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inglenook.errors import NookError
+from inglenook.index import pages
+from inglenook.index.form import Raw
+
+Ids = NDArray[np.int64]
+
+_HEAD = struct.Struct("<IIII")  # added, gone, back, bytes of a row
+_NONE: Ids = np.empty(0, np.int64)
+
+
+class Batch(NamedTuple):
+    """In this order: `gone` ids are deleted, `back` ids are what they were before, `ids` get the vectors `rows`."""
+
+    ids: Ids
+    rows: Raw
+    gone: Ids = _NONE
+    back: Ids = _NONE
+
+    def page(self) -> bytes:
+        head = _HEAD.pack(len(self.ids), len(self.gone), len(self.back), self.rows.shape[1])
+        columns = (self.ids.astype("<i8"), self.gone.astype("<i8"), self.back.astype("<i8"), self.rows)
+        return pages.seal(head + b"".join(column.tobytes() for column in columns))
+
+
+def read(page: bytes, width: int) -> Batch:
+    """A batch whose rows have `width` bytes. NookError("corrupt")."""
+    payload = pages.unseal(page)
+    try:
+        added, gone, back, bytes_each = _HEAD.unpack_from(payload)
+        ids = np.frombuffer(payload, "<i8", added + gone + back, _HEAD.size).astype(np.int64)
+        rows = np.frombuffer(payload, np.uint8, offset=_HEAD.size + ids.nbytes).reshape(added, bytes_each)
+        if bytes_each != width:
+            raise ValueError(f"rows of {bytes_each} bytes")
+    except (struct.error, ValueError) as error:
+        message = f"A batch of an index's journal cannot be read ({error})."
+        raise NookError("corrupt", message, "Add its vectors again.") from None
+    return Batch(ids[:added], rows, ids[added : added + gone], ids[added + gone :])

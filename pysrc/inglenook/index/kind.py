@@ -1,0 +1,92 @@
+"""What a segment needs of an index kind: which rows are likely, and the arrays that say so after a reload.
+
+A kind never sees exact vectors at query time: *codes steer*, the collection fetches the best rows' vectors in one
+batch and confirms them. `flat` scans int8 codes and proves what it leaves out; `ivf` and `hnsw` promise nothing but a
+recall. A kind may order the rows as it likes, so that near rows lie near in storage: `order` tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from importlib import import_module
+from typing import NamedTuple, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inglenook.errors import NookError
+from inglenook.index.form import Form
+
+Rows = NDArray[np.int32]
+Scores = NDArray[np.float32]
+Vectors = NDArray[np.float32]
+Allow = NDArray[np.bool_]
+Arrays = dict[str, NDArray[np.generic]]
+
+NOTHING = float("-inf")
+MODULES = {"flat": "linear"}
+"""The module of each kind."""
+
+
+class Found(NamedTuple):
+    """Candidates: `rows` and their `scores` as codes tell them (upper bounds where the kind proves). `ceiling` is a
+    bound of every other allowed row's score; NOTHING (-inf) where the kind proves none."""
+
+    rows: Rows
+    scores: Scores
+    ceiling: float = NOTHING
+
+
+class Kind(Protocol):
+    """Rows 0 … count - 1 of one segment, or of the head. `exact`: its scores are bounds, its ceilings are proven."""
+
+    exact: bool
+
+    @property
+    def count(self) -> int:
+        """Rows."""
+
+    @property
+    def memory(self) -> int:
+        """Bytes held."""
+
+    def candidates(self, query: Vectors, want: int, *, allow: Allow | None = None, effort: int = 0) -> Found:
+        """About `want` rows that may score highest. `allow` (count,) by row. `effort` is what the kind calls nprobe
+        or ef; 0: as it thinks best."""
+
+    def arrays(self) -> Arrays:
+        """What has to be stored. Large arrays have a row per row, or per block of rows."""
+
+
+class Built(NamedTuple):
+    """A kind and its order: row i of the kind is row order[i] of what it was built from; None: the same."""
+
+    kind: Kind
+    order: NDArray[np.integer] | None
+
+
+Steps = Generator[tuple[float, float], None, Built]
+"""A build that can be stopped between steps: yields (done, total) and returns what was built."""
+
+
+class _Module(Protocol):
+    """A module that makes a kind."""
+
+    def build(self, form: Form, vectors: Vectors, options: Mapping[str, int]) -> Steps: ...
+    def load(self, form: Form, arrays: Arrays) -> Kind: ...
+
+
+def build(name: str, form: Form, vectors: Vectors, options: Mapping[str, int] | None = None) -> Steps:
+    """Build the kind `name` of vectors (n, dim), as `Form.floats` gives them."""
+    return _module(name).build(form, vectors, options or {})
+
+
+def load(name: str, form: Form, arrays: Arrays) -> Kind:
+    """The kind `name` from what `arrays` gave."""
+    return _module(name).load(form, arrays)
+
+
+def _module(name: str) -> _Module:
+    if name not in MODULES:
+        raise NookError("bad-kind", f"There is no index kind {name!r}.", f"Kinds are {', '.join(MODULES)}.")
+    return cast(_Module, import_module(f"inglenook.index.{MODULES[name]}"))

@@ -1,0 +1,279 @@
+"""The live index: adding, deleting, filters, all forms of vectors, housekeeping, bad input, damage."""
+
+import numpy as np
+import pytest
+from inglenook.errors import NookError
+from inglenook.index import Index, planner, segment
+from inglenook.index.collection import Collection
+from inglenook.index.drive import run
+from inglenook.index.flat import Flat
+from inglenook.index.form import Form
+from inglenook.index.store import MemoryStore
+
+DIM = 16
+
+
+class Durable(MemoryStore):
+    """A dictionary that counts as storage."""
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Heads, pages and merges of a few rows."""
+    for name, value in {"HEAD_ROWS": 50, "BATCHES": 20, "TIER": 3, "FEW": 8}.items():
+        monkeypatch.setattr(planner, name, value)
+    for name, value in {"PAGE": 300, "CHUNK": 512, "SMALL": 64}.items():
+        monkeypatch.setattr(segment, name, value)
+
+
+def cloud(n, dim=DIM, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, dim)).astype(np.float32)
+
+
+def begun(store, space="cosine", dtype="f4", dim=DIM):
+    collection = Collection("a")
+    run(collection.create(Form(dim, space, dtype)), store)
+    return collection
+
+
+def found(collection, store, query, k, **options):
+    [hits] = run(collection.search(query, k, **options), store)
+    return hits
+
+
+@pytest.mark.parametrize("space", ["cosine", "ip"])
+def test_as_the_exact_index(space, small):
+    store, flat = Durable(), Flat(DIM, space)
+    collection = begun(store, space)
+    random = np.random.default_rng(1)
+    for step in range(12):
+        ids = random.integers(0, 300, 40)
+        vectors = cloud(40, seed=step)
+        for index in (flat,):
+            index.add_items(vectors, ids)
+        run(collection.add(vectors, ids), store)
+        gone = random.integers(0, 300, 10)
+        flat.mark_deleted(gone)
+        run(collection.delete(gone), store)
+        run(collection.maintain(), store)
+        assert collection.count == flat.count and set(collection.ids()) == set(flat.ids)
+        allow = random.random(300) < (0.02, 0.3, 0.9)[step % 3]
+        for query in cloud(4, seed=100 + step):
+            for only in (None, allow):
+                ids, scores = flat.exact(query, 7, only)
+                hits = found(collection, store, query, 7, allow=None if only is None else lambda i, a=only: a[i])
+                assert hits.ids.tolist() == ids.tolist() and np.allclose(hits.scores, scores, rtol=2e-6)
+    assert len(collection.segments) > 1 and collection.reads
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "binary"])
+@pytest.mark.parametrize("space", ["cosine", "ip", "l2"])
+def test_every_form(space, dtype):
+    given = cloud(500, 24)
+    if dtype == "int8":
+        given = np.clip(given * 40, -128, 127).astype(np.int8)
+    if dtype == "float16":
+        given = given.astype(np.float16)
+    exact = given.astype(np.float64)
+    if dtype == "binary":
+        exact = np.where(given > 0, 1.0, -1.0)
+        given = np.packbits(given > 0, axis=1)
+    if space == "cosine":
+        exact /= np.linalg.norm(exact, axis=1)[:, None]
+    index = Index(space, 24, dtype=dtype)
+    index.add_items(given, np.arange(500) * 3)
+    labels, distances = index.knn_query(given[:5], k=9)
+    for n in range(5):
+        apart = ((exact - exact[n]) ** 2).sum(1) if space == "l2" else 1 - exact @ exact[n]
+        assert np.allclose(distances[n], np.sort(apart)[:9], rtol=1e-5, atol=3e-6)
+        assert np.allclose(apart[labels[n] // 3], distances[n], rtol=1e-5, atol=3e-6)
+    assert np.allclose(index.get_items([0, 3]), exact[:2], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dim", [2, 3, 17, 4096])
+def test_every_length(dim):
+    index = Index("l2", dim)
+    vectors = cloud(40, dim)
+    index.add_items(vectors)
+    labels, distances = index.knn_query(vectors, 1)
+    assert labels[:, 0].tolist() == list(range(40)) and (distances == 0).all()
+
+
+def test_hnswlibs_names():
+    index = Index(space="l2", dim=DIM)
+    index.init_index(max_elements=100, ef_construction=200, M=16)
+    vectors = cloud(60)
+    index.add_items(vectors[:50], np.arange(100, 150))
+    index.add_items(vectors[50:])  # numbered on
+    index.set_ef(50)
+    assert index.get_current_count() == index.element_count == index.ntotal == len(index) == 60 and index.ef == 50
+    assert index.get_ids_list() == list(range(100, 160))
+    index.mark_deleted(103)
+    assert index.knn_query(vectors[3])[0][0, 0] != 103
+    index.unmark_deleted(103)
+    assert index.knn_query(vectors[3])[0].tolist() == [[103]]
+    assert np.array_equal(index.get_items([101, 100]), vectors[[1, 0]])
+    assert index.get_items([101], return_type="list") == [vectors[1].tolist()]
+    for choice in (
+        lambda label: label % 2 == 0,
+        np.arange(1000) % 2 == 0,
+        np.arange(100, 160, 2),
+        lambda label: not label % 2,
+    ):
+        labels, _ = index.knn_query(vectors[:4], k=5, filter=choice)
+        assert (labels % 2 == 0).all()
+    distances, labels = index.search(vectors[:2], 1)
+    assert labels.ravel().tolist() == [100, 101] and (distances == 0).all()
+    assert index.remove_ids([100, 100, 7]) == 1 and np.array_equal(index.reconstruct(101), vectors[1])
+
+
+def test_few_and_none():
+    index = Index("cosine", 3)
+    labels, distances = index.knn_query([1, 0, 0], k=3)
+    assert labels.tolist() == [[-1] * 3] and np.isinf(distances).all()
+    index.add_items([[1, 0, 0], [0, 0, 0], [-2, 0, 0]], [5, 6, 7])
+    labels, distances = index.knn_query([2, 0, 0], k=5)
+    assert labels.tolist() == [[5, 6, 7, -1, -1]] and distances[0, :3].tolist() == [0, 1, 2]
+    assert index.knn_query([1, 0, 0], k=2, filter=[99])[0].tolist() == [[-1, -1]]
+    assert index.knn_query([1, 0, 0], k=2, filter=np.zeros(0, bool))[0].tolist() == [[-1, -1]]
+
+
+def test_of_equal_ids_the_last_counts():
+    index = Index("ip", 2)
+    index.add_items([[1, 0], [2, 0], [3, 0]], [1, 2, 1])
+    assert index.get_items([1, 2]).tolist() == [[3, 0], [2, 0]] and len(index) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ([[1, float("nan"), 0]], "bad-vector"),
+        ([[1, 2, 3], [float("inf"), 0, 0]], "bad-vector"),
+        ([[1e30, 1e30, 0]], "bad-vector"),
+        ([[1, 2]], "bad-shape"),
+        ([["a", "b", "c"]], "bad-shape"),
+        ([[[1, 2, 3]]], "bad-shape"),
+    ],
+)
+def test_bad_vectors(given, code):
+    index = Index("cosine", 3)
+    index.add_items([[1, 2, 3]])
+    for call in (index.add_items, index.knn_query):
+        with pytest.raises(NookError) as error:
+            call(given)
+        assert error.value.code == code and error.value.hint
+    assert len(index) == 1
+
+
+def test_bad_ids_and_names():
+    index = Index("cosine", 2)
+    index.add_items([[1, 2]])
+    for call, code in (
+        (lambda: index.get_items([7]), "unknown-id"),
+        (lambda: index.mark_deleted(7), "unknown-id"),
+        (lambda: index.unmark_deleted(7), "unknown-id"),
+        (lambda: index.add_items([[1, 2]], [0.5]), "bad-id"),
+        (lambda: index.add_items([[1, 2]], [1, 2]), "bad-shape"),
+        (lambda: Index("euclid", 2).add_items([[1, 2]]), "bad-shape"),
+        (lambda: Index("cosine", 1).add_items([[1]]), "bad-shape"),
+        (lambda: Collection("a/b"), "bad-name"),
+    ):
+        with pytest.raises(NookError) as error:
+            call()
+        assert error.value.code == code and error.value.hint
+
+
+def test_several_in_one_store_and_one_of_a_name():
+    store = Durable()
+    for name in ("a", "ab", "b"):
+        index = Index("ip", 2, store=store, name=name)
+        index.add_items(np.full((3, 2), len(name)), [1, 2, 3])
+    with pytest.raises(NookError) as error:
+        run(Collection("a").create(Form(2)), store)
+    assert error.value.code == "conflict"
+    assert Index(store=store, name="ab").get_items([1]).tolist() == [[2, 2]]
+    run(Index(store=store, name="a")._collection.drop(), store)
+    assert len(Index(store=store, name="ab")) == 3 and not [key for key in store.pages if key.startswith("i/a/")]
+
+
+def test_what_does_not_fit_is_read_in_one_batch(small):
+    store = Durable()
+    collection = begun(store)
+    for n in range(4):
+        run(collection.add(cloud(200, seed=n), np.arange(200 * n, 200 * n + 200)), store)
+    asked = []
+    get = store.get
+    store.get = lambda keys: asked.append(keys) or get(keys)
+    run(collection.search(cloud(1, seed=9), 5), store)
+    assert len(asked) == 1 and all("/vectors/" in key for key in asked[0]) and len(asked[0]) <= 40
+    run(collection.warm(1 << 20), store)
+    asked.clear()
+    run(collection.search(cloud(1, seed=9), 5), store)
+    assert not asked
+
+
+def test_a_damaged_page_is_named_and_the_rest_is_found(small):
+    store, vectors = Durable(), cloud(120)
+    collection = begun(store)
+    run(collection.add(vectors, np.arange(120)), store)
+    run(collection.add(cloud(3, seed=5), np.arange(200, 203)), store)
+    part = collection.segments[0].part
+    whole = dict(store.pages)
+    some = [key for key in whole if "/vectors/" not in key or key.endswith(("/000000", "/000007"))]
+    for key in some:
+        broken = bytearray(whole[key])
+        broken[len(broken) // 2] ^= 4
+        store.pages = whole | {key: bytes(broken)}
+        again = Collection("a")
+        assert run(again.open(), store)
+        hits = run(again.search(vectors, 1), store)
+        lost = {n for n, hit in enumerate(hits) if hit.ids[0] != n}
+        expected = set()
+        if "/vectors/" in key:
+            number = int(key.rpartition("/")[2], 16)
+            expected = set(again.segments[0].ids[number * part.per : (number + 1) * part.per].tolist())
+        assert lost == expected, key
+        if key != collection.keys.mirror:  # that is read where the manifest is damaged
+            assert again.damage == {key}
+        run(again.maintain(everything=True), store)  # and merging makes it whole, without what is lost
+        healed = Collection("a")
+        run(healed.open(), store)
+        assert not healed.damage - {collection.keys.manifest} and healed.count == again.count
+
+
+def test_a_mistake_of_the_caller_leaves_all_as_it_was(small):
+    store = Durable()
+    collection = begun(store)
+    run(collection.add(cloud(10), np.arange(10)), store)
+    before = dict(store.pages)
+
+    def full(puts, deletes, expect=None):
+        raise NookError("quota", "No more room.", "Make some.")
+
+    store.commit, commit = full, store.commit
+    for flow in (
+        collection.add(cloud(3), np.arange(3)),
+        collection.add(cloud(90), np.arange(90)),
+        collection.delete(np.array([1])),
+        collection.maintain(everything=True),
+    ):
+        with pytest.raises(NookError) as error:
+            run(flow, store)
+        assert error.value.code == "quota" and collection.count == 10
+    store.commit = commit
+    assert store.pages == before and found(collection, store, cloud(1)[0], 1).ids == [0]
+    run(collection.add(cloud(90), np.arange(90)), store)
+    assert collection.count == 90
+
+
+def test_deleted_by_another_tab():
+    store = Durable()
+    one = begun(store)
+    run(one.add(cloud(3), np.arange(3)), store)
+    two = Collection("a")
+    run(two.open(), store)
+    run(two.drop(), store)
+    assert not store.pages
+    with pytest.raises(NookError) as error:
+        run(one.add(cloud(1), np.array([9])), store)
+    assert error.value.code == "storage-lost" and error.value.hint
