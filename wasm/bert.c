@@ -10,7 +10,8 @@ enum { MAX_LAYERS = 24, UNIT = 64, TENSORS_BEFORE = 4, TENSORS_PER_LAYER = 12 };
  * SHARE, values of at most VALUE. Sums of their products fit in 32 bits for as many channels and tokens. */
 enum { CHANNEL = 4095, SHARE = 4095, VALUE = 1023, MOST_CHANNELS = 128, MOST_TOKENS = 512 };
 _Static_assert((int64_t)CHANNEL * CHANNEL * MOST_CHANNELS <= INT32_MAX, "a score");
-_Static_assert((int64_t)SHARE * VALUE * MOST_TOKENS <= INT32_MAX, "a mean of values");
+static const float LOG2_SHARE = 11.9996477f, LOG2_E = 1.44269504f;
+_Static_assert((int64_t)(SHARE + 1) * VALUE * MOST_TOKENS <= INT32_MAX, "a mean of values");
 
 typedef struct {
   Mat qkv, out, up, down;
@@ -175,16 +176,28 @@ static void score(const int32_t *queries, const int32_t *keys, int head, int str
   }
 }
 
-/* Softmax over n scores, in steps of 1 / SHARE and without its division; returns what to divide by. */
+/* SHARE * 2^x for x <= 0, to the nearest whole number; `up` is x + log2(SHARE). 2^x is 2^n * 2^f with |f| <= 1/2, and a
+ * polynomial of degree 4 for 2^f, relative error below 3e-6. */
+INLINE I4 share_of(F4 up) {
+  const F4 magic = F4C(12582912.0f); /* 1.5 * 2^23: what is added to it is rounded to a whole number */
+  F4 x = f4_max(up, F4C(-20.0f)), whole = x + magic, f = x - (whole - magic);
+  F4 p = f * F4C(9.57006e-3f) + F4C(5.591786e-2f);
+  p = p * f + F4C(0.24024746f);
+  p = p * f + F4C(0.69312182f);
+  p = p * f + F4C(0.99999926f);
+  return i4_round((F4)(bits_of(p) + (bits_of(whole) << 23)));
+}
+
+/* Softmax over n scores to the base of 2, as whole numbers up to SHARE and without its division; returns what to divide
+ * by. */
 static float soften(float *scores, int n, int16_t *shares) {
   F4 best = f4(-3.0e38f);
   I4 total = i4(0);
   for (int j = n; j & 7; j++) scores[j] = -3.0e38f;
   for (int j = 0; j < n; j += 8) best = f4_max(best, f4_max(f4_load(scores + j), f4_load(scores + j + 4)));
-  float peak = f4_peak(best);
+  float down = f4_peak(best) - LOG2_SHARE;
   for (int j = 0; j < n; j += 8) {
-    I4 a = i4_round(f4_exp(f4_load(scores + j) - peak) * F4C(SHARE));
-    I4 b = i4_round(f4_exp(f4_load(scores + j + 4) - peak) * F4C(SHARE));
+    I4 a = share_of(f4_load(scores + j) - down), b = share_of(f4_load(scores + j + 4) - down);
     S8 both = s8_of(a, b);
     WRITE(shares + j, both);
     total += a + b;
@@ -222,7 +235,7 @@ static void attend(Bert *m, int n) {
     const float *q = m->qkv + h * head, *k = q + m->width, *v = k + m->width;
     float k_peak = peak_of(k, n, head, row), v_peak = peak_of(v, n, head, row);
     float factor[4], inverse[4], k_inverse = inverse_of(k_peak, CHANNEL), v_inverse = inverse_of(v_peak, VALUE);
-    float scale = k_peak / ((float)CHANNEL * (float)CHANNEL * root((float)head));
+    float scale = k_peak * LOG2_E / ((float)CHANNEL * (float)CHANNEL * root((float)head));
     for (int i = 0; i < 4; i++) inverse[i] = k_inverse;
     for (int j = 0; j < stride; j += 4) pair_channels(k + j * row, row, head, inverse, m->keys + j, stride);
     for (int j = 0; j < stride; j += 2) pair_keys(v + j * row, row, head, v_inverse, m->values + 8 * j, stride);
