@@ -303,21 +303,21 @@ API void nook_hnsw_insert(Graph *g, int32_t count) {
   }
 }
 
-/* The query as a target: of unit length for cosine, relative to the centre for l2, as a code. 0 if it is not finite. */
+/* The query as a target: of unit length for cosine, relative to the centre, as a code. 0 if it is not finite. */
 static MACHINE int32_t question(Graph *g, Target *t, const float *query) {
   float prepared[WIDEST], error;
-  double squares = 0, before = 0;
+  double squares = 0, left = 0, middle = 0;
+  for (int32_t i = 0; i < g->dim; i++) squares += (double)query[i] * (double)query[i];
+  if (!(squares <= 3e38)) return 0;
+  float length = g->space == 1 && squares > 0 ? (float)__builtin_sqrt(squares) : 1.0f;
   for (int32_t i = 0; i < g->dim; i++) {
-    prepared[i] = g->space == 2 ? query[i] - g->centre[i] : query[i];
-    before += (double)query[i] * (double)query[i];
-    squares += (double)prepared[i] * (double)prepared[i];
+    float x = query[i] / length;
+    prepared[i] = x - g->centre[i];
+    left += (double)prepared[i] * (double)prepared[i];
+    middle += (double)x * (double)g->centre[i];
   }
-  if (!(before <= 3e38) || !(squares <= 3e38)) return 0;
-  if (g->space == 1 && squares > 0) {
-    float length = (float)__builtin_sqrt(squares);
-    for (int32_t i = 0; i < g->dim; i++) prepared[i] /= length;
-  }
-  g->offset = g->space == 2 ? (float)(before - squares) : 0;
+  if (!(left <= 3e38)) return 0;
+  g->offset = (float)(g->space == 2 ? squares - left : middle);
   quantise_row(prepared, g->dim, g->stride, g->code, &g->code_scale, &error);
   target(g, t, g->code, g->code_scale, 0);
   return 1;

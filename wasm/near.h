@@ -11,7 +11,8 @@ typedef struct {
   int32_t row;
 } Near;
 
-/* What a code needs to become a score, and the row with the same code (or -1) that is not in the graph itself. */
+/* What a code needs to become a score, and the row with the same code (or -1) that is not in the graph itself. Codes are
+ * of x = vector - centre; the bias is -|x|² for l2, centre·x else. */
 typedef struct {
   float scale, bias;
   int32_t shift, twin;
@@ -25,7 +26,7 @@ typedef struct {
   int32_t linked, entry, top; /* rows 0 … linked - 1 are in the graph; -1, -1 while it is empty */
   const int8_t *codes;        /* (n, stride) */
   Fact *facts;                /* (n) */
-  const float *centre;        /* (dim): codes are of differences from it; only l2 */
+  const float *centre;        /* (dim): codes are of differences from it */
   const uint8_t *levels;      /* (n) */
   const int32_t *places;      /* (n) */
   int32_t *links, *upper;     /* (n, 2m), (sum of levels, m) */

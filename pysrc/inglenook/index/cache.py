@@ -79,7 +79,7 @@ class Cache:
             self.keys >>= 1
             self.clock >>= 1
             self._uses = 0
-            self._queue = self._queue[:0]
+            self._queue, self._queued = self._queue[:0], self._queued[:0]
 
     def put(self, rows: Rows, vectors: Vectors) -> None:
         """Keep vectors (n, dim) of rows that were used. Others go for them, or they do not come in."""
@@ -111,7 +111,7 @@ class Cache:
         owners, vectors = self.owners[kept], self.vectors[kept]
         self.slots.fill(-1)
         self.vectors, self.owners = np.empty((room, self.dim), np.float32), np.full(room, -1, np.int32)
-        self.used, self._queue = len(kept), self._queue[:0]
+        self.used, self._queue, self._queued = len(kept), self._queue[:0], self._queued[:0]
         self.vectors[: self.used], self.owners[: self.used] = vectors, owners
         self.slots[owners] = np.arange(self.used)
 

@@ -6,6 +6,7 @@
     places   int32 (n,)         a row's first list in `upper`: the sum of the levels before it
     links    int32 (n, 2m)      level 0: rows, from the front, ended by -1
     upper    int32 (sum, m)     levels 1, 2, …: `levels[row]` lists from `places[row]` on
+    centre   float32 (dim,)     what was taken from the vectors before they became codes
 
 Rows up to `count` have codes; those up to `linked` are in the graph. What is between waits to be put in.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ class Graph:
     def __init__(self, dim: int, space: str, m: int, effort: int, seed: int) -> None:
         if space not in SPACES:
             raise ValueError(f"space is one of {', '.join(SPACES)}, not {space!r}")
-        if not (2 <= m <= MOST_LINKS and effort >= 1 and dim >= 1):
+        if not (2 <= m <= MOST_LINKS and 1 <= effort <= 1 << 20 and dim >= 1):
             raise ValueError(f"M lies in 2…{MOST_LINKS}, ef_construction and dim are positive")
         self.dim, self.space, self.m, self.effort, self.seed = dim, space, m, effort, seed
         self.count = self.linked = 0
@@ -76,14 +77,20 @@ class Graph:
         lists: Links = self.upper[self.places[row] + level - 1] if level else self.links[row]
         return lists
 
-    def append(self, codes: Codes) -> NDArray[np.int32]:
-        """Room for more rows, with their codes, facts and levels; not in the graph yet. Returns the rows."""
-        first, more = self.count, len(codes.codes)
+    def append(self, given: Coded, levels: NDArray[np.uint8] | None = None) -> NDArray[np.int32]:
+        """Room for more rows, with their codes and facts; not in the graph yet. Returns the rows.
+
+        Their levels are drawn, unless they are given.
+        """
+        codes, bias = given
+        first, more = self.count, len(bias)
         rows = np.arange(first, first + more)
-        levels = draw(rows, self.seed, self.m)
+        levels = draw(rows, self.seed, self.m) if levels is None else levels
         self.reserve(first + more, self.lists + int(levels.sum(dtype=np.int64)))
         self.codes[rows] = codes.codes
-        self.facts[rows] = facts(codes.codes, codes.scale, self.space)
+        facts = self.facts[first : first + more]
+        facts["scale"], facts["bias"], facts["twin"] = codes.scale, bias, -1
+        facts["shift"] = 255 * codes.codes.sum(axis=1, dtype=np.int32)
         self.levels[rows] = levels
         self.places[rows] = self.lists + np.cumsum(levels, dtype=np.int32) - levels
         self.count += more
@@ -122,6 +129,8 @@ class Graph:
             said = dict(zip(_HEAD, (int(value) for value in arrays["head"]), strict=True))
             if said["format"] != FORMAT:
                 raise corrupt(f"its format is {said['format']}, not {FORMAT}")
+            if said["dim"] != len(arrays["centre"]) or said["space"] < 0:
+                raise corrupt("its head does not fit its parts")
             made = cls(said["dim"], SPACES[said["space"]], said["m"], said["effort"], said["seed"])
             made.count, made.linked, made.entry = said["count"], said["linked"], said["entry"]
             for name in ("codes", "facts", "levels", "links", "upper", "centre"):
@@ -136,6 +145,9 @@ class Graph:
         made.check()
         return made
 
+    def _finite(self) -> bool:
+        return all(bool(np.isfinite(part).all()) for part in (self.facts["scale"], self.facts["bias"], self.centre))
+
     def check(self) -> None:
         """NookError("corrupt") unless every number a walk goes by is where it may be; the kernel trusts them."""
         n, linked = self.count, self.linked
@@ -146,7 +158,7 @@ class Graph:
             raise corrupt("its entry or its levels are wrong")
         twins = self.facts["twin"]
         wrong = [part.size and (part.min() < -1 or part.max() >= linked) for part in (self.links, self.upper, twins)]
-        if any(wrong) or (self.links[linked:] != -1).any() or not np.isfinite(self.facts["scale"]).all():
+        if any(wrong) or (self.links[linked:] != -1).any() or not self._finite():
             raise corrupt("a link leads nowhere")
         chained = twins[twins >= 0]
         if len(np.unique(chained)) != len(chained) or _cycles(twins):
@@ -173,15 +185,20 @@ def draw(rows: NDArray[np.integer], seed: int, m: int) -> NDArray[np.uint8]:
     return levels
 
 
-def facts(codes: NDArray[np.int8], scale: NDArray[np.float32], space: str) -> NDArray[np.void]:
-    """What codes (n, stride) with their scales need to be scored; see wasm/dot.h and near.h."""
-    made = np.empty(len(codes), FACT)
-    made["scale"], made["twin"], made["bias"] = scale, -1, 0
-    made["shift"] = 255 * codes.sum(axis=1, dtype=np.int32)
-    if space == "l2":
-        lengths = np.einsum("ij,ij->i", codes, codes, dtype=np.int32)
-        made["bias"] = -(scale * scale * lengths.astype(np.float32))
-    return made
+class Coded(NamedTuple):
+    """Vectors as a graph takes them: their codes and what each score has beside the product of codes, float32 (n,)."""
+
+    codes: Codes
+    bias: NDArray[np.float32]
+
+
+def coded(vectors: NDArray[np.float32], codes: Codes, centre: NDArray[np.float32], space: str) -> Coded:
+    """Of vectors (n, dim) that the centre was taken from. l2: -|x|² of the code, which makes distances those of codes
+    among each other; else centre·x of the vector, so that a code's error counts only against the other's difference."""
+    if space != "l2":
+        return Coded(codes, np.einsum("ij,j->i", vectors, centre))
+    lengths = np.einsum("ij,ij->i", codes.codes, codes.codes, dtype=np.int32)
+    return Coded(codes, -(codes.scale * codes.scale * lengths.astype(np.float32)))
 
 
 def corrupt(why: str) -> NookError:

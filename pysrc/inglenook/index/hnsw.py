@@ -4,7 +4,8 @@ Codes steer, vectors confirm: walks score codes (wasm/hnsw.c; `index.walk` says 
 has the float vectors gives them to `search`, which puts the best rows in their exact order.
 
 A graph depends on the vectors, their order, M, ef_construction and the seed; not on how it was cut into calls, save
-that for l2 the codes are of differences from the mean of the first vectors added, unless `centre` was given.
+that where the first vectors added lie far from zero and near each other, codes are of differences from their mean,
+unless `centre` was given.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from inglenook.errors import NookError
 from inglenook.index import kernel
-from inglenook.index.graph import ADDRESSES, SPACES, Graph, Layout
+from inglenook.index.graph import ADDRESSES, SPACES, Coded, Graph, Layout, coded
 from inglenook.index.kernel import WIDEST, Allow, Rows, Scores
 from inglenook.index.quantise import stride
 from inglenook.index.walk import Plain
@@ -28,6 +29,9 @@ from inglenook.index.walk import Plain
 NEAR = np.dtype([("score", "<f4"), ("row", "<i4")])
 SLICE = 0.008
 """Seconds that a slice of building takes by default."""
+
+ENOUGH, FAR = 32, 0.25
+"""Codes are relative to the mean of so many first vectors, where this share of their squared lengths is the mean's."""
 
 Vectors = NDArray[np.floating[Any]]
 
@@ -72,6 +76,10 @@ class HNSW:
 
     def append(self, vectors: Vectors) -> Rows:
         """Take vectors (n, dim) in, as codes; `link` or `linking` puts them into the graph. Returns their rows."""
+        return self.graph.append(self.encode(vectors))
+
+    def encode(self, vectors: Vectors) -> Coded:
+        """The codes of vectors (n, dim). NookError("bad-shape" | "bad-vector")."""
         graph = self.graph
         values: NDArray[np.float32] = np.asarray(vectors, np.float32)
         if values.ndim != 2 or values.shape[1] != graph.dim:
@@ -84,11 +92,13 @@ class HNSW:
         if graph.space == "cosine":
             lengths: NDArray[np.float32] = np.sqrt(np.where(squares > 0, squares, np.float32(1)))
             values = values / lengths[:, None]
-        elif graph.space == "l2":
-            if not self._centred and len(values):
-                graph.centre, self._centred = values.mean(axis=0, dtype=np.float64).astype(np.float32), True
-            values = values - graph.centre
-        return graph.append((kernel.load() or kernel.Plain()).quantise(values))
+        if not self._centred and len(values):
+            self._centred = True
+            middle = values.mean(axis=0, dtype=np.float64)
+            if len(values) >= ENOUGH and middle @ middle > FAR * np.einsum("ij,ij->i", values, values).mean():
+                graph.centre = middle.astype(np.float32)
+        values = values - graph.centre
+        return coded(values, (kernel.load() or kernel.Plain()).quantise(values), graph.centre, graph.space)
 
     def link(self, most: int | None = None) -> int:
         """Put up to `most` waiting rows into the graph. Returns how many still wait."""

@@ -110,15 +110,16 @@ class Plain:
         return rows[order], scores[order]
 
     def _question(self, query: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float32], np.float32]:
-        given = np.asarray(query, np.float32)
-        values = given - self.graph.centre if self.graph.space == "l2" else given
-        before = float(given.astype(np.float64) @ given.astype(np.float64))
-        squares = float(values.astype(np.float64) @ values.astype(np.float64))
-        if not (before <= 3e38 and squares <= 3e38):
+        given, graph = np.asarray(query, np.float32), self.graph
+        squares = float(given.astype(np.float64) @ given.astype(np.float64))
+        if graph.space == "cosine" and 0 < squares <= 3e38:
+            given = given / np.float32(np.sqrt(squares))
+        values: NDArray[np.float32] = given - graph.centre
+        left = float(values.astype(np.float64) @ values.astype(np.float64))
+        if not (squares <= 3e38 and left <= 3e38):
             raise NookError("bad-vector", "The query is not made of finite numbers.", "Embed it again.")
-        if self.graph.space == "cosine" and squares > 0:
-            values = values / np.float32(np.sqrt(squares))
-        return values, np.float32(before - squares if self.graph.space == "l2" else 0)
+        middle = float(given.astype(np.float64) @ graph.centre.astype(np.float64))
+        return values, np.float32(squares - left if graph.space == "l2" else middle)
 
     def _explore_allowed(self, score: Score, start: Near, ef: int, allow: Allow) -> list[Near]:
         waiting, seen, pool = [start], {start[1]}, list[Near]()
