@@ -92,7 +92,6 @@ class Cache:
         free = min(self.room - self.used, len(rows))
         order = np.argsort(-self.keys[rows], kind="stable")[: self.room]
         slots = np.arange(self.used, self.used + free, dtype=np.int32)
-        self.used += free
         if free < len(order):
             victims = self._lowest(len(order) - free)
             comes = self.keys[rows[order[free:]]] >= self.keys[self.owners[victims]]
@@ -100,6 +99,7 @@ class Cache:
             order = np.concatenate([order[:free], order[free:][comes]])
             self.slots[self.owners[victims]] = -1
             slots = np.concatenate([slots, victims])
+        self.used += free
         self.vectors[slots] = vectors[order]
         self.owners[slots] = rows[order]
         self.slots[rows[order]] = slots
