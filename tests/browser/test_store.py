@@ -372,6 +372,12 @@ assert await other.scan("d/") == {"d/1": b"\\x00\\xff", "d/3": bytes(1000)}
 assert list(await store.scan("")) == ["d/1", "d/3", "e"]
 assert store.status == "stored" and store.reason == "" and store.generation == other.generation == 2
 assert isinstance(await store.size(), int) and isinstance(await store.persist(), bool)
+many = {f"m/{n}": bytes([n]) * (n * 50) for n in range(100)}
+await store.commit(many, [], {"m/0": None, "e": "größe".encode()})
+assert await other.get(["none", *many, "none"]) == [None, *many.values(), None] and await other.get([]) == []
+for wrong in ({"m/1": None}, {"m/1": b""}, {"none": b""}, {"e": "größe".encode(), "m/1": b"\\2" * 50}):
+    assert await code_of(other.commit({"m/1": b"lost"}, ["e"], wrong)) == "conflict"
+assert await store.get(["m/1", "e"]) == [b"\\1" * 50, "größe".encode()] and store.generation == 3
 usage, quota, persisted = await store.estimate()
 assert 0 < usage < quota
 store.close()

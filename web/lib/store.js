@@ -9,6 +9,8 @@ import { NookError } from './errors.js';
 /** @typedef {Record<string, unknown>} Fields */
 /** @typedef {{ generation: number, keys: string[], lost?: boolean }} Change another tab's commit, or data that is gone */
 /** @typedef {{ usage: number, quota: number, persisted: boolean }} Estimate bytes */
+/** @typedef {{ keys: string[], pages: Array<Uint8Array | null | undefined> }} Expected pages as another tab must have left them */
+/** @typedef {{ keys: string[], pages: Uint8Array[], deletes: string[], expected?: Expected }} Commit */
 
 const PAGES = 'pages';
 const STATE = 'state';
@@ -82,8 +84,15 @@ export class Store {
   async get(keys) {
     const db = await this.#ready();
     if (!db) return keys.map((key) => this.#memory?.get(key) ?? null);
-    const pages = db.transaction(PAGES).objectStore(PAGES);
-    return Promise.all(keys.map(async (key) => (await settled(pages.get(key))) ?? null));
+    return pagesOf(db, keys);
+  }
+
+  /**
+   * `get` for another language: pages as one run of bytes and their lengths, -1 where there is none.
+   * @param {string} keys joined by line feeds @returns {Promise<{ bytes: Uint8Array, lengths: Int32Array }>}
+   */
+  async gather(keys) {
+    return joined(await this.get(keys.split('\n')));
   }
 
   /**
@@ -105,19 +114,22 @@ export class Store {
   /**
    * Write and delete pages: all of it or nothing, durable when it resolves. A key in both is written.
    * @param {string[]} keys @param {Uint8Array[]} pages @param {string[]} deletes
-   * Throws NookError 'quota' | 'storage-lost' | 'storage'; what was stored is then as it was.
+   * @param {Expected} [expected] what has to be stored now, or nothing is written
+   * Throws NookError 'quota' | 'conflict' | 'storage-lost' | 'storage'; what was stored is then as it was.
    */
-  async commit(keys, pages, deletes) {
+  async commit(keys, pages, deletes, expected) {
     if (keys.length + deletes.length === 0) return;
     await this.#exclusively(async () => {
       const db = await this.#ready();
       if (!db) {
+        const memory = this.#memory;
+        if (expected?.keys.some((key, i) => !same(memory?.get(key), expected.pages[i]))) throw conflict(this.name);
         for (const key of deletes) this.#memory?.delete(key);
         keys.forEach((key, i) => void this.#memory?.set(key, pages[i].slice()));
         this.generation++;
         return;
       }
-      this.generation = await write(db, keys, pages, deletes, this.generation);
+      this.generation = await write(db, { keys, pages, deletes, expected }, this.generation);
     });
     this.#channel?.postMessage({ generation: this.generation, keys: [...new Set([...keys, ...deletes])] });
   }
@@ -256,11 +268,10 @@ async function currentGeneration(db) {
 
 /**
  * One transaction: pages and the generation, which it returns.
- * @param {IDBDatabase} db @param {string[]} keys @param {Uint8Array[]} pages @param {string[]} deletes
- * @param {number} known the generation may only grow
+ * @param {IDBDatabase} db @param {Commit} commit @param {number} known the generation may only grow
  * @returns {Promise<number>}
  */
-function write(db, keys, pages, deletes, known) {
+function write(db, { keys, pages, deletes, expected }, known) {
   return new Promise((resolve, reject) => {
     let generation = known;
     const fail = (/** @type {any} */ error) => reject(explained(error, db.name));
@@ -270,6 +281,14 @@ function write(db, keys, pages, deletes, known) {
       transaction.onabort = () => fail(transaction.error);
       const store = transaction.objectStore(PAGES);
       const state = transaction.objectStore(STATE);
+      const stop = (/** @type {any} */ error) => {
+        transaction.onabort = () => fail(error);
+        transaction.abort();
+      };
+      expected?.keys.forEach((key, i) => {
+        const request = store.get(key);
+        request.onsuccess = () => same(request.result, expected.pages[i]) || stop(conflict(db.name));
+      });
       const now = state.get('generation');
       now.onsuccess = () => {
         generation = Math.max(now.result ?? 0, known) + 1;
@@ -279,8 +298,7 @@ function write(db, keys, pages, deletes, known) {
         for (const key of deletes) store.delete(key);
         keys.forEach((key, i) => void store.put(pages[i], key));
       } catch (error) {
-        transaction.onabort = () => fail(error);
-        transaction.abort();
+        stop(error);
       }
     } catch (error) {
       fail(error); // the connection was closed under us
@@ -288,8 +306,48 @@ function write(db, keys, pages, deletes, known) {
   });
 }
 
+/**
+ * Pages by one transaction: answers come in order, so the last one brings all.
+ * @param {IDBDatabase} db @param {string[]} keys @returns {Promise<Array<Uint8Array | null>>}
+ */
+function pagesOf(db, keys) {
+  return new Promise((resolve, reject) => {
+    if (!keys.length) return resolve([]);
+    const transaction = db.transaction(PAGES);
+    transaction.onabort = () => reject(transaction.error);
+    const store = transaction.objectStore(PAGES);
+    const requests = keys.map((key) => store.get(key));
+    requests[requests.length - 1].onsuccess = () => resolve(requests.map(({ result }) => result ?? null));
+  });
+}
+
+/** @param {Array<Uint8Array | null>} pages @returns {{ bytes: Uint8Array, lengths: Int32Array }} */
+function joined(pages) {
+  const lengths = Int32Array.from(pages, (page) => page?.length ?? -1);
+  const bytes = new Uint8Array(pages.reduce((sum, page) => sum + (page?.length ?? 0), 0));
+  let at = 0;
+  for (const page of pages) {
+    if (!page) continue;
+    bytes.set(page, at);
+    at += page.length;
+  }
+  return { bytes, lengths };
+}
+
+/** @param {Uint8Array | null | undefined} page @param {Uint8Array | null | undefined} other */
+function same(page, other) {
+  if (!page || !other) return !page && !other;
+  return page.length === other.length && page.every((byte, i) => byte === other[i]);
+}
+
+/** @param {string} name */
+function conflict(name) {
+  return new NookError('conflict', `${name} was changed by another tab meanwhile.`, 'Read it again and repeat it.');
+}
+
 /** @param {any} error @param {string} name */
 function explained(error, name) {
+  if (error instanceof NookError) return error;
   if (error?.name === 'QuotaExceededError') {
     const hint = 'Remove documents, or free disk space, and try again; what was stored is unharmed.';
     return new NookError('quota', 'The browser gives this site no more storage.', hint);

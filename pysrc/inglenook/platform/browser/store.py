@@ -6,9 +6,11 @@ web/worker.js registers that module as `inglenook_store` before the engine start
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import js
 from pyodide.ffi import JsException, create_proxy, to_js
 
 from inglenook.errors import NookError
@@ -25,7 +27,7 @@ class BrowserStore:
         """Open the nook `name`, made if it is not there. `module` is web/lib/store.js if it is not registered."""
         if module is None:
             import inglenook_store as module  # type: ignore[import-not-found,no-redef]
-        return cls(await _asked(module.openStore(name)))
+        return cls(await asked(module.openStore(name)))
 
     @property
     def status(self) -> str:
@@ -43,16 +45,19 @@ class BrowserStore:
         return int(self._handle.generation)
 
     async def get(self, keys: list[str]) -> list[bytes | None]:
-        pages = await _asked(self._handle.get(to_js(keys)))
-        return [None if page is None else page.to_bytes() for page in map(_none, pages)]
+        if not keys:
+            return []
+        return unjoined(await asked(self._handle.gather("\n".join(keys))))
 
     async def scan(self, prefix: str) -> dict[str, bytes]:
-        found = await _asked(self._handle.scan(prefix))
+        found = await asked(self._handle.scan(prefix))
         return {key: page.to_bytes() for key, page in zip(found.keys, found.pages, strict=True)}
 
-    async def commit(self, puts: Mapping[str, bytes], deletes: Iterable[str]) -> None:
+    async def commit(
+        self, puts: Mapping[str, bytes], deletes: Iterable[str], expect: Mapping[str, bytes | None] | None = None
+    ) -> None:
         pages = to_js([memoryview(page) for page in puts.values()])
-        await _asked(self._handle.commit(to_js(list(puts)), pages, to_js(list(deletes))))
+        await asked(self._handle.commit(to_js(list(puts)), pages, to_js(list(deletes)), _expected(expect)))
 
     def changes(self, listener: Callable[[list[str]], None], lost: Callable[[], None] | None = None) -> None:
         """Call `listener` with the keys another tab has written or deleted, `lost` if the browser threw all away."""
@@ -67,22 +72,22 @@ class BrowserStore:
         self._handle.changes(create_proxy(heard))
 
     async def size(self) -> int:
-        return int(await _asked(self._handle.size()))
+        return int(await asked(self._handle.size()))
 
     async def persist(self) -> bool:
         """Ask the browser never to clear this nook by itself; whether it agreed."""
-        return bool(await _asked(self._handle.persist()))
+        return bool(await asked(self._handle.persist()))
 
     async def estimate(self) -> tuple[int, int, bool]:
         """Bytes this site takes, bytes it may take, and whether the browser promised not to clear them."""
-        found = await _asked(self._handle.estimate())
+        found = await asked(self._handle.estimate())
         return int(found.usage), int(found.quota), bool(found.persisted)
 
     def close(self) -> None:
         self._handle.close()
 
 
-async def _asked(promise: Any) -> Any:
+async def asked(promise: Any) -> Any:
     """What a promise gives; its NookError as ours."""
     try:
         return await promise
@@ -94,6 +99,20 @@ async def _asked(promise: Any) -> Any:
         raise NookError("storage", text, "Reload the page; what was stored is safe.") from None
 
 
-def _none(value: Any) -> Any:
-    """JavaScript's null and undefined as None, whatever this Pyodide makes of them."""
-    return None if value is None or type(value).__name__ == "JsNull" else value
+def unjoined(found: Any) -> list[bytes | None]:
+    """Pages out of one run of bytes, which crosses in one piece: a hundred of them cost what one does, nearly."""
+    run, lengths = found.bytes.to_bytes(), array("i", found.lengths.to_bytes())
+    pages: list[bytes | None] = []
+    at = 0
+    for length in lengths:
+        pages.append(None if length < 0 else run[at : at + length])
+        at += max(length, 0)
+    return pages
+
+
+def _expected(expect: Mapping[str, bytes | None] | None) -> Any:
+    """`expect` of a commit for JavaScript, where None is undefined."""
+    if not expect:
+        return None
+    pages = to_js([None if page is None else memoryview(page) for page in expect.values()])
+    return js.Object.fromEntries(to_js([["keys", list(expect)], ["pages", pages]]))
