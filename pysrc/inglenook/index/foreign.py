@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inglenook.errors import NookError
-from inglenook.index.graph import LEVELS, MOST_LINKS
+from inglenook.index.graph import LEVELS, MOST_EFFORT, MOST_LINKS
 from inglenook.index.hnsw import HNSW
 
 _HEADER = struct.Struct("<6QiI3QdQ")
@@ -48,7 +48,7 @@ def hnswlib(data: bytes | memoryview, space: str) -> Graph:
     shaped = vector_at == 4 + 4 * most0 and size == label_at + 8 and rest == 0 and start == 0
     if not (shaped and 2 <= m <= MOST_LINKS and most == m and most0 == 2 * m and 1 <= dim <= WIDEST and n <= room):
         raise _not("its header does not add up")
-    if top < -1 or top > LEVELS or (n and (top < 0 or entry >= n)) or not 1 <= effort < 2**31:
+    if top < -1 or top > LEVELS or (n and (top < 0 or entry >= n)) or not 1 <= effort <= MOST_EFFORT:
         raise _not("its levels or its entry are wrong")
     if _HEADER.size + n * (size + _LENGTH.size) > len(data):
         raise _not("it is cut off")
@@ -57,8 +57,9 @@ def hnswlib(data: bytes | memoryview, space: str) -> Graph:
     elements = np.frombuffer(data, element, n, _HEADER.size)
     levels, upper = _upper(data, _HEADER.size + n * size, n, m)
     vectors = np.ascontiguousarray(elements["vector"])
-    if vectors.size and not np.isfinite(vectors).all():
-        raise _not("a vector is not made of finite numbers")
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(np.einsum("ij,ij->i", vectors, vectors)).all():
+            raise _not("a vector is not made of finite numbers")
     index = HNSW(dim, space, m, int(effort))
     graph = index.graph
     graph.append(index.encode(vectors), levels)

@@ -28,6 +28,7 @@ FACT = np.dtype([("scale", "<f4"), ("bias", "<f4"), ("shift", "<i4"), ("twin", "
 FORMAT = 1
 MOST_LINKS = 100
 """The largest M: the kernel has room for lists of 2M + 1 rows."""
+MOST_EFFORT = 1 << 20
 LEVELS = 15
 _HEAD = ("format", "space", "m", "effort", "seed", "dim", "count", "linked", "entry")
 
@@ -54,7 +55,7 @@ class Graph:
     def __init__(self, dim: int, space: str, m: int, effort: int, seed: int) -> None:
         if space not in SPACES:
             raise ValueError(f"space is one of {', '.join(SPACES)}, not {space!r}")
-        if not (2 <= m <= MOST_LINKS and 1 <= effort <= 1 << 20 and dim >= 1):
+        if not (2 <= m <= MOST_LINKS and 1 <= effort <= MOST_EFFORT and dim >= 1):
             raise ValueError(f"M lies in 2…{MOST_LINKS}, ef_construction and dim are positive")
         self.dim, self.space, self.m, self.effort, self.seed = dim, space, m, effort, seed
         self.count = self.linked = 0
