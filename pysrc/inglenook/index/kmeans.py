@@ -90,7 +90,7 @@ def gather(vectors: Codes, labels: NDArray[np.int32], sums: Floats, *, plain: bo
 
 
 def train(
-    sample: Codes, k: int, seed: int = 0, iterations: int = 8, *, plain: bool = False
+    sample: Codes, k: int, seed: int = 0, iterations: int = 5, *, plain: bool = False
 ) -> Generator[tuple[int, int], None, Centroids]:
     """`k` centroids (fewer where there are fewer vectors) of a sample, a generator that yields (done, total)."""
     random, n = np.random.default_rng(seed), len(sample.codes)

@@ -20,7 +20,7 @@ from inglenook.index.kernel import Columns, Scanner
 from inglenook.index.kmeans import part_of
 from inglenook.index.quantise import Codes
 
-ASKED, NEIGHBOURS, NOISE = 128, 10, 0.8
+ASKED, NEIGHBOURS, NOISE = 256, 10, 0.8
 MOST = 1024
 """No more rows are confirmed, whatever recall is wanted."""
 ALL = 0.8
@@ -53,7 +53,7 @@ class Trial:
         self._found.append((numbers, scores))
 
     def dials(self, ivf: IVF, recall: float) -> Dials:
-        """What meets a recall: two thirds of what may be missed for lists not seen, the rest for rows not confirmed."""
+        """What meets a recall: a quarter of what may be missed for rows not confirmed, the rest for lists not seen."""
         if not self._found or ivf.ntotal < 2:
             return Dials()
         numbers = np.concatenate([part for part, _ in self._found], 1)
@@ -75,8 +75,8 @@ class Trial:
             place[rows] = np.arange(1, len(rows) + 1)
             places[i] = place[truth[i]]
         missed = 1 - recall
-        share = _reached(seen, 1 - missed * 2 / 3) / ivf.ntotal
-        want = _reached(places, 1 - missed / 3)
+        want = _reached(places, 1 - missed / 4)
+        share = _reached(np.where(places <= want, seen, ivf.ntotal), recall) / ivf.ntotal
         return Dials(1.0 if share > ALL or ivf.ntotal < SMALL else share, max(want, 2 * NEIGHBOURS))
 
 
