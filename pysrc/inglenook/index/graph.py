@@ -59,6 +59,7 @@ class Graph:
             raise ValueError(f"M lies in 2…{MOST_LINKS}, ef_construction and dim are positive")
         self.dim, self.space, self.m, self.effort, self.seed = dim, space, m, effort, seed
         self.count = self.linked = 0
+        self.version = 0  # another one after each change: of the arrays, of what is linked
         self.entry = self.top = -1
         self.centre = np.zeros(dim, np.float32)
         self.lists = 0  # lists of `upper` in use
@@ -95,11 +96,13 @@ class Graph:
         self.levels[rows] = levels
         self.places[rows] = self.lists + np.cumsum(levels, dtype=np.int32) - levels
         self.count += more
+        self.version += 1
         self.lists += int(levels.sum(dtype=np.int64))
         return rows.astype(np.int32)
 
     def reserve(self, rows: int, lists: int = 0) -> None:
         """Room for so many rows and lists of upper levels; both keep what they hold."""
+        self.version += 1
         if rows > len(self.codes):
             room = max(rows, len(self.codes) * 3 // 2)
             for name in ("codes", "facts", "levels", "places", "links"):
@@ -109,6 +112,7 @@ class Graph:
 
     def own(self) -> None:
         """Make the arrays that linking changes writable; read from a file, they may not be."""
+        self.version += 1
         for name in ("facts", "links", "upper"):
             if not getattr(self, name).flags.writeable:
                 setattr(self, name, getattr(self, name).copy())

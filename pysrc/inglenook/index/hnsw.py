@@ -166,6 +166,7 @@ class Compiled:
         self._layout = Layout()
         self._at = ctypes.addressof(self._layout)
         self._held: list[NDArray[Any]] = []
+        self._version = -1
         self._pool = np.empty(0, NEAR)
         self._heap = np.empty(0, NEAR)
         self._seen = np.empty(0, np.uint32)
@@ -187,6 +188,7 @@ class Compiled:
         self._insert(self._at, more)
         said, graph = self._layout, self.graph
         graph.linked, graph.entry, graph.top = said.linked, said.entry, said.top
+        graph.version = self._version = graph.version + 1
 
     def search(self, query: Vectors, ef: int, want: int, allow: Allow | None) -> tuple[Rows, Scores]:
         self._query[:] = query
@@ -223,23 +225,24 @@ class Compiled:
     def _fit(self, ef: int, want: int) -> None:
         """Notes large enough, and the addresses of arrays, which change as they grow."""
         graph = self.graph
+        if graph.version == self._version and ef <= len(self._pool) and want <= len(self._rows):
+            return  # every query comes by here: asking numpy for an address costs microseconds
+        self._version, rows = graph.version, len(graph.codes)
+        if ef > len(self._pool):
+            self._pool = np.empty(ef, NEAR)
+        if rows > len(self._heap):
+            self._heap, self._seen = np.empty(rows, NEAR), np.zeros(rows // 32 + 1, np.uint32)
+        if want > len(self._rows):
+            self._rows, self._scores = np.empty(want, np.int32), np.empty(want, np.float32)
+        said = self._layout
+        said.stride, said.dim, said.space = stride(graph.dim), graph.dim, SPACES.index(graph.space)
+        said.m, said.effort = graph.m, graph.effort
+        said.linked, said.entry, said.top = graph.linked, graph.entry, graph.top
         arrays = [graph.codes, graph.facts, graph.centre, graph.levels, graph.places, graph.links, graph.upper]
-        same = len(self._held) == len(arrays) and all(a is b for a, b in zip(arrays, self._held))
-        if not same or ef > len(self._pool) or want > len(self._rows):
-            rows = len(graph.codes)
-            self._held = arrays
-            self._pool = np.empty(max(ef, len(self._pool)), NEAR)
-            if rows > len(self._heap):
-                self._heap, self._seen = np.empty(rows, NEAR), np.zeros(rows // 32 + 1, np.uint32)
-            if want > len(self._rows):
-                self._rows, self._scores = np.empty(want, np.int32), np.empty(want, np.float32)
-            said = self._layout
-            said.stride, said.dim, said.space = stride(graph.dim), graph.dim, SPACES.index(graph.space)
-            said.m, said.effort = graph.m, graph.effort
-            for name, part in zip(ADDRESSES, [*arrays, self._seen, self._pool, self._heap, self._code], strict=True):
-                setattr(said, name, part.ctypes.data)
-            self._places = (self._query.ctypes.data, self._rows.ctypes.data, self._scores.ctypes.data)
-        self._layout.linked, self._layout.entry, self._layout.top = graph.linked, graph.entry, graph.top
+        self._held = [*arrays, self._seen, self._pool, self._heap, self._code]
+        for name, part in zip(ADDRESSES, self._held, strict=True):
+            setattr(said, name, part.ctypes.data)
+        self._places = (self._query.ctypes.data, self._rows.ctypes.data, self._scores.ctypes.data)
 
 
 def walker(graph: Graph, *, plain: bool = False) -> Compiled | Plain:

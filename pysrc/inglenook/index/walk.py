@@ -171,6 +171,7 @@ class Plain:
         for _ in range(more):
             self._insert(self.graph.linked)
             self.graph.linked += 1
+            self.graph.version += 1
 
     def _insert(self, row: int) -> None:
         """Algorithm 1."""
