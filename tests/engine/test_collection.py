@@ -277,3 +277,40 @@ def test_deleted_by_another_tab():
     with pytest.raises(NookError) as error:
         run(one.add(cloud(1), np.array([9])), store)
     assert error.value.code == "storage-lost" and error.value.hint
+
+
+@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
+@pytest.mark.parametrize("space", ["cosine", "l2"])
+def test_lists_and_graphs_live_too(kind, space, monkeypatch):
+    """Recall after deletes, updates and filters, from storage as from memory."""
+    monkeypatch.setattr(planner, "LISTS", 200)
+    monkeypatch.setattr(planner, "HEAD_ROWS", 300)
+    random = np.random.default_rng(2)
+    vectors = (
+        random.normal(size=(20, DIM))[random.integers(0, 20, 1200)] + random.normal(size=(1200, DIM)) / 2
+    ).astype("f4")
+    store, truth = Durable(), {}
+    index = Index(space, DIM, store=store, kind=kind, budget=1 << 20)
+    for start in range(0, 1200, 400):
+        index.add_items(vectors[start : start + 400], np.arange(start, start + 400))
+    index.add_items(vectors[:50] + 1, np.arange(50))
+    index.remove_ids(np.arange(100, 500, 2))
+    truth = dict(enumerate(vectors)) | dict(enumerate(vectors[:50] + 1))
+    for gone in range(100, 500, 2):
+        del truth[gone]
+    for _ in range(2):
+        assert {segment.part.kind for segment in index._collection.segments} == {kind} and len(index) == 1000
+        for share in (1.0, 0.3, 0.02):
+            allow = random.random(1200) < share
+            ids = np.array([id_ for id_ in truth if allow[id_]])
+            form = index._collection.form
+            kept = form.floats(form.rows(np.array([truth[id_] for id_ in ids.tolist()])))
+            found = 0
+            for query in vectors[::60]:
+                best = ids[np.argsort(-form.scores(form.queries(query)[0], kept))[:10]]
+                labels, distances = index.knn_query(query, 10, filter=allow)
+                assert allow[labels[0][labels[0] >= 0]].all() and (np.diff(distances[0]) >= 0).all()
+                found += len(set(labels[0].tolist()) & set(best.tolist())) / len(best)
+            assert found / 20 >= 0.95, share
+        index.optimize()
+        index = Index(store=store, budget=0)

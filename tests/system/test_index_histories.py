@@ -290,7 +290,7 @@ def same(a, b):
     return a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(["cosine", "ip", "l2"]), st.integers(0, 1000), histories)
 def test_histories(space, seed, history):
     world = World(space, seed)

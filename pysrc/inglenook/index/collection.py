@@ -29,6 +29,7 @@ from inglenook.index.head import Head
 from inglenook.index.journal import Batch
 from inglenook.index.kind import NOTHING, Allow, Rows
 from inglenook.index.manifest import Keys, Manifest, Part
+from inglenook.index.recent import Recent
 from inglenook.index.segment import Segment
 from inglenook.index.store import Change
 from inglenook.wire.messages import Progress
@@ -68,10 +69,12 @@ class Open(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What a fresh segment was made of: its row i was row place[i] of old[origin[i]]. `head`: the rows of the head and
-    the last batch that are in it. `replaces`: it has new vectors, and older rows of their ids die."""
+    """What a fresh segment was made of: the rows of `old` that were `living`; its row i was row place[i] of
+    old[origin[i]]. `head`: the rows of the head and the last batch that are in it. `replaces`: it has new vectors, and
+    older rows of their ids die."""
 
     old: list[Head | Segment]
+    living: list[NDArray[np.bool_]]
     origin: NDArray[np.integer]
     place: NDArray[np.integer]
     head: tuple[int, int] | None
@@ -89,7 +92,7 @@ class Collection:
         self, name: str, *, budget: int | None = None, cache: Pages | None = None, durable: bool = True
     ) -> None:
         self.keys, self.budget, self.durable = Keys(name), budget, durable
-        self.cache: Pages = cache or _Forgetful()
+        self.cache: Pages = cache or Recent(planner.cache(budget))
         self.damage: set[str] = set()
         """Keys of pages that cannot be read. Their rows are not found; everything else is."""
         self.reads = 0
@@ -225,7 +228,8 @@ class Collection:
             most = planner.most_rows(self.form.width, self.budget)
             for start in range(0, len(ids), most):
                 some = slice(start, start + most)
-                yield from self._build([], ids[some], rows[some])
+                while not (yield from self._build([], ids[some], rows[some])):
+                    pass  # another tab took the segment for one that nobody finishes
         else:
             yield from self._record(Batch(ids, rows))
 
@@ -279,7 +283,7 @@ class Collection:
             asked, todo = todo, []
             for start in range(0, len(asked), TOGETHER):
                 some = [
-                    (n, most, self._candidates(open_, queries[n], most, effort))
+                    (n, most, self._candidates(open_, queries[n], (most, k), effort))
                     for n, most in asked[start : start + TOGETHER]
                 ]
                 pages = {} if resident else (yield from self._read(parts, [rows for _, _, (rows, _) in some]))
@@ -289,8 +293,11 @@ class Collection:
                         todo.append((n, most * 8))  # something left out might be nearer
         return answers
 
-    def _candidates(self, open_: list[Open], query: Vectors, want: int, effort: int) -> tuple[list[Rows], float]:
+    def _candidates(
+        self, open_: list[Open], query: Vectors, wanted: tuple[int, int], effort: int
+    ) -> tuple[list[Rows], float]:
         """Rows to confirm of each part, and a bound of all others' scores."""
+        want, k = wanted
         rows: list[Rows] = []
         scores: list[Scores] = []
         ceiling = NOTHING
@@ -299,7 +306,7 @@ class Collection:
                 rows.append(np.flatnonzero(mask).astype(np.int32))
                 scores.append(np.full(len(rows[-1]), np.inf, np.float32))
                 continue
-            found = part.kind.candidates(query, min(want, allowed), allow=mask, effort=effort)
+            found = part.kind.candidates(query, min(want, allowed), k=k, allow=mask, effort=effort)
             rows.append(found.rows)
             scores.append(found.scores)
             if len(found.rows) < allowed:
@@ -445,16 +452,16 @@ class Collection:
         head = np.arange(self.head.count) if self.head.alive is None else np.flatnonzero(self.head.alive)
         if len(head):
             puts[keys.batch(1)] = Batch(self.head.ids[head], self.head.resident[head]).page()
-        found = replace(self.manifest, generation=1, log=1, parts=tuple(parts), pending=())
+        found = replace(self.manifest, generation=1, log=1, cut=0, parts=tuple(parts), pending=())
         keep(puts | {keys.manifest: found.page(), keys.mirror: found.page()})
 
     def _build(self, sources: list[Segment], ids: Ids = NONE, rows: Raw | None = None, head: bool = False) -> Flow:
         """A new segment of the living rows of `sources`, of the head, and of `rows` under `ids`, which replace what is
-        here under them; then it takes the place of its sources."""
+        here under them; then it takes the place of its sources. False if another tab came in between."""
         form, now, upto, last = self.form, self.head, self.head.count, self._next - 1
         old: list[Head | Segment] = [*sources, *([now] if head else [])]
         living = [_living(part) for part in old]  # before anything waits; who dies later is dead in the fresh segment
-        self._buried = {id_: grave for id_, grave in self._buried.items() if grave[0] not in old}
+        before = [alive.copy() for alive in living]
         if rows is not None:
             all_ids, all_rows, some = [ids], [rows], [np.arange(len(ids), dtype=np.int32)]
         else:
@@ -482,15 +489,16 @@ class Collection:
             fresh = Segment(self.keys, form, part, built.kind, ids, resident=None if self.durable else raw)
             if self.durable:
                 yield from self._write(fresh, raw)
-            made = Made(old, origin, place, (upto, last) if head else None, rows is not None)
-            yield from self._switch(fresh, made)
+            made = Made(old, before, origin, place, (upto, last) if head else None, rows is not None)
+            return (yield from self._switch(fresh, made))
         except BaseException:
             self._swept = False  # what was written is garbage: the next housekeeping takes it away
             raise
 
     def _steps(self, name: str, vectors: Vectors) -> Flow:
         """The index kind `name` of vectors: what `kinds.build` returns."""
-        steps = kinds.build(name, self.form, vectors, self.manifest.options)
+        options = {"fine": planner.fine(len(vectors), self.form.dim, self.budget)} | self.manifest.options
+        steps = kinds.build(name, self.form, vectors, options)
         while True:
             try:
                 done, total = next(steps)
@@ -532,7 +540,7 @@ class Collection:
             yield Progress("store", min(done, total), total, "bytes", fresh.name)
 
     def _switch(self, fresh: Segment, made: Made) -> Flow:
-        """Let the fresh segment take its sources' place, in one commit."""
+        """Let the fresh segment take its sources' place, in one commit. False if another tab came in between."""
         old, origin, place = made.old, made.origin, made.place
         release = yield Hold(f"index/{self.keys.collection}")
         try:
@@ -541,18 +549,23 @@ class Collection:
                     any(part.name == fresh.name for part in self.manifest.pending)
                 ):
                     yield from self._discard(fresh)  # another tab has merged these before
-                    return
+                    return False
                 alive = np.ones(fresh.count, np.bool_)
-                for n, part in enumerate(old):
-                    mine = origin == n
-                    alive[mine] = _living(part)[place[mine]]
+                revived = False
+                for n, (part, then) in enumerate(zip(old, made.living)):
+                    now, mine = _living(part), origin == n
+                    alive[mine] = now[place[mine]]
+                    revived = revived or bool((now[: len(then)] & ~then).any())
+                if revived:  # a deletion was taken back meanwhile
+                    yield from self._discard(fresh)
+                    return False
                 fresh.renew(fresh.part)
                 fresh.kill(np.flatnonzero(~alive))
                 dying = {segment.name: _found(segment, fresh.ids) for segment in self.segments if made.replaces}
                 lost = _found(self.head, fresh.ids) if made.replaces else _NO_ROWS
                 if (yield from self._commit_switch(fresh, made, dying, lost)):
                     self._building.discard(fresh.name)
-                    return
+                    return True
         finally:
             release()
 
@@ -562,7 +575,7 @@ class Collection:
         before, number, head = self.manifest, self._next, made.head
         kept = [segment for segment in self.segments if segment not in made.old]
         puts: dict[str, bytes] = {}
-        expect: dict[str, bytes | None] = {self.keys.batch(number): None} if made.replaces else {}
+        expect: dict[str, bytes | None] = {self.keys.batch(number): None}
         if len(lost):  # rows of the head are told dead by a batch, those of segments by their page
             puts[self.keys.batch(number)] = Batch(NONE, self._no_rows(), gone=self.head.ids[lost]).page()
             number += 1
@@ -580,9 +593,10 @@ class Collection:
             gone += [self.keys.batch(n) for n in range(before.log, log)]
         if not fresh.live:
             gone += list(self.keys.all(fresh.part))
+            puts.pop(self.keys.dead(fresh.name), None)
             parts.pop()
         waiting = tuple(part for part in before.pending if part.name != fresh.name)
-        new = before.switched(parts=self._unreadable_parts(parts), pending=waiting, log=log)
+        new = before.switched(parts=self._unreadable_parts(parts), pending=waiting, log=log, cut=number - 1)
         if not (yield from self._adopt(new, puts, gone, expect)):
             return False
         for segment in kept:
@@ -717,6 +731,8 @@ class Collection:
                 for id_ in batch.ids.tolist():
                     self._buried.pop(id_, None)
             self.head.add(batch.ids, batch.rows)
+        if number == self.manifest.cut:
+            self._buried = {}
         self._next = number + 1
         self._batches += 1
 
@@ -747,16 +763,6 @@ class Collection:
 
 
 _NO_ROWS: Rows = np.empty(0, np.int32)
-
-
-class _Forgetful:
-    """A cache that keeps nothing."""
-
-    def get(self, key: str) -> bytes | None:
-        return None
-
-    def put(self, key: str, page: bytes) -> None:
-        pass
 
 
 def _living(part: Head | Segment) -> Allow:

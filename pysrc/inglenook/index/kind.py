@@ -24,7 +24,7 @@ Allow = NDArray[np.bool_]
 Arrays = dict[str, NDArray[np.generic]]
 
 NOTHING = float("-inf")
-MODULES = {"flat": "linear"}
+MODULES = {"flat": "linear", "ivf": "lists", "hnsw": "network"}
 """The module of each kind."""
 
 
@@ -50,9 +50,11 @@ class Kind(Protocol):
     def memory(self) -> int:
         """Bytes held."""
 
-    def candidates(self, query: Vectors, want: int, *, allow: Allow | None = None, effort: int = 0) -> Found:
-        """About `want` rows that may score highest. `allow` (count,) by row. `effort` is what the kind calls nprobe
-        or ef; 0: as it thinks best."""
+    def candidates(
+        self, query: Vectors, want: int, *, k: int = 10, allow: Allow | None = None, effort: int = 0
+    ) -> Found:
+        """About `want` rows that may be among the `k` with the highest scores. `allow` (count,) by row. `effort` is
+        what the kind calls nprobe or ef; 0: as it thinks best."""
 
     def arrays(self) -> Arrays:
         """What has to be stored. Large arrays have a row per row, or per block of rows."""

@@ -53,7 +53,9 @@ class Linear:
         self._hold(self._room(self.count), self.count)
         return self
 
-    def candidates(self, query: Vectors, want: int, *, allow: Allow | None = None, effort: int = 0) -> Found:
+    def candidates(
+        self, query: Vectors, want: int, *, k: int = 10, allow: Allow | None = None, effort: int = 0
+    ) -> Found:
         if not self.count or want < 1:
             return Found(np.empty(0, np.int32), np.empty(0, np.float32))
         code = self._scanner.quantise(query[None])

@@ -38,12 +38,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`log` is the number of the first write-ahead batch that counts, `next` that of the next segment. `pending` are
-    segments that are being written: where their writer died, their pages are garbage."""
+    """`log` is the number of the first write-ahead batch that counts, `cut` that of the last whose deletions can no
+    longer be taken back, `next` that of the next segment. `pending` are segments that are being written: where their
+    writer died, their pages are garbage."""
 
     form: Form
     generation: int = 0
     log: int = 0
+    cut: int = 0
     next: int = 0
     parts: tuple[Part, ...] = ()
     pending: tuple[Part, ...] = ()

@@ -10,7 +10,7 @@ HEAD_ROWS, HEAD_BYTES = 4096, 16 << 20
 """A head with more becomes a segment: its scan takes a tenth of a millisecond, its vectors stay in memory."""
 BATCHES = 512
 """A journal with more is worth a segment too: opening reads all of it."""
-LISTS = 20_000
+LISTS = 10_000
 """From so many rows on lists are faster than a scan of all codes."""
 FEW = 512
 """So many allowed rows are all confirmed, without a look at codes."""
@@ -18,6 +18,8 @@ TIER = 4
 """So many segments of about one size are merged: each row is written again once for each power of it."""
 MOST_ROWS = 1 << 19
 """Merged segments have no more rows than this, nor than fit into a third of the budget while they are made."""
+CACHE = 32 << 20
+"""Bytes of pages that are kept where no budget says otherwise."""
 DEAD = 0.3
 """A segment with a larger share of dead rows is written anew."""
 
@@ -41,7 +43,17 @@ def kind(rows: int, asked: str = "") -> str:
     """The index kind for a segment."""
     if rows < LISTS:
         return "flat"
-    return asked or "flat"
+    return asked or "ivf"
+
+
+def fine(rows: int, dim: int, budget: int | None) -> bool:
+    """Whether lists have fine codes: they save vectors to be read, and take about a byte for each number."""
+    return budget is None or rows * dim <= budget // 2
+
+
+def cache(budget: int | None) -> int:
+    """Bytes for pages of vectors that were read lately."""
+    return CACHE if budget is None else budget // 4
 
 
 def most_rows(width: int, budget: int | None) -> int:

@@ -288,7 +288,7 @@ def checked(page: bytes | None) -> memoryview | None:
 
 
 def _sort(array: str) -> str:
-    return "graph" if array.startswith("links") else "codes"
+    return "graph" if array in ("links", "upper") else "codes"
 
 
 def _chunks(keys: Keys, part: Part, sort: str, first: int, values: NDArray[np.generic]) -> Iterator[tuple[str, bytes]]:
