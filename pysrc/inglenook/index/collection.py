@@ -127,7 +127,9 @@ class Collection:
         read: dict[str, Segment | None] = {}
         for part in found.parts:
             old = known.get(part.name)
-            read[part.name] = old or (yield from segments.read(self.keys, found.form, part, self.damage))
+            lean = not planner.fine(part.count, found.form.dim, self.budget)
+            without = frozenset({"fine"}) if lean and part.kind == "ivf" else frozenset[str]()
+            read[part.name] = old or (yield from segments.read(self.keys, found.form, part, self.damage, without))
         dead = [part.name for part in found.parts if part.dead]
         buried = dict(zip(dead, (yield Get([self.keys.dead(name) for name in dead])))) if dead else {}
         log = yield Scan(self.keys.log)

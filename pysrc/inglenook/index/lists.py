@@ -12,6 +12,9 @@ from inglenook.index.ivf import IVF, SURE
 from inglenook.index.kind import Allow, Arrays, Built, Found, Steps, Vectors
 from inglenook.index.making import building
 
+ROUGH = 100
+"""Rows that are confirmed where only codes of a bit a dimension are there."""
+
 
 def build(form: Form, vectors: Vectors, options: Mapping[str, int]) -> Steps:
     """Lists of vectors. `options`: lists, seed, and whether to have `fine` codes."""
@@ -52,7 +55,7 @@ class Lists:
     def candidates(
         self, query: Vectors, want: int, *, k: int = 10, allow: Allow | None = None, effort: int = 0
     ) -> Found:
-        most = max(want, self.ivf.dials.want)
+        most = max(want, self.ivf.dials.want, 0 if self.ivf.coded.fine is not None else ROUGH)
         rows, scores = self.ivf.candidates(query, most, k=k, nprobe=effort or None, allow=allow, sure=SURE)
         if self.form.space == "l2":
             scores = scores - np.float32(query @ query)

@@ -203,26 +203,21 @@ def write(keys: Keys, part: Part, kind: Kind, ids: Ids, raw: Raw) -> Iterator[tu
     yield keys.of(part.name, "head"), pages.seal(_LENGTH.pack(len(head)) + head + b"".join(small))
 
 
-def read(keys: Keys, form: Form, part: Part, damage: set[str]) -> Flow:
-    """A segment from its pages, without its vectors. Damaged pages are added to `damage`; what they held is made again
-    from the vectors, in memory. Returns None where nothing can be read."""
+def read(keys: Keys, form: Form, part: Part, damage: set[str], without: frozenset[str] = frozenset()) -> Flow:
+    """A segment from its pages, without its vectors and the arrays `without`. Damaged pages are added to `damage`; what
+    they held is made again from the vectors, in memory. Returns None where nothing can be read."""
     wanted = [keys.of(part.name, "head")]
     wanted += [keys.of(part.name, "ids", n) for n in range(part.ids)]
-    wanted += [keys.of(part.name, sort, n) for sort in ("codes", "graph") for n in range(getattr(part, sort))]
-    payloads: dict[str, memoryview] = {}
-    step = max(1, BATCH // CHUNK)
-    for start in range(0, len(wanted), step):
-        some = wanted[start : start + step]
-        for key, page in zip(some, (yield Get(some))):
-            payload = checked(page)
-            if payload is None:
-                damage.add(key)
-            else:
-                payloads[key] = payload
+    payloads = yield from _payloads(wanted, damage)
+    spared = _pages_of(keys, part, payloads.get(wanted[0]), without) if without else set()
+    rest = [keys.of(part.name, sort, n) for sort in ("codes", "graph") for n in range(getattr(part, sort))]
+    rest = [key for key in rest if key not in spared]
+    payloads |= yield from _payloads(rest, damage)
+    wanted += rest
     try:
         ids = np.empty(part.count, "<i8")
         _fill(ids.view(np.uint8), payloads, (keys.of(part.name, "ids", n) for n in range(part.ids)))
-        kind = kinds.load(part.kind, form, _arrays(keys, part, payloads))
+        kind = kinds.load(part.kind, form, _arrays(keys, part, payloads, without))
         if kind.count != part.count:
             raise _corrupt("it has another number of rows than it says")
         return Segment(keys, form, part, kind, ids.astype(np.int64, copy=False))
@@ -238,6 +233,34 @@ def read(keys: Keys, form: Form, part: Part, damage: set[str]) -> Flow:
         return None
     made = yield from _made(form, raw)
     return Segment(keys, form, part, made, ids, unreadable=np.flatnonzero(~there).astype(np.int32))
+
+
+def _payloads(wanted: list[str], damage: set[str]) -> Flow:
+    """Payloads of pages by key; those that cannot be read are in `damage`."""
+    payloads: dict[str, memoryview] = {}
+    step = max(1, BATCH // CHUNK)
+    for start in range(0, len(wanted), step):
+        some = wanted[start : start + step]
+        for key, page in zip(some, (yield Get(some))):
+            payload = checked(page)
+            if payload is None:
+                damage.add(key)
+            else:
+                payloads[key] = payload
+    return payloads
+
+
+def _pages_of(keys: Keys, part: Part, head: memoryview | None, arrays: frozenset[str]) -> set[str]:
+    """The keys of the pages that hold some arrays."""
+    out: set[str] = set()
+    if head is not None:
+        (length,) = _LENGTH.unpack_from(head)
+        for entry in json.loads(bytes(head[_LENGTH.size : _LENGTH.size + length]))["arrays"]:
+            if entry["name"] in arrays and "page" in entry:
+                size = int(np.prod(entry["shape"], dtype=np.int64)) * np.dtype(entry["type"]).itemsize
+                numbers = range(entry["page"], entry["page"] + -(-size // CHUNK))
+                out.update(keys.of(part.name, _sort(entry["name"]), n) for n in numbers)
+    return out
 
 
 def _made(form: Form, raw: Raw) -> Flow:
@@ -297,14 +320,16 @@ def _chunks(keys: Keys, part: Part, sort: str, first: int, values: NDArray[np.ge
         yield keys.of(part.name, sort, first + n), pages.seal(data[start : start + CHUNK])
 
 
-def _arrays(keys: Keys, part: Part, payloads: Mapping[str, memoryview]) -> Arrays:
-    """What `Kind.arrays` gave."""
+def _arrays(keys: Keys, part: Part, payloads: Mapping[str, memoryview], without: frozenset[str]) -> Arrays:
+    """What `Kind.arrays` gave, some of them left out."""
     head = payloads[keys.of(part.name, "head")]
     (length,) = _LENGTH.unpack_from(head)
     at = _LENGTH.size + length
     arrays: Arrays = {}
     for entry in json.loads(bytes(head[_LENGTH.size : at]))["arrays"]:
         name = entry["name"]
+        if name in without and "page" in entry:
+            continue
         array = np.empty(tuple(entry["shape"]), entry["type"])
         flat = array.reshape(-1).view(np.uint8)
         if "page" in entry:
