@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from inglenook.errors import NookError
 from inglenook.index import kernel
-from inglenook.index.ivf import IVF, SURE, Dials
+from inglenook.index.inverted import Dials
+from inglenook.index.ivf import IVF, SURE
+from inglenook.index.making import build, building
 
 compiled = pytest.mark.skipif(kernel.load() is None, reason="wasm/codes.c is not compiled")
 SPACES = ["ip", "l2", "cosine"]
@@ -62,7 +64,7 @@ def recall(ivf, vectors, queries, allow=None, k=10, **how):
 def test_kernel_is_numpy(*, n, dim, lists, want, space, fine, exact, sure, allowed, share, seed):
     """The same rows but where estimates are equal to float32's precision."""
     vectors = clusters(n, dim, seed)
-    ivf = IVF.build(vectors, space=space, lists=lists, fine=fine, seed=seed)
+    ivf = build(vectors, space=space, lists=lists, fine=fine, seed=seed)
     ivf.dials = Dials(share, want)
     plain = twins(ivf)
     assert plain.dials == ivf.dials
@@ -93,7 +95,7 @@ def test_kernel_is_numpy(*, n, dim, lists, want, space, fine, exact, sure, allow
 @pytest.mark.parametrize(("n", "dim"), [(1, 64), (31, 7), (32, 64), (33, 300), (3000, 2), (3000, 96), (200, 4096)])
 def test_recall_is_what_was_asked_for(space, n, dim):
     vectors = clusters(n, dim, 1)
-    ivf = IVF.build(vectors, space=space)
+    ivf = build(vectors, space=space)
     assert ivf.ntotal == n and sorted(ivf.permutation.tolist()) == list(range(n))
     assert (np.diff(ivf.start) > 0).all() and ivf.start[-1] == n
     queries = clusters(40, dim, 2)
@@ -111,7 +113,7 @@ def test_recall_is_what_was_asked_for(space, n, dim):
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.5, 0.9])
 def test_filters_keep_recall(space, share):
     vectors, queries = clusters(6000, 48, 3, k=60), clusters(30, 48, 4, k=60)
-    ivf = IVF.build(vectors, space=space)
+    ivf = build(vectors, space=space)
     allow = np.random.default_rng(5).random(len(vectors)) < share
     assert recall(ivf, vectors, queries, allow) >= 0.93
 
@@ -120,7 +122,7 @@ def test_filters_keep_recall(space, share):
 def test_filters_that_leave_a_far_corner(space):
     """All that is allowed lies in a few lists to which the query would not come by itself."""
     vectors, queries = clusters(6000, 48, 3, k=60), clusters(20, 48, 4, k=60)
-    ivf, recalls = IVF.build(vectors, space=space), []
+    ivf, recalls = build(vectors, space=space), []
     for query in queries:
         centre = vectors[np.argmin(scores_of(vectors, query, space))]
         allow = np.zeros(len(vectors), bool)
@@ -130,7 +132,7 @@ def test_filters_that_leave_a_far_corner(space):
 
 
 def test_nothing_allowed():
-    ivf = IVF.build(clusters(200, 16))
+    ivf = build(clusters(200, 16))
     rows, scores = ivf.candidates(clusters(1, 16)[0], allow=np.zeros(200, bool))
     assert len(rows) == len(scores) == 0
     assert len(ivf.lists(clusters(1, 16)[0], allow=np.zeros(200, bool))) == 0
@@ -141,7 +143,7 @@ def test_nothing_allowed():
 @pytest.mark.parametrize("fine", [True, False])
 def test_codes_from_storage(space, plain, fine):
     """Lists, then their blocks, then rows: the same as with the codes in memory."""
-    ivf = IVF.build(clusters(900, 70, 6), space=space, lists=12, fine=fine)
+    ivf = build(clusters(900, 70, 6), space=space, lists=12, fine=fine)
     ivf.dials = Dials(0.4, 60)
     arrays = ivf.arrays()
     stored = arrays.pop("blocks")
@@ -164,42 +166,42 @@ def test_codes_from_storage(space, plain, fine):
 @pytest.mark.parametrize("plain", [True, pytest.param(False, marks=compiled)])
 def test_nothing_and_equals(plain):
     for space in SPACES:
-        empty = IVF.from_arrays(IVF.build(np.zeros((0, 12), np.float32), space=space).arrays(), plain=plain)
+        empty = IVF.from_arrays(build(np.zeros((0, 12), np.float32), space=space).arrays(), plain=plain)
         assert empty.ntotal == 0 and len(empty.candidates(np.ones(12, np.float32))[0]) == 0
-        same = IVF.build(np.tile(clusters(1, 12), (100, 1)), space=space)
+        same = build(np.tile(clusters(1, 12), (100, 1)), space=space)
         assert same.nlist == 1
         rows, scores = IVF.from_arrays(same.arrays(), plain=plain).candidates(clusters(1, 12)[0], 7)
         assert rows.tolist() == list(range(7)) and np.ptp(scores) == 0  # of equals the first
-        zeros = IVF.build(np.zeros((40, 12), np.float32), space=space)
+        zeros = build(np.zeros((40, 12), np.float32), space=space)
         rows, scores = IVF.from_arrays(zeros.arrays(), plain=plain).candidates(np.zeros(12, np.float32), 9)
         assert rows.tolist() == list(range(9)) and not scores.any()
 
 
 def test_same_seed_same_bytes():
     vectors = clusters(700, 40, 9)
-    first, again = (IVF.build(vectors.astype(np.float16), seed=4).arrays() for _ in range(2))
+    first, again = (build(vectors.astype(np.float16), seed=4).arrays() for _ in range(2))
     assert first.keys() == again.keys()
     for name, array in first.items():
         np.testing.assert_array_equal(array, again[name])
-    assert not np.array_equal(first["bits"], IVF.build(vectors, seed=5).arrays()["bits"])
+    assert not np.array_equal(first["bits"], build(vectors, seed=5).arrays()["bits"])
 
 
 def test_a_build_goes_on_where_it_was():
     """Stopped at any step, with its state kept, it ends as one that was not."""
     vectors = clusters(9000, 24, 2)
-    whole = IVF.build(vectors, lists=30).arrays()
-    steps = list(IVF.building(vectors, lists=30))
+    whole = build(vectors, lists=30).arrays()
+    steps = list(building(vectors, lists=30))
     done = [step.done for step in steps]
     assert done == sorted(done) and done[0] > 0 and done[-1] == 1
     assert [*dict.fromkeys(step.stage for step in steps)] == ["train", "assign", "encode", "tune"]
     for stop in {1, len(steps) // 2, len(steps) - 3, *range(len(steps) - 8, len(steps) - 5)}:
         state = {}
-        work = IVF.building(vectors, lists=30, state=state)
+        work = building(vectors, lists=30, state=state)
         for _ in range(stop):
             next(work)
         work.close()
         state = {name: array.copy() for name, array in state.items()}  # as if stored and read again
-        work = IVF.building(vectors, lists=30, state=state)
+        work = building(vectors, lists=30, state=state)
         with pytest.raises(StopIteration) as end:
             while True:
                 next(work)
@@ -220,7 +222,7 @@ class Slices:
 
 def test_vectors_are_read_by_slices():
     vectors = clusters(500, 20)
-    mine, theirs = IVF.build(Slices(vectors)).arrays(), IVF.build(vectors).arrays()
+    mine, theirs = build(Slices(vectors)).arrays(), build(vectors).arrays()
     for name, array in mine.items():
         np.testing.assert_array_equal(array, theirs[name])
 
@@ -229,9 +231,9 @@ def test_bad_input():
     vectors = clusters(300, 16)
     vectors[257, 3] = np.nan
     with pytest.raises(NookError, match="257") as caught:
-        IVF.build(vectors)
+        build(vectors)
     assert caught.value.code == "bad-vector"
-    ivf = IVF.build(clusters(300, 16))
+    ivf = build(clusters(300, 16))
     for bad in (np.nan, np.inf):
         for asked in (ivf, twins(ivf)):
             with pytest.raises(NookError) as caught:
@@ -243,14 +245,14 @@ def test_bad_input():
         ivf.candidates(np.ones(15, np.float32))
     assert caught.value.code == "bad-shape"
     with pytest.raises(NookError):
-        IVF.build(np.ones((5, 1), np.float32))
+        build(np.ones((5, 1), np.float32))
     with pytest.raises(ValueError, match="allow"):
         ivf.candidates(np.ones(16, np.float32), allow=np.ones(299, bool))
 
 
 def test_bounds_drop_rows_but_no_neighbours():
     vectors, queries = clusters(2000, 100, 1), clusters(30, 100, 2)
-    ivf = IVF.build(vectors, fine=False)
+    ivf = build(vectors, fine=False)
     ivf.dials = Dials(1.0, 500)
     assert recall(ivf, vectors, queries, sure=SURE) >= recall(ivf, vectors, queries) - 0.01
     kept = [len(ivf.candidates(query, sure=SURE)[0]) for query in queries]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from inglenook.index import kernel, probe
 from inglenook.index.codes import Rotation
-from inglenook.index.ivf import IVF, SLOPE
+from inglenook.index.ivf import SLOPE
 from inglenook.index.kmeans import assign, centroids_of
 from inglenook.index.making import build
 from inglenook.index.quantise import quantise
@@ -163,5 +163,5 @@ def test_width_of_rows():
     """What the planner counts with: bytes of a row at 384 and at 100 dimensions."""
     assert BLOCK == 32
     for dim, most in ((384, 52), (100, 20)):
-        assert IVF.build(cloud(64, dim), lists=1, fine=False).coded.blocks.nbytes == 64 * most
+        assert build(cloud(64, dim), lists=1, fine=False).coded.blocks.nbytes == 64 * most
         assert Rotation(dim).width == (most - 4) * 8

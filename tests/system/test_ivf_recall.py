@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from inglenook.index import kernel
-from inglenook.index.ivf import IVF, SURE
+from inglenook.index.ivf import SURE
+from inglenook.index.making import build
 
 ANN = Path(os.environ.get("INGLENOOK_ANN", Path(__file__).parents[2].parent / "shared" / "data" / "ann"))
 pytestmark = [
@@ -19,7 +20,7 @@ pytestmark = [
 def case(request):
     n = request.param
     vectors = np.load(ANN / "minilm_100k_f16.npy", mmap_mode="r")[:n]
-    ivf = IVF.build(vectors, space="cosine")
+    ivf = build(vectors, space="cosine")
     return ivf, vectors, np.load(ANN / "queries_f32.npy"), np.load(ANN / f"truth_ip_{n}.npy")
 
 

@@ -13,7 +13,7 @@ rows was seen that met the recall asked for when the index was built (index/maki
 neighbours, a greater share is needed: it grows with SPREAD_OUT, and what is not allowed does not count as seen. So a
 filter that leaves one corner of the set leads there.
 
-    ivf = IVF.build(vectors, space="cosine")
+    ivf = making.build(vectors, space="cosine")
     rows, scores = ivf.candidates(query)               # codes in memory; then read these rows' vectors
     lists = ivf.lists(query)                           # codes in storage: read blocks ivf.first[l] … ivf.first[l + 1]
     rows, scores = ivf.scan(query, lists, pieces)
@@ -22,26 +22,18 @@ filter that leaves one corner of the set leads there.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inglenook.errors import NookError
 from inglenook.index import probe
-from inglenook.index.codes import Floats, Rotation
+from inglenook.index.inverted import Dials, Inverted
 from inglenook.index.kernel import Allow, Rows, Scores
-from inglenook.index.kmeans import Centroids
-from inglenook.index.rabitq import BLOCK, TAIL, Coded, Int32s, firsts
+from inglenook.index.rabitq import BLOCK, Int32s
 
-if TYPE_CHECKING:
-    from inglenook.index.making import Matrix, Step
-
-VERSION = 1
-SPACES = ("ip", "l2", "cosine")
 SLOPE = 0.25
 SPREAD_OUT = 0.4
 """Of a tenth of the rows, a share greater by this power of ten is looked at. (Measured on MiniLM embeddings: 0.35.)"""
@@ -51,52 +43,13 @@ SURE = 1.9
 """How many times a code's error is allowed for where bounds drop rows (RaBitQ's ε, section 5.2.4)."""
 
 
-@dataclass(frozen=True)
-class Dials:
-    """How hard to look: the share of rows to see and the rows to confirm, for 10 neighbours of the recall wanted."""
+class IVF(Inverted):
+    """Inverted lists that can be asked. `making.build` makes one, `from_arrays` of what `arrays` gave.
 
-    share: float = 1.0
-    want: int = 100
-
-
-class IVF:
-    """Inverted lists over `ntotal` vectors. `making.build` makes one, `from_arrays` of what `arrays` gave.
-
-    What is public may be read and not changed, but for `dials`. `plain` asks numpy in place of the compiled kernel.
+    `plain` asks numpy in place of the compiled kernel.
     """
 
-    def __init__(
-        self, *, dim: int, space: str, rotation: Rotation, mean: Floats, centroids: Centroids, start: Int32s,
-        permutation: NDArray[np.int64], coded: Coded, dials: Dials = Dials(), plain: bool = False,
-    ) -> None:  # fmt: skip
-        self.dim, self.space, self.rotation, self.mean = dim, space, rotation, mean
-        self.centroids, self.start, self.permutation, self.coded = centroids, start, permutation, coded
-        self.dials, self.first = dials, firsts(start)
-        spread = coded.spread
-        offset = -(spread**2) - centroids.squares if space == "l2" else np.zeros_like(spread)
-        self.centres = np.stack([centroids.spacing, centroids.squares, offset, spread], 1).astype(np.float32)
-        self.exact: NDArray[np.floating] | None = None
-        self._plain = plain
-
-    @property
-    def ntotal(self) -> int:
-        """How many vectors there are."""
-        return int(self.start[-1])
-
-    @property
-    def nlist(self) -> int:
-        """How many lists there are."""
-        return len(self.start) - 1
-
-    @property
-    def block_bytes(self) -> int:
-        """Bytes of a block of codes (`BLOCK` rows)."""
-        return 4 * self.rotation.width + TAIL
-
-    @property
-    def memory(self) -> int:
-        """Bytes of all that a query needs; neither attached vectors nor the permutation."""
-        return sum(array.nbytes for name, array in self.arrays().items() if name != "permutation")
+    exact: NDArray[np.floating] | None = None
 
     @property
     def looked(self) -> tuple[int, int]:
@@ -192,51 +145,6 @@ class IVF:
     @cached_property
     def _probe(self) -> probe.Probe:
         return probe.make(self, SLOPE, self._plain)
-
-    # ── making and keeping one ──────────────────────────────────────────────────────────────────────────────────────
-
-    @classmethod
-    def build(cls, vectors: Matrix, **options: Any) -> IVF:
-        """`making.build`."""
-        from inglenook.index import making
-
-        return making.build(vectors, **options)
-
-    @classmethod
-    def building(cls, vectors: Matrix, **options: Any) -> Generator[Step, None, IVF]:
-        """`making.building`."""
-        from inglenook.index import making
-
-        return making.building(vectors, **options)
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything, as arrays; "blocks", "fine" and "permutation" are those that grow with the rows."""
-        coded, centroids = self.coded, self.centroids
-        numbers = [VERSION, self.dim, SPACES.index(self.space), self.dials.want]
-        held: dict[str, NDArray[Any] | None] = {
-            "numbers": np.array(numbers, np.int32),
-            "dials": np.array([self.dials.share, coded.noise, coded.fine_noise], np.float64),
-            "mean": self.mean, "bits": self.rotation.bits, "start": self.start, "permutation": self.permutation,
-            "centroids": centroids.codes, "spacing": centroids.spacing, "squares": centroids.squares,
-            "factors": coded.factors, "spread": coded.spread, "blocks": coded.blocks, "fine": coded.fine,
-        }  # fmt: skip
-        return {name: array for name, array in held.items() if array is not None}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], *, plain: bool = False) -> IVF:
-        """An index of what `arrays` gave. Without "blocks" it answers `lists` and `scan`, without "fine" less exactly,
-        and "permutation" it never needs."""
-        version, dim, space, want = arrays["numbers"].tolist()
-        if version > VERSION:
-            raise NookError("newer-format", "This index was written by a newer Inglenook.", "Update Inglenook.")
-        share, noise, fine_noise = arrays["dials"].tolist()
-        coded = Coded(arrays.get("blocks"), arrays.get("fine"), arrays["factors"], arrays["spread"], noise, fine_noise)
-        return cls(
-            dim=dim, space=SPACES[space], rotation=Rotation(dim, bits=arrays["bits"]), mean=arrays["mean"],
-            centroids=Centroids(arrays["centroids"], arrays["spacing"], arrays["squares"]), start=arrays["start"],
-            permutation=arrays.get("permutation", np.zeros(0, np.int64)), coded=coded, dials=Dials(share, want),
-            plain=plain,
-        )  # fmt: skip
 
 
 __all__ = ["BLOCK", "IVF", "SURE", "Dials"]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from inglenook.errors import NookError
 from inglenook.index import kernel
 from inglenook.index.codes import Floats, Rotation
-from inglenook.index.ivf import IVF, SPACES
+from inglenook.index.inverted import SPACES
+from inglenook.index.ivf import IVF
 from inglenook.index.kmeans import Centroids, assign, centroids_of, train
 from inglenook.index.rabitq import Encoder
 from inglenook.index.tune import ASKED, NOISE, Trial

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from inglenook.errors import NookError
 from inglenook.index import rabitq
 from inglenook.index.codes import ADDRESS, INT, LONG, Floats, address, bind
+from inglenook.index.inverted import Inverted
 from inglenook.index.kernel import Allow, Rows, Scores
 from inglenook.index.rabitq import Bytes, Int32s, Longs
-
-if TYPE_CHECKING:
-    from inglenook.index.ivf import IVF
 
 SPACES = {"ip": 0, "l2": 1, "cosine": 2}
 Exact = NDArray[np.floating] | None
@@ -52,7 +50,7 @@ class Probe(Protocol):
         """The best rows of some lists, whose blocks lie at `offsets` of `blocks`."""
 
 
-def make(ivf: IVF, slope: float, plain: bool = False) -> Probe:
+def make(ivf: Inverted, slope: float, plain: bool = False) -> Probe:
     """The compiled one where there is one."""
     if plain or bind("nook_ivf_room", LONG, ADDRESS, INT, INT) is None:
         return Plain(ivf, slope)
@@ -78,7 +76,7 @@ class _Lists(ctypes.Structure):
 class Compiled:
     """Asks C. Calls into numpy cost microseconds in the tab: addresses are computed once."""
 
-    def __init__(self, ivf: IVF, slope: float) -> None:
+    def __init__(self, ivf: Inverted, slope: float) -> None:
         three = [ADDRESS] * 3
         self._room = bind("nook_ivf_room", LONG, ADDRESS, INT, INT)
         self._search = bind("nook_ivf_search", INT, *three, INT, INT, INT, INT, *three)
@@ -173,7 +171,7 @@ class Compiled:
 class Plain:
     """Asks numpy."""
 
-    def __init__(self, ivf: IVF, slope: float) -> None:
+    def __init__(self, ivf: Inverted, slope: float) -> None:
         self._ivf, self._slope, self.looked = ivf, slope, (0, 0)
 
     def search(self, query: Query, effort: Effort, exact: Exact = None) -> tuple[Rows, Scores]:
