@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inglenook.embed import hashing
 from inglenook.flow import Begin, Encode, Finish, Flow
+from inglenook.index.entry import Entry
 from inglenook.library import HASH, MODEL, Library
 from inglenook.search import cite, hybrid
-from inglenook.types import Filter, Hit
+from inglenook.types import Filter, Hit, Span
 from inglenook.wire import messages as wire
 
 AHEAD = 40  # passages behind the hits whose texts are read when the hits are out: the next key may bring them up
+Arms = dict[str, tuple[NDArray[np.int64], NDArray[np.float32]]]
+"""Ids and scores, best first, by arm."""
+
 LONGEST = 2_000  # characters of a query that are searched; nobody's question is longer, pasted text may be
 
 
@@ -36,7 +43,7 @@ def _find(library: Library, query: str, k: int, wanted: Filter, mode: str) -> Fl
     query = query[:LONGEST].strip()
     allow = library.allow(wanted)
     depth = max(hybrid.DEPTH, k)
-    arms: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    arms: Arms = {}
     embed_ms = 0.0
     encoding = None
     begun = time.perf_counter()
@@ -47,32 +54,52 @@ def _find(library: Library, query: str, k: int, wanted: Filter, mode: str) -> Fl
         arms["lexical"] = library.lexical.search(query, depth, allow)
     if query and mode != "lexical" and library.spaces[HASH].count:
         arms["hash"] = library.spaces[HASH].knn_query(hashing.embed([query])[0], depth, allow)
+    quoted: dict[int, _Quote] = {}
     if encoding is not None:
+        if "lexical" in arms:  # most of these will be among the hits, and there is time until the vector comes
+            quoted = yield from _quote(library, query, arms["lexical"][0][:k].tolist())
         [vector] = yield Finish(encoding)
         embed_ms = (time.perf_counter() - begun) * 1e3
         arms["vector"] = library.spaces[MODEL].knn_query(vector, depth, allow)
     ids, scores = hybrid.fuse(arms, k + AHEAD)
-    later = [library.locate(i) for i in ids[k:].tolist()]
-    hits = yield from _hits(library, query, ids[:k], scores[:k], arms)
+    later = [place for i in ids[k:].tolist() if (place := library.locate(i))]
+    quoted |= yield from _quote(library, query, [i for i in ids[:k].tolist() if i not in quoted])
+    hits = list(_hits(library, ids[:k], scores[:k], arms, quoted))
     return wire.Hits(hits, list(arms), (time.perf_counter() - started) * 1e3, embed_ms), later
 
 
-def _hits(library: Library, query: str, ids: np.ndarray, scores: np.ndarray, arms: dict) -> Flow:  # type: ignore[type-arg]
+class _Quote(NamedTuple):
+    """A passage, and which of its words match."""
+
+    entry: Entry
+    ordinal: int
+    text: str
+    marks: tuple[Span, ...]
+
+
+def _quote(library: Library, query: str, ids: list[int]) -> Flow:
+    """Passages by id; without those that were replaced or removed a moment ago."""
+    placed = {i: place for i in ids if (place := library.locate(i))}
+    chunks = [entry.chunks[ordinal] for entry, ordinal in placed.values()]
+    texts = yield from library.quotes([(entry, c.start, c.end) for (entry, _), c in zip(placed.values(), chunks)])
+    return {
+        i: _Quote(*place, text, tuple(cite.marks(query, text, chunk.start)))
+        for (i, place), chunk, text in zip(placed.items(), chunks, texts)
+        if text is not None
+    }
+
+
+def _hits(
+    library: Library, ids: NDArray[np.int64], scores: NDArray[np.float32], arms: Arms, quoted: dict[int, _Quote]
+) -> Iterator[Hit]:
     parts = {arm: dict(zip(found.tolist(), values.tolist(), strict=True)) for arm, (found, values) in arms.items()}
     semantic = {**parts.get("hash", {}), **parts.get("vector", {})}
-    placed = [(*library.locate(i), i, score) for i, score in zip(ids.tolist(), scores.tolist(), strict=True)]
-    chunks = [entry.chunks[ordinal] for entry, ordinal, *_ in placed]
-    passages = yield from library.quotes([(entry, c.start, c.end) for (entry, *_), c in zip(placed, chunks)])
-    hits = []
-    for (entry, ordinal, i, score), chunk, passage in zip(placed, chunks, passages, strict=True):
-        card = entry.card
-        if passage is None:  # removed in another tab a moment ago
-            continue
-        hits.append(
-            Hit(
+    lexical = parts.get("lexical", {})
+    for i, score in zip(ids.tolist(), scores.tolist(), strict=True):
+        if (quote := quoted.get(i)) and library.entries.get(quote.entry.card.document) is quote.entry:
+            entry, ordinal, text, marks = quote
+            card, chunk = entry.card, entry.chunks[ordinal]
+            yield Hit(
                 card.document, ordinal, card.path, card.title, card.collection, card.type, chunk.start, chunk.end,
-                chunk.page, chunk.heading, passage, score, parts.get("lexical", {}).get(i), semantic.get(i),
-                tuple(cite.marks(query, passage, chunk.start)),
-            )
-        )  # fmt: skip
-    return hits
+                chunk.page, chunk.heading, text, score, lexical.get(i), semantic.get(i), marks,
+            )  # fmt: skip

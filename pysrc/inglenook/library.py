@@ -187,9 +187,11 @@ class Library:
             hint = "It may have been removed in another tab."
             raise NookError("no-document", f"There is no document {document}.", hint) from None
 
-    def locate(self, chunk_id: int) -> tuple[Entry, int]:
-        """The document and the ordinal of a passage id."""
-        entry = self.entries[self._owners[bisect_right(self._firsts, chunk_id) - 1]]
+    def locate(self, chunk_id: int) -> tuple[Entry, int] | None:
+        """The document and the ordinal of a passage id; None if it was replaced or removed since."""
+        entry = self.entries.get(self._owners[bisect_right(self._firsts, chunk_id) - 1])
+        if entry is None or not 0 <= chunk_id - entry.first < len(entry.chunks):
+            return None
         return entry, chunk_id - entry.first
 
     def allow(self, wanted: Filter) -> np.ndarray | None:

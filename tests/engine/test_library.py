@@ -288,6 +288,24 @@ def test_another_tabs_changes_are_taken_over(nook: Driver) -> None:
     assert titles(other, "vixen")[0] == "Foxes"
 
 
+@pytest.mark.parametrize("change", ["removed", "replaced"])
+def test_a_document_that_goes_while_the_question_is_encoded_is_no_hit(nook: Driver, change: str) -> None:
+    [hit] = of(nook.run(wire.Search("tawny owl", k=1)), wire.Hits)[0].hits
+
+    def meanwhile(effect: Effect) -> None:
+        if isinstance(effect, Encode) and effect.urgent:
+            nook.fail = lambda _: None
+            if change == "removed":
+                nook.library.displace(hit.document)
+            else:
+                nook.run(wire.Add([wire.Upload(hit.path, b"Something else entirely.", collection=hit.collection)]))
+
+    nook.fail = meanwhile
+    [hits] = of(nook.run(wire.Search("tawny owl", k=10)), wire.Hits)
+    assert all(found.text in "Something else entirely." for found in hits.hits if found.document == hit.document)
+    assert change == "replaced" or hit.document not in {found.document for found in hits.hits}
+
+
 def test_an_export_carries_everything(nook: Driver) -> None:
     [blob] = of(nook.run(wire.Export()), wire.Blob)
     other = Driver()
