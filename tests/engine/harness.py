@@ -24,6 +24,7 @@ from inglenook.flow import (
     Stored,
     drive,
 )
+from inglenook.index.store import Change, MemoryStore
 from inglenook.library import Library
 from inglenook.wire import messages as wire
 
@@ -52,10 +53,9 @@ class Driver:
                 return {key: self.pages[key] for key in sorted(self.pages) if key.startswith(prefix)}
             case Commit(puts, deletes):
                 self.commits += 1
-                for key in deletes:
-                    self.pages.pop(key, None)
-                self.pages.update(puts)
-                return None
+                store = MemoryStore()
+                store.pages = self.pages
+                return store.commit(puts, deletes, effect.expect if isinstance(effect, Change) else None)
             case Encode(tokens):
                 return np.stack([bag(t) for t in tokens])
             case Load(model):

@@ -28,6 +28,7 @@ from inglenook.flow import (
     adrive,
     eager,
 )
+from inglenook.index.store import Change
 from inglenook.library import Library
 from inglenook.platform.browser.store import BrowserStore
 from inglenook.wire import codec
@@ -147,6 +148,8 @@ class Engine:
                 return await store.get(keys)
             case Scan(prefix):
                 return await store.scan(prefix)
+            case Change(puts, deletes, expect):
+                return await store.commit(puts, deletes, expect)
             case Commit(puts, deletes):
                 return await store.commit(puts, deletes)
             case Encode(tokens, urgent):

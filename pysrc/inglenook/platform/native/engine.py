@@ -10,7 +10,7 @@ from typing import Any
 
 from inglenook.errors import NookError
 from inglenook.flow import Commit, Effect, Encode, Forward, Get, Hold, Load, Measure, Pause, Scan, Stored
-from inglenook.index.store import Store
+from inglenook.index.store import Change, Store
 
 FILES = {
     "encoder": ("minilm-l6.nkm", "minilm-l6.vocab.txt"),
@@ -42,6 +42,8 @@ class NativeEngine:
                 return self.store.get(keys)
             case Scan(prefix):
                 return self.store.scan(prefix)
+            case Change(puts, deletes, expect):
+                return self.store.commit(puts, deletes, expect)
             case Commit(puts, deletes):
                 return self.store.commit(puts, deletes)
             case Encode(tokens):
