@@ -4,14 +4,9 @@
 // { id, op: "forward", tokens, at, top }, and does one after the other, urgent ones first. Answers { id, done, total }
 // while it loads, { id, result }, or { id, error: { code, message, hint }, fatal }. To stop it, end it.
 
-import { fetchAsset } from './lib/assets.js';
+import { fetchModel } from './lib/load-model.js';
 import { spawn } from './lib/spawn.js';
 import { build, Encoder, failure, LanguageModel } from './lib/wasm-model.js';
-
-const MODELS = {
-  encoder: 'static/models/minilm-l6.nkm',
-  lm: 'static/models/smollm2-135m-instruct.nkm',
-};
 
 /** @type {Encoder | LanguageModel | undefined} */
 let model;
@@ -21,16 +16,13 @@ let model;
  * @param {(done: number, total: number) => void} onProgress
  */
 async function load({ kind, threads, context }, onProgress) {
-  const name = build(threads > 1);
-  const module = await WebAssembly.compile(/** @type {any} */ (await fetchAsset(`static/kernels/${name}`)));
-  const made = kind === 'encoder' ? new Encoder(module, false) : new LanguageModel(module, threads > 1);
-  await fetchAsset(MODELS[kind], { onProgress, into: (total) => made.receive(total) });
+  const made = await fetchModel(kind, threads > 1, onProgress);
   const info = made instanceof Encoder ? made.open() : made.open(context, threads);
   if (made instanceof LanguageModel) {
     await Promise.all(Array.from({ length: threads - 1 }, (_, i) => seat(made, i + 1)));
   }
   model = made;
-  return { kind, build: name, threads, bytes: made.memory.buffer.byteLength, ...info };
+  return { kind, build: build(threads > 1), threads, bytes: made.memory.buffer.byteLength, ...info };
 }
 
 /** Starts a thread and waits until it sits at its place. @param {LanguageModel} made @param {number} me */

@@ -120,6 +120,30 @@ def test_a_query_goes_before_waiting_passages(unisolated: Page) -> None:
     assert [i for i in order if i != "query"] == list(range(8))
 
 
+def test_short_questions_are_encoded_nearby_once_the_workers_are_there(unisolated: Page) -> None:
+    got = use(
+        unisolated,
+        """
+        await kernels.load('encoder');
+        const question = [101, ...Array(20).fill(2003), 102];
+        const ask = (tokens) => kernels.encode(...flat([tokens]), true);
+        const first = await ask(question);
+        while (!kernels.near) await ask(question);
+        const asked = () => [...kernels.pool].reduce((sum, host) => sum + host.count, 0);
+        const before = asked();
+        const second = await ask(question);
+        const short = asked() - before;
+        await ask([101, ...Array(60).fill(2003), 102]);
+        const long = asked() - before;
+        kernels.near.exports = { bert_encode: () => { throw new WebAssembly.RuntimeError('unreachable'); } };
+        const third = await ask(question);
+        const same = [second, third].every((vector) => vector.every((x, i) => x === first[i]));
+        return { same, short, long, broken: kernels.near === undefined };
+        """,
+    )
+    assert got == {"same": True, "short": 0, "long": 1, "broken": True}
+
+
 GREEDY = """
   const info = await kernels.load('lm');
   const out = [];

@@ -4,9 +4,12 @@
 // starts another one.
 
 import { abortError, NookError } from './errors.js';
+import { fetchModel } from './load-model.js';
 import { spawn } from './spawn.js';
 
 const CONTEXT = 2048;
+/** Tokens of a question that is encoded in this thread: some ten milliseconds. */
+const SHORT = 32;
 const DEPTH = 2; // passages an encoder has: one at work, one so that it need not wait for us
 
 /** @typedef {'encoder' | 'lm'} Kind */
@@ -125,6 +128,9 @@ export class Kernels {
     this.loading = new Map();
     /** @type {Map<Kind, Info>} */
     this.info = new Map();
+    /** @type {import('./wasm-model.js').Encoder | undefined} an encoder in this thread, for short questions */
+    this.near = undefined;
+    this.nearing = false;
     this.disposed = false;
   }
 
@@ -174,6 +180,10 @@ export class Kernels {
    */
   async encode(flat, lengths, urgent) {
     if (!this.pool.size) throw new NookError('model-missing', 'The encoder is not loaded.', 'Load it first.');
+    if (urgent && lengths.length === 1 && flat.length <= SHORT) {
+      const vector = this.nearby(flat);
+      if (vector) return vector;
+    }
     const lane = urgent ? this.urgent : this.queue;
     /** @type {Passage[]} */
     const passages = [];
@@ -200,6 +210,33 @@ export class Kernels {
   }
 
   /**
+   * The vector of a short question by the encoder in this thread: on few cores the way to a worker and back takes longer
+   * than the work. It is made after the first question, so that it costs nobody's start; until then, undefined.
+   *
+   * @param {Int32Array} tokens
+   */
+  nearby(tokens) {
+    try {
+      if (this.near) return this.near.encode(tokens);
+    } catch (error) {
+      if (!(error instanceof WebAssembly.RuntimeError)) throw error;
+      this.near = undefined; // it broke: the workers go on, and another one is made
+      this.nearing = false;
+    }
+    if (!this.nearing && this.pool.size === this.encoders && !this.queue.length) {
+      this.nearing = true;
+      const keep = (/** @type {import('./wasm-model.js').Encoder} */ made) => {
+        made.open();
+        if (!this.disposed) this.near = made;
+      };
+      fetchModel('encoder', false)
+        .then(keep)
+        .catch(() => {}); // as before, then
+    }
+    return undefined;
+  }
+
+  /**
    * Run the language model over `tokens` from position `at` on.
    *
    * @param {Int32Array} tokens @param {number} at @param {number} top
@@ -213,6 +250,7 @@ export class Kernels {
   /** End all workers and free their memory. */
   dispose() {
     this.disposed = true;
+    this.near = undefined;
     for (const loading of this.loading.values()) loading.stop();
     for (const host of [...this.pool, ...(this.lm ? [this.lm] : [])]) host.end(died(host.name));
   }
