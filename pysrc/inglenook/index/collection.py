@@ -264,10 +264,16 @@ class Collection:
 
         `effort` is what the kind calls nprobe or ef, `want` how many rows are confirmed; 0: as planned.
         """
+        answers = self.at_once(queries, k, allow=allow, effort=effort, want=want)
+        if answers and None not in answers:
+            return answers
         asked = self.form.queries(queries)
+        if answers:
+            asked = asked[[n for n, hits in enumerate(answers) if not hits]]
         for _ in range(3):
             try:
-                return (yield from self._search(asked, k, allow, effort, want))
+                others = iter((yield from self._search(asked, k, allow, effort, want)))
+                return [hits or next(others) for hits in answers] if answers else [*others]
             except _Late:
                 yield from self.refresh()
         raise self._unreadable()
@@ -293,6 +299,31 @@ class Collection:
                     answers[n] = hits = self._confirm(parts, queries[n], rows, pages, k)
                     if ceiling > NOTHING and (len(hits.ids) < k or ceiling >= hits.scores[-1]):
                         todo.append((n, most * 8))  # something left out might be nearer
+        return answers
+
+    def at_once(
+        self, queries: NDArray[np.generic], k: int, *, allow: Filter | None = None, effort: int = 0, want: int = 0
+    ) -> list[Hits | None]:
+        """`search` without its ado where all there is lies in one segment that confirms by itself, [] elsewhere. None
+        for a query where a row that is left out might be as near as the last one."""
+        if len(self.segments) != 1 or self.head.count or k < 1 or not (nearest := self.segments[0].nearest):
+            return []
+        segment, mask, allowed = self.segments[0], None, self.segments[0].count
+        want = want or planner.candidates(k, True)
+        if allow is not None or segment.dead:
+            _, mask, allowed = _opened(segment, allow)
+            if allowed <= min(want, planner.FEW):
+                return []
+        answers: list[Hits | None] = []
+        asked = self.form.asked(queries)
+        for n in range(len(asked)):
+            rows, scores = nearest(asked[n], k, min(want, allowed), allow=mask, effort=effort)
+            told = scores.tolist()
+            ids, scores = segment.ids[rows[:k]], scores[:k]
+            if len(set(told)) < len(told):
+                by_id = np.lexsort((ids, -scores))
+                ids, scores = ids[by_id], scores[by_id]
+            answers.append(None if len(told) > k and told[k] == told[k - 1] else Hits(ids, scores))
         return answers
 
     def _candidates(
@@ -433,7 +464,7 @@ class Collection:
             if segment.resident is None and need <= most:
                 rows, there, _ = yield from segment.everything()
                 if there.all():
-                    segment.resident = rows
+                    segment.hold(rows)
             if segment.resident is not None:
                 most -= need
 

@@ -9,7 +9,7 @@ counts as +1 or -1, so the order by inner product is the order by Hamming distan
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ DIMENSIONS = (2, 4096)
 Raw = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
 Scores = NDArray[np.float32]
+
+_ONE = np.float32(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,7 @@ class Form:
 
         NookError("bad-shape" | "bad-vector").
         """
-        given = np.asarray(vectors)
-        given = given[None] if given.ndim == 1 else given
-        columns = self.width if self.dtype == "b1" else self.dim
-        if given.ndim != 2 or given.shape[1] != columns or given.dtype.kind not in "fiub":
-            what = f"packed bits (n, {columns})" if self.dtype == "b1" else f"numbers (n, {columns})"
-            message = f"Vectors of this index are {what}; these are {given.dtype} {given.shape}."
-            raise NookError("bad-shape", message, "Embed with the model that the index was made with.")
+        given = self._given(vectors)
         if self.dtype == "b1":
             return np.ascontiguousarray(given, np.uint8)
         with np.errstate(over="ignore"):
@@ -83,8 +79,17 @@ class Form:
         """Queries (m, dim), or one, made as the vectors are; not rounded to the numbers that these are kept in."""
         if self.dtype == "b1":
             return self.floats(self.rows(vectors))
-        exact = replace(self, dtype="f4")
-        return exact.floats(exact.rows(vectors))
+        asked = self.asked(vectors)
+        _check_finite(asked)
+        return self._scaled(asked)
+
+    def asked(self, vectors: ArrayLike) -> Vectors:
+        """Queries as float32 (m, dim), for somebody who looks at the numbers and the lengths himself. (Not `b1`.)"""
+        given = self._given(vectors)
+        if given.dtype == np.float32:
+            return np.ascontiguousarray(given)
+        with np.errstate(over="ignore"):
+            return np.ascontiguousarray(given, np.float32)
 
     def scores(self, query: Vectors, vectors: Vectors) -> Scores:
         """Exact scores of vectors (n, dim), summed in double: equal vectors have equal scores."""
@@ -101,25 +106,41 @@ class Form:
 
     def distances(self, scores: Scores) -> NDArray[np.float32]:
         """Scores as hnswlib's distances."""
-        return -scores if self.space == "l2" else np.float32(1) - scores
+        return -scores if self.space == "l2" else _ONE - scores
 
     def _scaled(self, vectors: Vectors) -> Vectors:
         return _unit(vectors) if self.space == "cosine" else vectors
 
     def _check(self, vectors: NDArray[Any]) -> None:
-        """Every number is finite, and so are sums of their squares (and int8 holds what is given to it)."""
+        """Every number is one that can be kept."""
         if self.dtype == "i1":
             if len(vectors) and not (
                 vectors.min() >= -128 and vectors.max() <= 127 and (vectors == np.rint(vectors)).all()
             ):
                 raise NookError("bad-vector", "This index keeps int8, and these numbers are others.", "Convert them.")
             return
-        with np.errstate(over="ignore", invalid="ignore"):
-            squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float32)
-        if not np.isfinite(squares).all():
-            row = int(np.flatnonzero(~np.isfinite(squares))[0])
-            message = f"Vector {row} is not made of finite numbers, or they are too large."
-            raise NookError("bad-vector", message, "Leave it out, or embed it again.")
+        _check_finite(vectors)
+
+    def _given(self, vectors: ArrayLike) -> NDArray[Any]:
+        """Vectors as an array of two dimensions, as long as this form says."""
+        given = np.asarray(vectors)
+        given = given[None] if given.ndim == 1 else given
+        columns = self.width if self.dtype == "b1" else self.dim
+        if given.ndim != 2 or given.shape[1] != columns or given.dtype.kind not in "fiub":
+            what = f"packed bits (n, {columns})" if self.dtype == "b1" else f"numbers (n, {columns})"
+            message = f"Vectors of this index are {what}; these are {given.dtype} {given.shape}."
+            raise NookError("bad-shape", message, "Embed with the model that the index was made with.")
+        return given
+
+
+def _check_finite(vectors: NDArray[Any]) -> None:
+    """Every number is finite, and so are sums of their squares."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float32)
+    if not np.isfinite(squares).all():
+        row = int(np.flatnonzero(~np.isfinite(squares))[0])
+        message = f"Vector {row} is not made of finite numbers, or they are too large."
+        raise NookError("bad-vector", message, "Leave it out, or embed it again.")
 
 
 def _unit(vectors: Vectors) -> Vectors:

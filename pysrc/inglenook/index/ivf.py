@@ -50,6 +50,7 @@ class IVF(Inverted):
     """
 
     exact: NDArray[np.floating] | None = None
+    _last: tuple[object, probe.Effort] = (None, probe.Effort(0, 0))
 
     @property
     def looked(self) -> tuple[int, int]:
@@ -71,13 +72,16 @@ class IVF(Inverted):
 
     def search(
         self, query: NDArray[np.floating], k: int, *, want: int | None = None, nprobe: int | None = None,
-        allow: Allow | None = None, sure: float = SURE,
+        allow: Allow | None = None, sure: float = SURE, beyond: int = 0,
     ) -> tuple[Rows, Scores]:  # fmt: skip
-        """The `k` nearest rows and their exact scores, q·x or -|q - x|², from the vectors that were attached."""
+        """The `k` nearest rows and their exact scores, q·x or -|q - x|², from the vectors that were attached; and so
+        many `beyond` these, which nobody looks further for."""
         if self.exact is None:
             raise ValueError("attach the vectors first")
-        want = None if want is None else max(want, k)
-        return self._probe.search(self._asked(query), self._effort(want, k, nprobe, allow, sure), self.exact)
+        effort = self._effort(None if want is None else max(want, k + beyond), k, nprobe, allow, sure)
+        if beyond:
+            effort = effort._replace(k=k + beyond)
+        return self._probe.search(self._asked(query), effort, self.exact)
 
     def lists(
         self, query: NDArray[np.floating], nprobe: int | None = None, *, k: int = 10, allow: Allow | None = None
@@ -125,6 +129,14 @@ class IVF(Inverted):
     def _effort(
         self, want: int | None, k: int, nprobe: int | None, allow: Allow | None, sure: float = 0
     ) -> probe.Effort:
+        if allow is not None:
+            return self._planned(want, k, nprobe, allow, sure)
+        asked = want, k, nprobe, sure, self.dials
+        if asked != self._last[0]:  # most queries ask as the one before
+            self._last = asked, self._planned(want, k, nprobe, None, sure)
+        return self._last[1]
+
+    def _planned(self, want: int | None, k: int, nprobe: int | None, allow: Allow | None, sure: float) -> probe.Effort:
         total = count = self.ntotal
         if allow is not None:
             if allow.shape != (total,) or allow.dtype != np.bool_:

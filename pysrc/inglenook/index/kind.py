@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from importlib import import_module
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,24 @@ class Kind(Protocol):
 
     def arrays(self) -> Arrays:
         """What has to be stored. Large arrays have a row per row, or per block of rows."""
+
+
+class Nearest(Protocol):
+    """What finds the k + 1 nearest rows of a query (dim,), of whatever length, among `want` or more candidates: rows
+    and exact scores, best first, equal ones by row. NookError("bad-vector")."""
+
+    def __call__(
+        self, query: Vectors, k: int, want: int, *, allow: Allow | None = None, effort: int = 0
+    ) -> tuple[Rows, Scores]: ...
+
+
+@runtime_checkable
+class Nearby(Protocol):
+    """A kind that confirms its candidates itself, once vectors (count, dim) are attached to it."""
+
+    @property
+    def nearest(self) -> Nearest: ...
+    def attach(self, vectors: Vectors) -> None: ...
 
 
 class Built(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 from inglenook.errors import NookError
 from inglenook.index.form import Form
 from inglenook.index.ivf import IVF, SURE
-from inglenook.index.kind import Allow, Arrays, Built, Found, Steps, Vectors
+from inglenook.index.kind import Allow, Arrays, Built, Found, Rows, Scores, Steps, Vectors
 from inglenook.index.making import building
 
 ROUGH = 100
@@ -55,11 +55,25 @@ class Lists:
     def candidates(
         self, query: Vectors, want: int, *, k: int = 10, allow: Allow | None = None, effort: int = 0
     ) -> Found:
-        most = max(want, self.ivf.dials.want, 0 if self.ivf.coded.fine is not None else ROUGH)
-        rows, scores = self.ivf.candidates(query, most, k=k, nprobe=effort or None, allow=allow, sure=SURE)
+        rows, scores = self.ivf.candidates(query, self._most(want), k=k, nprobe=effort or None, allow=allow, sure=SURE)
         if self.form.space == "l2":
             scores = scores - np.float32(query @ query)
         return Found(rows, scores)
+
+    def attach(self, vectors: Vectors) -> None:
+        """Keep vectors (count, dim), by row, for `nearest`."""
+        self.ivf.attach(vectors)
+
+    def nearest(
+        self, query: Vectors, k: int, want: int, *, allow: Allow | None = None, effort: int = 0
+    ) -> tuple[Rows, Scores]:
+        """`candidates`, confirmed: the k + 1 best rows and their exact scores, as the form has them. The query need
+        not have unit length. NookError("bad-vector")."""
+        return self.ivf.search(query, k, want=self._most(want), nprobe=effort or None, allow=allow, beyond=1)
+
+    def _most(self, want: int) -> int:
+        """How many rows codes choose."""
+        return max(want, self.ivf.dials.want, 0 if self.ivf.coded.fine is not None else ROUGH)
 
     def arrays(self) -> Arrays:
         arrays: Arrays = dict(self.ivf.arrays())

@@ -103,14 +103,17 @@ class Index:
         `filter`: a function of a label, or of an array of them, that says whether it is allowed; an array of bool by
         label; or the labels allowed.
         """
-        queries = np.asarray(data)
-        queries = queries[None] if queries.ndim == 1 else queries
-        hits: list[Hits] = self._run(self._made().search(queries, k, allow=_filter(filter), effort=self.nprobe))
+        made = self._made()
+        queries, allow = np.asarray(data), _filter(filter)
+        quick = made.at_once(queries, k, allow=allow, effort=self.nprobe) if queries.ndim == 1 else []
+        if quick and (hit := quick[0]) and len(hit.ids) == k:
+            return hit.ids[None], made.form.distances(hit.scores)[None]
+        hits: list[Hits] = self._run(made.search(queries, k, allow=allow, effort=self.nprobe))
         labels = np.full((len(hits), k), -1, np.int64)
         distances = np.full((len(hits), k), np.inf, np.float32)
         for n, hit in enumerate(hits):
             labels[n, : len(hit.ids)] = hit.ids
-            distances[n, : len(hit.ids)] = self._made().form.distances(hit.scores)
+            distances[n, : len(hit.ids)] = made.form.distances(hit.scores)
         return labels, distances
 
     def set_ef(self, ef: int) -> None:

@@ -25,7 +25,7 @@ from inglenook.flow import Flow, Get, Pause
 from inglenook.index import kind as kinds
 from inglenook.index import pages
 from inglenook.index.form import Form, Raw
-from inglenook.index.kind import Arrays, Kind, Rows
+from inglenook.index.kind import Arrays, Kind, Nearby, Nearest, Rows
 from inglenook.index.manifest import Keys, Part
 
 Ids = NDArray[np.int64]
@@ -52,7 +52,10 @@ class Segment:
         self, keys: Keys, form: Form, part: Part, kind: Kind, ids: Ids, *, resident: Raw | None = None,
         unreadable: Rows | None = None,
     ) -> None:  # fmt: skip
-        self.keys, self.form, self.part, self.kind, self.ids, self.resident = keys, form, part, kind, ids, resident
+        self.keys, self.form, self.part, self.kind, self.ids = keys, form, part, kind, ids
+        self.resident: Raw | None = None
+        self.nearest: Nearest | None = None
+        """The k + 1 nearest of a query (dim,), k and `want`, where the kind confirms them itself."""
         self.alive: NDArray[np.bool_] | None = None
         self.dead = 0
         self.changed = False
@@ -61,6 +64,8 @@ class Segment:
         self._sorted: tuple[Ids, NDArray[np.intp] | None] | None = None
         self._prefix = keys.of(part.name, "vectors") + "/"
         self.renew(part)
+        if resident is not None:
+            self.hold(resident)
 
     @property
     def name(self) -> str:
@@ -82,6 +87,13 @@ class Segment:
         if self._sorted:
             held += self._sorted[0].nbytes + (0 if self._sorted[1] is None else self._sorted[1].nbytes)
         return held + (0 if self.alive is None else self.alive.nbytes)
+
+    def hold(self, raw: Raw) -> None:
+        """Keep all rows (count, width) in memory."""
+        self.resident = raw
+        if self.form.dtype == "f4" and isinstance(self.kind, Nearby):
+            self.kind.attach(self.form.floats(raw))
+            self.nearest = self.kind.nearest
 
     def find(self, ids: Ids) -> Rows:
         """The living row of each id, -1 where there is none."""
