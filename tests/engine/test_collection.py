@@ -87,7 +87,7 @@ def test_one_segment_in_memory_answers_at_once_what_the_long_way_says(space, see
         run(collection.maintain(everything=True), None)
         run(collection.delete(random.integers(0, 3000, random.choice([0, 200]))), None)
         [segment] = collection.segments
-        assert segment.part.kind == "ivf" and segment.nearest and not collection.head.count
+        assert segment.part.kind == "ivf" and segment.confirming and not collection.head.count
         allowed = random.random(3000) < 0.7
         for allow in (None, lambda ids, allowed=allowed: allowed[ids]):
             for k in (1, 10, 2000):
@@ -95,9 +95,9 @@ def test_one_segment_in_memory_answers_at_once_what_the_long_way_says(space, see
                 monkeypatch.setattr(segment.kind, "candidates", counted(segment.kind.candidates, calls := []))
                 short = run(collection.search(queries, k, allow=allow), None)
                 asked, longer = asked + len(queries), longer + len(calls)
-                nearest, segment.nearest = segment.nearest, None
+                kind, segment.confirming = segment.confirming, None
                 long = run(collection.search(queries, k, allow=allow), None)
-                segment.nearest = nearest
+                segment.confirming = kind
                 for query, one, other in zip(collection.form.queries(queries), short, long, strict=True):
                     assert len(one.ids) == len(set(one.ids.tolist())) == len(other.ids)
                     size = np.abs(other.scores).max(initial=1)

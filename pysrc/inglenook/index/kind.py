@@ -60,22 +60,17 @@ class Kind(Protocol):
         """What has to be stored. Large arrays have a row per row, or per block of rows."""
 
 
-class Nearest(Protocol):
-    """What finds the k + 1 nearest rows of a query (dim,), of whatever length, among `want` or more candidates: rows
-    and exact scores, best first, equal ones by row. NookError("bad-vector")."""
-
-    def __call__(
-        self, query: Vectors, k: int, want: int, *, allow: Allow | None = None, effort: int = 0
-    ) -> tuple[Rows, Scores]: ...
-
-
 @runtime_checkable
-class Nearby(Protocol):
+class Confirming(Protocol):
     """A kind that confirms its candidates itself, once vectors (count, dim) are attached to it."""
 
-    @property
-    def nearest(self) -> Nearest: ...
     def attach(self, vectors: Vectors) -> None: ...
+
+    def nearest(
+        self, query: Vectors, k: int, want: int, *, allow: Allow | None = None, effort: int = 0
+    ) -> tuple[Rows, Scores]:
+        """The k + 1 nearest rows of a query (dim,), of whatever length, among `want` candidates or more, and exact
+        scores, best first, equal ones by row. NookError("bad-vector")."""
 
 
 class Built(NamedTuple):

@@ -61,14 +61,11 @@ class Lists:
         return Found(rows, scores)
 
     def attach(self, vectors: Vectors) -> None:
-        """Keep vectors (count, dim), by row, for `nearest`."""
         self.ivf.attach(vectors)
 
     def nearest(
         self, query: Vectors, k: int, want: int, *, allow: Allow | None = None, effort: int = 0
     ) -> tuple[Rows, Scores]:
-        """`candidates`, confirmed: the k + 1 best rows and their exact scores, as the form has them. The query need
-        not have unit length. NookError("bad-vector")."""
         return self.ivf.search(query, k, want=self._most(want), nprobe=effort or None, allow=allow, beyond=1)
 
     def _most(self, want: int) -> int:

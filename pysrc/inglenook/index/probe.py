@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from inglenook.errors import NookError
 from inglenook.index import rabitq
 from inglenook.index.codes import ADDRESS, INT, LONG, Floats, address, bind
-from inglenook.index.inverted import Inverted
+from inglenook.index.inverted import SPACES, Inverted
 from inglenook.index.kernel import Allow, Rows, Scores
 from inglenook.index.rabitq import Bytes, Int32s, Longs
 
-SPACES = {"ip": 0, "l2": 1, "cosine": 2}
 Exact = NDArray[np.floating] | None
 Query = NDArray[np.floating]
 
@@ -92,7 +91,7 @@ class Compiled:
             if array is not None and not array.flags.c_contiguous:
                 raise ValueError("an index is made of contiguous arrays")
         self._view = _Lists(
-            ivf.dim, ivf.rotation.width, ivf.ntotal, ivf.nlist, SPACES[ivf.space], len(ivf.rotation.signs), 0,
+            ivf.dim, ivf.rotation.width, ivf.ntotal, ivf.nlist, SPACES.index(ivf.space), len(ivf.rotation.signs), 0,
             slope, coded.noise, coded.fine_noise, 0, *map(address, self._kept), None,
         )  # fmt: skip
         self._at = ctypes.addressof(self._view)

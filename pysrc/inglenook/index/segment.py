@@ -25,7 +25,7 @@ from inglenook.flow import Flow, Get, Pause
 from inglenook.index import kind as kinds
 from inglenook.index import pages
 from inglenook.index.form import Form, Raw
-from inglenook.index.kind import Arrays, Kind, Nearby, Nearest, Rows
+from inglenook.index.kind import Arrays, Confirming, Kind, Rows
 from inglenook.index.manifest import Keys, Part
 
 Ids = NDArray[np.int64]
@@ -54,8 +54,8 @@ class Segment:
     ) -> None:  # fmt: skip
         self.keys, self.form, self.part, self.kind, self.ids = keys, form, part, kind, ids
         self.resident: Raw | None = None
-        self.nearest: Nearest | None = None
-        """The k + 1 nearest of a query (dim,), k and `want`, where the kind confirms them itself."""
+        self.confirming: Confirming | None = None
+        """The kind, where it confirms by itself."""
         self.alive: NDArray[np.bool_] | None = None
         self.dead = 0
         self.changed = False
@@ -91,9 +91,9 @@ class Segment:
     def hold(self, raw: Raw) -> None:
         """Keep all rows (count, width) in memory."""
         self.resident = raw
-        if self.form.dtype == "f4" and isinstance(self.kind, Nearby):
+        if self.form.dtype == "f4" and isinstance(self.kind, Confirming):
             self.kind.attach(self.form.floats(raw))
-            self.nearest = self.kind.nearest
+            self.confirming = self.kind
 
     def find(self, ids: Ids) -> Rows:
         """The living row of each id, -1 where there is none."""

@@ -1,0 +1,248 @@
+"""How a live index gets a fresh segment while searches and changes go on: it is made of the living rows of others, its
+pages are written while the manifest says that they may be garbage, and one commit lets it take their place. What nobody
+finishes is swept away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inglenook.errors import NookError
+from inglenook.flow import Flow, Hold, Pause
+from inglenook.index import kind as kinds
+from inglenook.index import planner
+from inglenook.index import segment as segments
+from inglenook.index.form import Raw, Vectors
+from inglenook.index.head import Head
+from inglenook.index.journal import Batch
+from inglenook.index.kind import Rows
+from inglenook.index.live import NO_ROWS, NONE, Ids, Live, alive_in, found_in
+from inglenook.index.manifest import Part
+from inglenook.index.segment import Segment
+from inglenook.wire.messages import Progress
+
+WRITE = 4 << 20
+"""Bytes of a segment that are committed at once."""
+
+
+class Made(NamedTuple):
+    """What a fresh segment was made of: the rows of `old` that were `living`; its row i was row place[i] of
+    old[origin[i]]. `head`: the rows of the head and the last batch that are in it. `replaces`: it has new vectors, and
+    older rows of their ids die."""
+
+    old: list[Head | Segment]
+    living: list[NDArray[np.bool_]]
+    origin: NDArray[np.integer]
+    place: NDArray[np.integer]
+    head: tuple[int, int] | None
+    replaces: bool
+
+
+class Merged(Live):
+    """An index that can be merged."""
+
+    def __init__(self, name: str, *, budget: int | None = None, durable: bool = True) -> None:
+        super().__init__(name, budget=budget, durable=durable)
+        self._building: set[str] = set()
+        self._swept = False
+
+    def _build(self, sources: list[Segment], ids: Ids = NONE, rows: Raw | None = None, head: bool = False) -> Flow:
+        """A new segment of the living rows of `sources`, of the head, and of `rows` under `ids`, which replace what is
+        here under them; then it takes the place of its sources. False if another tab came in between."""
+        form, now, upto, last = self.form, self.head, self.head.count, self._next - 1
+        old: list[Head | Segment] = [*sources, *([now] if head else [])]
+        living = [alive_in(part) for part in old]  # before anything waits; who dies later is dead in the fresh segment
+        before = [alive.copy() for alive in living]
+        if rows is not None:
+            all_ids, all_rows, some = [ids], [rows], [np.arange(len(ids), dtype=np.int32)]
+        else:
+            all_ids, all_rows, some = [], [], []
+        for part, alive in zip(old, living):
+            if isinstance(part, Segment):
+                raw, readable, part_ids = yield from part.everything()
+                alive &= readable
+            else:
+                raw, part_ids, alive = part.resident[:upto], part.ids[:upto], alive[:upto]
+            some.append(np.flatnonzero(alive).astype(np.int32))
+            all_ids.append(part_ids[some[-1]])
+            all_rows.append(raw[some[-1]])
+        ids = np.concatenate([NONE, *all_ids])
+        raw = all_rows[0] if len(all_rows) == 1 else np.concatenate([self._no_rows(), *all_rows])
+        del all_rows
+        origin = np.repeat(np.arange(len(some)) - (rows is not None), [len(one) for one in some])  # -1: `rows`
+        place = np.concatenate([np.empty(0, np.int32), *some])
+        kind_name = planner.kind(len(ids), self.manifest.kind)
+        built = yield from self._steps(kind_name, form.floats(raw))
+        if built.order is not None:
+            ids, raw, origin, place = (array[built.order] for array in (ids, raw, origin, place))
+        try:
+            part = yield from self._reserve(segments.plan(form, kind_name, built.kind, ""))
+            fresh = Segment(self.keys, form, part, built.kind, ids, resident=None if self.durable else raw)
+            if self.durable:
+                yield from self._write(fresh, raw)
+            made = Made(old, before, origin, place, (upto, last) if head else None, rows is not None)
+            return (yield from self._switch(fresh, made))
+        except BaseException:
+            self._swept = False  # what was written is garbage: the next housekeeping takes it away
+            raise
+
+    def _steps(self, name: str, vectors: Vectors) -> Flow:
+        """The index kind `name` of vectors: what `kinds.build` returns."""
+        options = {"fine": planner.fine(len(vectors), self.form.dim, self.budget)} | self.manifest.options
+        steps = kinds.build(name, self.form, vectors, options)
+        while True:
+            try:
+                done, total = next(steps)
+            except StopIteration as stop:
+                return stop.value
+            yield Progress("index", done, total, "vectors", name)
+            yield Pause()
+
+    def _reserve(self, part: Part) -> Flow:
+        """A name for a segment; the manifest says that its pages may be garbage until it is switched to."""
+        release = yield Hold(f"index/{self.keys.collection}")
+        try:
+            while True:
+                old = self.manifest
+                part = replace(part, name=f"{old.next:06x}")
+                new = old.switched(pending=(*old.pending, part), next=old.next + 1)
+                if (yield from self._adopt(new, {}, [])):
+                    self._building.add(part.name)
+                    return part
+        finally:
+            release()
+
+    def _write(self, fresh: Segment, raw: Raw) -> Flow:
+        """Store the pages of a segment, as long as the manifest says that it is being written."""
+        total, done = fresh.count * (self.form.width + 8), 0
+        puts: dict[str, bytes] = {}
+        for batch in chain(in_batches(fresh.pages(raw), puts), [puts]):
+            while any(part.name == fresh.name for part in self.manifest.pending):
+                try:
+                    yield from self._commit(batch, [], {self.keys.manifest: self._page})
+                    break
+                except NookError as error:
+                    if error.code != "conflict":
+                        raise
+                    yield from self.refresh()
+            else:
+                return  # another tab took it for dead, and its pages away
+            done += sum(map(len, batch.values()))
+            yield Progress("store", min(done, total), total, "bytes", fresh.name)
+
+    def _switch(self, fresh: Segment, made: Made) -> Flow:
+        """Let the fresh segment take its sources' place, in one commit. False if another tab came in between."""
+        old, origin, place = made.old, made.origin, made.place
+        release = yield Hold(f"index/{self.keys.collection}")
+        try:
+            while True:
+                if not all(part in (self.head, *self.segments) for part in old) or not (
+                    any(part.name == fresh.name for part in self.manifest.pending)
+                ):
+                    yield from self._discard(fresh)  # another tab has merged these before
+                    return False
+                alive = np.ones(fresh.count, np.bool_)
+                revived = False
+                for n, (part, then) in enumerate(zip(old, made.living)):
+                    now, mine = alive_in(part), origin == n
+                    alive[mine] = now[place[mine]]
+                    revived = revived or bool((now[: len(then)] & ~then).any())
+                if revived:  # a deletion was taken back meanwhile
+                    yield from self._discard(fresh)
+                    return False
+                fresh.renew(fresh.part)
+                fresh.kill(np.flatnonzero(~alive))
+                dying = {segment.name: found_in(segment, fresh.ids) for segment in self.segments if made.replaces}
+                lost = found_in(self.head, fresh.ids) if made.replaces else NO_ROWS
+                if (yield from self._commit_switch(fresh, made, dying, lost)):
+                    self._building.discard(fresh.name)
+                    return True
+        finally:
+            release()
+
+    def _commit_switch(self, fresh: Segment, made: Made, dying: dict[str, Rows], lost: Rows) -> Flow:
+        """One attempt at a switch; False where another tab was faster, and was read. `dying` are rows of segments,
+        `lost` those of the head, that the fresh segment replaces."""
+        before, number, head = self.manifest, self._next, made.head
+        kept = [segment for segment in self.segments if segment not in made.old]
+        puts: dict[str, bytes] = {}
+        expect: dict[str, bytes | None] = {self.keys.batch(number): None}
+        if len(lost):  # rows of the head are told dead by a batch, those of segments by their page
+            puts[self.keys.batch(number)] = Batch(NONE, self._no_rows(), gone=self.head.ids[lost]).page()
+            number += 1
+        parts = []
+        for segment in (*kept, fresh):
+            rows = dying.get(segment.name, NO_ROWS)
+            part = replace(segment.part, born=number - 1, dead=bool(segment.dead or len(rows)))
+            if segment.changed or len(rows):
+                puts[self.keys.dead(segment.name)] = segment.dead_page(rows)
+            parts.append(part)
+        gone = [key for part in made.old if isinstance(part, Segment) for key in self.keys.all(part.part)]
+        log = before.log
+        if head:
+            log = head[1] + 1
+            gone += [self.keys.batch(n) for n in range(before.log, log)]
+        if not fresh.live:
+            gone += list(self.keys.all(fresh.part))
+            puts.pop(self.keys.dead(fresh.name), None)
+            parts.pop()
+        waiting = tuple(part for part in before.pending if part.name != fresh.name)
+        new = before.switched(parts=self._unreadable_parts(parts), pending=waiting, log=log, cut=number - 1)
+        if not (yield from self._adopt(new, puts, gone, expect)):
+            return False
+        for segment in kept:
+            segment.kill(dying.get(segment.name, NO_ROWS))
+        for segment, part in zip((*kept, fresh), parts):
+            segment.part, segment.changed = part, False
+        if len(lost):
+            self.head.kill(lost)
+        self._next = number
+        self._batches = number - log
+        self.segments = [*kept, fresh] if fresh.live else kept
+        if head:
+            self.head = self.head.after(head[0])
+        self._buried = {}
+        return True
+
+    def _discard(self, fresh: Segment) -> Flow:
+        """Take away the pages of a segment that nobody wants any more."""
+        while True:
+            old = self.manifest
+            new = old.switched(pending=tuple(part for part in old.pending if part.name != fresh.name))
+            if (yield from self._adopt(new, {}, list(self.keys.all(fresh.part)))):
+                self._building.discard(fresh.name)
+                return
+
+    def _sweep(self) -> Flow:
+        """Delete what a writer that died, or was stopped, has left."""
+        if self._swept:
+            return False
+        release = yield Hold(f"index/{self.keys.collection}")
+        try:
+            while self.manifest.pending:
+                gone = [key for part in self.manifest.pending for key in self.keys.all(part)]
+                if (yield from self._adopt(self.manifest.switched(pending=()), {}, gone)):
+                    self._swept = True
+                    return True
+            self._swept = True
+            return False
+        finally:
+            release()
+
+
+def in_batches(written: Iterable[tuple[str, bytes]], rest: dict[str, bytes]) -> Iterator[dict[str, bytes]]:
+    """Pages in batches of about WRITE bytes; what is left at the end, and what was in it before, is in `rest`."""
+    size = 0
+    for key, page in written:
+        rest[key] = page
+        size += len(page)
+        if size >= WRITE:
+            yield dict(rest)
+            rest.clear()
+            size = 0
