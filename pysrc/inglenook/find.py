@@ -54,16 +54,13 @@ def _find(library: Library, query: str, k: int, wanted: Filter, mode: str) -> Fl
         arms["lexical"] = library.lexical.search(query, depth, allow)
     if query and mode != "lexical" and library.spaces[HASH].count:
         arms["hash"] = library.spaces[HASH].knn_query(hashing.embed([query])[0], depth, allow)
-    quoted: dict[int, _Quote] = {}
     if encoding is not None:
-        if "lexical" in arms:  # most of these will be among the hits, and there is time until the vector comes
-            quoted = yield from _quote(library, query, arms["lexical"][0][:k].tolist())
         [vector] = yield Finish(encoding)
         embed_ms = (time.perf_counter() - begun) * 1e3
         arms["vector"] = library.spaces[MODEL].knn_query(vector, depth, allow)
     ids, scores = hybrid.fuse(arms, k + AHEAD)
     later = [place for i in ids[k:].tolist() if (place := library.locate(i))]
-    quoted |= yield from _quote(library, query, [i for i in ids[:k].tolist() if i not in quoted])
+    quoted = yield from _quote(library, query, ids[:k].tolist())
     hits = list(_hits(library, ids[:k], scores[:k], arms, quoted))
     return wire.Hits(hits, list(arms), (time.perf_counter() - started) * 1e3, embed_ms), later
 

@@ -176,14 +176,16 @@ export class Kernels {
    * Embed passages that stand one after the other in `flat`.
    *
    * @param {Int32Array} flat @param {Int32Array} lengths @param {boolean} urgent goes before what is not
-   * @returns {Promise<Float32Array>} (lengths.length, dimensions)
+   * @returns {Promise<Float32Array> | Float32Array} (lengths.length, dimensions); at once where it is done nearby
    */
-  async encode(flat, lengths, urgent) {
+  encode(flat, lengths, urgent) {
+    const short = urgent && lengths.length === 1 && flat.length <= SHORT;
+    return (short && this.nearby(flat)) || this.encodeAway(flat, lengths, urgent);
+  }
+
+  /** By the workers. @param {Int32Array} flat @param {Int32Array} lengths @param {boolean} urgent */
+  async encodeAway(flat, lengths, urgent) {
     if (!this.pool.size) throw new NookError('model-missing', 'The encoder is not loaded.', 'Load it first.');
-    if (urgent && lengths.length === 1 && flat.length <= SHORT) {
-      const vector = this.nearby(flat);
-      if (vector) return vector;
-    }
     const lane = urgent ? this.urgent : this.queue;
     /** @type {Passage[]} */
     const passages = [];

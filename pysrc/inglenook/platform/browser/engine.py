@@ -155,7 +155,9 @@ class Engine:
             case Encode(tokens, urgent):
                 lengths = np.fromiter(map(len, tokens), np.int32, len(tokens))
                 flat = np.concatenate([np.asarray(t, np.int32) for t in tokens])
-                vectors = await self._kernels.encode(to_js(flat), to_js(lengths), urgent)
+                vectors = self._kernels.encode(to_js(flat), to_js(lengths), urgent)
+                if hasattr(vectors, "then"):  # otherwise it is there already, and waiting would cost a turn
+                    vectors = await vectors
                 return np.frombuffer(vectors.to_bytes(), np.float32).reshape(len(tokens), -1)
             case Forward(tokens, at, top):
                 best = await self._kernels.forward(to_js(np.asarray(tokens, np.int32)), at, top)
