@@ -58,11 +58,19 @@ def _find(library: Library, query: str, k: int, wanted: Filter, mode: str) -> Fl
         [vector] = yield Finish(encoding)
         embed_ms = (time.perf_counter() - begun) * 1e3
         arms["vector"] = library.spaces[MODEL].knn_query(vector, depth, allow)
-    ids, scores = hybrid.fuse(arms, k + AHEAD)
+    ids, scores = hybrid.fuse(arms, k + AHEAD, unseen=_unseen(library, arms))
     later = [place for i in ids[k:].tolist() if (place := library.locate(i))]
     quoted = yield from _quote(library, query, ids[:k].tolist())
     hits = list(_hits(library, ids[:k], scores[:k], arms, quoted))
     return wire.Hits(hits, list(arms), (time.perf_counter() - started) * 1e3, embed_ms), later
+
+
+def _unseen(library: Library, arms: Arms) -> dict[str, list[int]]:
+    """Passages that words found and the model has not embedded yet."""
+    if "vector" not in arms or "lexical" not in arms or library.spaces[MODEL].count >= len(library.lexical):
+        return {}
+    places = ((i, library.locate(i)) for i in arms["lexical"][0].tolist())
+    return {"vector": [i for i, place in places if place and not place[0].card.vectors]}
 
 
 class _Quote(NamedTuple):

@@ -12,7 +12,7 @@ from inglenook import ingest
 from inglenook.embed import encoder, hashing
 from inglenook.embed.conveyor import Conveyor
 from inglenook.errors import NookError
-from inglenook.flow import Commit, Flow, Load, Pause
+from inglenook.flow import Commit, Flow, Hold, Load, Pause
 from inglenook.index import pages
 from inglenook.index.entry import Entry
 from inglenook.library import HASH, MODEL, Library, document_id, passages
@@ -97,7 +97,11 @@ def prepare(library: Library, request: wire.Prepare) -> Flow:
         raise NookError("model-missing", f"There is no model {request.model!r}.", "Use encoder or lm.")
     yield from library.tokenizer(request.model)
     if request.model == "encoder":
-        yield from embed(library, list(library.pending()))
+        release = yield Hold("pending")  # who asks while another is at it is answered when all is done
+        try:
+            yield from embed(library, list(library.pending()))
+        finally:
+            release()
 
 
 def embed(library: Library, entries: list[Entry]) -> Flow:

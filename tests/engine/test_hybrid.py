@@ -61,6 +61,16 @@ def test_ties_do_not_depend_on_the_order_of_the_arms() -> None:
     assert one[0].tolist() == other[0].tolist() == [3, 7]
 
 
+def test_what_an_arm_has_not_seen_yet_is_judged_by_the_others() -> None:
+    lists = {"lexical": ranking(9, 2), "vector": ranking(1, 2), "hash": ranking(9)}
+    ids, scores = fuse({"lexical": ranking(9), "vector": ranking(1, 2)}, 3, unseen={"vector": [9]})
+    assert ids.tolist() == [9, 1, 2] and scores[0] == 1 and scores[1] == 0.5
+    ids, scores = fuse(lists, 3, {"lexical": 3, "vector": 1, "hash": 1}, unseen={"vector": [9]})
+    assert ids[0] == 9 and scores[0] == 1
+    alone = fuse({"lexical": ranking(9, 2)}, 2, unseen={"vector": [9]})
+    assert alone[1].tolist() == fuse({"lexical": ranking(9, 2)}, 2)[1].tolist()
+
+
 def test_nothing_found() -> None:
     for lists in ({}, {"lexical": ranking()}, {"lexical": ranking(), "vector": ranking()}):
         ids, scores = fuse(lists, 5)

@@ -10,7 +10,7 @@ import pytest
 from engine.harness import Driver, of
 from inglenook import library
 from inglenook.errors import NookError
-from inglenook.flow import Commit, Effect, Encode, Flow, Get, drive
+from inglenook.flow import Begin, Commit, Effect, Encode, Finish, Flow, Get, Hold, drive
 from inglenook.index import container, pages
 from inglenook.index.entry import Entry
 from inglenook.types import Filter
@@ -233,6 +233,49 @@ def test_the_model_embeds_what_waited_for_it() -> None:
     assert later.run(wire.Look())[0].vectors == 1
     [hits] = later.run(wire.Search("owl"))
     assert set(hits.arms) == {"lexical", "vector"}
+
+
+def test_what_is_not_embedded_yet_is_not_behind_for_it() -> None:
+    """Its words are all there is to judge it by, and they match best."""
+    nook = Driver()
+    nook.open()
+    nook.add(a_md="# A\n\nowls and otters", b_md="# B\n\nstoats")
+    nook.models = False
+    nook = nook.reopened(prepare=False)
+    nook.add(z_md="# Z\n\nquince")
+    nook.models = True
+    list(drive(nook.library.tokenizer("encoder"), nook.perform))
+    [hits] = nook.run(wire.Search("quince"))
+    assert {"lexical", "vector"} <= set(hits.arms) and hits.hits[0].title == "Z"
+    assert hits.hits[0].score > 2 * hits.hits[1].score
+
+
+def test_who_asks_for_vectors_while_they_are_made_waits_for_them() -> None:
+    nook = Driver()
+    nook.models = False
+    nook.open()
+    nook.add(owl_md=OWL)
+    nook = nook.reopened(prepare=False)
+    holder: list[Flow] = []
+    flows = [nook.library.handle(wire.Prepare("encoder")) for _ in range(2)]
+    waiting = {flow: next(flow) for flow in flows}
+    while waiting:
+        for flow, said in list(waiting.items()):
+            answer: object = None
+            if isinstance(said, Hold):
+                if holder:
+                    continue
+                holder.append(flow)
+                answer = holder.clear
+            elif isinstance(said, Begin):
+                answer = said.effect
+            elif isinstance(said, Effect):
+                answer = nook.perform(said.begun if isinstance(said, Finish) else said)
+            try:
+                waiting[flow] = flow.send(answer)
+            except StopIteration:
+                del waiting[flow]
+                assert nook.library.status().vectors == 1
 
 
 def test_one_bad_file_does_not_spoil_the_batch() -> None:
