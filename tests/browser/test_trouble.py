@@ -14,6 +14,7 @@ import pytest
 from inglenook.nook import Nook
 from playwright.sync_api import expect
 
+from buildlib.bundle import fresh
 from buildlib.server import Page, serve
 from tests.browser.fakes.site import ROOT, until
 from tests.browser.test_page import ask
@@ -58,8 +59,9 @@ def test_kill_the_browser_while_files_come_in(tmp_path, chromium, browser, built
         ready(page)
         there = page.locator(".card-link").evaluate_all("links => links.map((link) => link.title)")
         assert set(acknowledged) <= set(there)
-        page.locator("#question").fill(f"mark{acknowledged[-1].removesuffix('.md')}")
-        expect(page.locator(".hit").first).to_contain_text(acknowledged[-1])
+        last = acknowledged[-1]
+        page.locator("#question").fill(f"mark{last.removesuffix('.md')}")
+        expect(page.locator(".hit").first).to_contain_text(last)
         whole = page.evaluate(
             """async () => {
               const nook = await (await import('/inglenook.js')).open('notes');
@@ -76,8 +78,7 @@ def test_kill_the_browser_while_files_come_in(tmp_path, chromium, browser, built
 
 
 def test_refused_storage_is_said_and_everything_works_while_the_tab_lives(profile, built):
-    vital = (ROOT / "web" / "lib" / "vital.js").read_bytes()
-    refused = {"lib/vital.js": Page(REFUSED + vital, "text/javascript")}
+    refused = {"worker.js": Page(REFUSED + fresh("worker.js").read_bytes(), "text/javascript")}
     with serve(ROOT, pages=refused) as url:
         page = profile.new_page()
         page.goto(url)
@@ -255,7 +256,8 @@ def test_what_another_tab_announced_is_in_every_answer(two):
     writer, reader = two
     reader.evaluate(LISTEN)
     writer.evaluate(ADD)
-    until(reader, "async () => listed.length >= 12 && listed.length === announced.length")  # text, then vectors
+    # each document's text, and later its vectors, several at once
+    until(reader, "async () => announced.flat().length >= 6 * 6 && listed.length === announced.length")
     announced, listed = reader.evaluate("async () => [announced, await Promise.all(listed)]")
     for n, known in enumerate(listed, 1):
         lacking = {key for keys in announced[:n] for key in keys if key.startswith("d/")} - set(known)

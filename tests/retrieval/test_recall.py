@@ -100,10 +100,11 @@ def test_a_quoted_sentence_is_cited_where_it_stands_and_an_altered_one_is_not(ju
 
 @pytest.mark.slow
 def test_the_quantised_encoder_finds_what_the_full_one_finds(judge: Judge) -> None:
-    """Against the plain float32 forward pass, over all right passages and 150 others."""
+    """Against the float32 forward pass, over all right passages and 1,500 others: among fewer nearly every question
+    finds its passage with either, and two that stand at the border decide."""
     if not full.WEIGHTS.exists():
         pytest.skip("static/models/minilm-l6.safetensors is not built: run build.py dev")
-    quantised, exact, cosine = full.compare(judge, others=150)
+    quantised, exact, cosine = full.compare(judge, others=1500)
     assert cosine >= 0.985
     assert quantised.mean() >= exact.mean() - 0.01, (quantised.mean(), exact.mean())
 

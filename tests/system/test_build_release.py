@@ -146,6 +146,7 @@ def test_nothing_the_tab_loads_is_left_out_of_its_archive() -> None:
     missing = {(_module(path), name) for path in files for name in _imported(path) & left_out}
     assert missing == {
         ("inglenook", "inglenook.nook"),
+        ("inglenook.index.public", "inglenook.platform.native.store"),
         ("inglenook.onnx", "inglenook.platform.native"),
         ("inglenook.onnx", "inglenook.platform.native.onnx"),
     }
