@@ -257,8 +257,8 @@ def test_who_asks_for_vectors_while_they_are_made_waits_for_them() -> None:
     nook.add(owl_md=OWL)
     nook = nook.reopened(prepare=False)
     holder: list[Flow] = []
-    flows = [nook.library.handle(wire.Prepare("encoder")) for _ in range(2)]
-    waiting = {flow: next(flow) for flow in flows}
+    first, second = (nook.library.handle(wire.Prepare("encoder")) for _ in range(2))
+    waiting = {first: next(first)}
     while waiting:
         for flow, said in list(waiting.items()):
             answer: object = None
@@ -269,6 +269,7 @@ def test_who_asks_for_vectors_while_they_are_made_waits_for_them() -> None:
                 answer = holder.clear
             elif isinstance(said, Begin):
                 answer = said.effect
+                waiting.setdefault(second, next(second))  # asks while the first is at it
             elif isinstance(said, Effect):
                 answer = nook.perform(said.begun if isinstance(said, Finish) else said)
             try:
