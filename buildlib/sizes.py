@@ -16,7 +16,7 @@ from buildlib.project import ROOT, STATIC, tree
 WEB = ROOT / "web"
 WIDGET_GZIP = 60_000
 WHEEL = 150_000
-INDEX = 100_000
+INDEX = 150_000
 # `import … from './x.js'`, `export … from './x.js'`, `import './x.js'`; not `import('./x.js')`, which waits.
 IMPORT = re.compile(r"""^\s*(?:import|export)\b(?:[^'"();]*?\bfrom)?\s*['"](\.[^'"]+)['"]""", re.MULTILINE)
 
