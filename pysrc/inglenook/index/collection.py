@@ -9,6 +9,7 @@ anything but Pause. Two tabs may share a collection.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ from inglenook.index.manifest import Keys, Manifest
 from inglenook.index.merging import Merged, in_batches
 from inglenook.index.searching import Filter, Hits, Late, Pages, Searched
 from inglenook.index.segment import Segment
+from inglenook.index.stats import Stats
 
 
 class Collection(Searched, Merged):
@@ -48,8 +50,26 @@ class Collection(Searched, Merged):
 
     @property
     def memory(self) -> int:
-        """Bytes held, the cache of pages not counted."""
-        return self.head.memory + sum(segment.memory for segment in self.segments)
+        """Bytes held."""
+        return sum(self._memory().values())
+
+    def stats(self) -> Stats:
+        """What there is, what it holds, and what searches cost so far."""
+        kinds = Counter({"head": self.head.live} if self.head.live else {})
+        for segment in self.segments:
+            kinds[segment.part.kind] += segment.live
+        return Stats(
+            self.count, len(self.segments), dict(kinds), self.budget, self._memory(),
+            sum(segment.stored for segment in self.segments), self.cache.hits, self.cache.misses, dict(self.trips),
+            len(self.damage),
+        )  # fmt: skip
+
+    def _memory(self) -> dict[str, int]:
+        """Bytes held, by sort."""
+        held = Counter({"head": self.head.memory, "cache": self.cache.size})
+        for segment in self.segments:
+            held.update(segment.held())
+        return dict(held)
 
     def ids(self) -> Ids:
         """All ids, in no order."""
@@ -164,7 +184,7 @@ class Collection(Searched, Merged):
         if not here.all():
             raise self._unknown(int(ids[~here][0]))
         where = [part.find(ids) for part in parts]
-        pages = yield from self._read(parts, [[rows[rows >= 0] for rows in where]])
+        pages, _ = yield from self._read(parts, [[rows[rows >= 0] for rows in where]])
         out = np.empty((len(ids), self.form.width), np.uint8)
         for n, (part, rows) in enumerate(zip(parts, where)):
             there = rows >= 0

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -28,7 +29,11 @@ TOGETHER = 16
 
 
 class Pages(Protocol):
-    """A cache of pages of vectors, in bytes' worth of memory."""
+    """A cache of pages of vectors, in bytes' worth of memory: `size` of them now."""
+
+    size: int
+    hits: int
+    misses: int
 
     def get(self, key: str) -> bytes | None: ...
 
@@ -62,8 +67,8 @@ class Searched(Live):
     ) -> None:
         super().__init__(name, budget=budget, durable=durable)
         self.cache: Pages = cache or Recent(planner.cache(budget))
-        self.reads = 0
-        """Batches that searches have read from storage."""
+        self.trips: Counter[int] = Counter()
+        """Queries by the batches that were read from storage for them."""
         self._missed: set[str] = set()
 
     def search(
@@ -110,6 +115,7 @@ class Searched(Live):
                 by_id = np.lexsort((ids, -scores))
                 ids, scores = ids[by_id], scores[by_id]
             answers.append(None if len(told) > k and told[k] == told[k - 1] else Hits(ids, scores))
+        self.trips[0] += sum(hits is not None for hits in answers)
         return answers
 
     def _search(self, queries: Vectors, k: int, allow: Filter | None, effort: int, want: int) -> Flow:
@@ -121,6 +127,7 @@ class Searched(Live):
         resident = all(part.resident is not None for part in parts)
         first = want or planner.candidates(k, resident)
         todo = [(n, first) for n in range(len(queries))]
+        trips = [0] * len(queries)
         while todo:
             asked, todo = todo, []
             for start in range(0, len(asked), TOGETHER):
@@ -128,11 +135,13 @@ class Searched(Live):
                     (n, most, self._candidates(open_, queries[n], (most, k), effort))
                     for n, most in asked[start : start + TOGETHER]
                 ]
-                pages = {} if resident else (yield from self._read(parts, [rows for _, _, (rows, _) in some]))
+                pages, trip = yield from self._read(parts, [rows for _, _, (rows, _) in some])
                 for n, most, (rows, ceiling) in some:
+                    trips[n] += trip
                     answers[n] = hits = self._confirm(parts, queries[n], rows, pages, k)
                     if ceiling > NOTHING and (len(hits.ids) < k or ceiling >= hits.scores[-1]):
                         todo.append((n, most * 8))  # something left out might be nearer
+        self.trips.update(trips)
         return answers
 
     def _candidates(
@@ -197,7 +206,7 @@ class Searched(Live):
 
     def _read(self, parts: Sequence[Head | Segment], chosen: list[list[Rows]]) -> Flow:
         """Pages of vectors that hold the chosen rows of some queries, in one batch: by position of the part, their
-        numbers (ascending) and payloads, None for a damaged one."""
+        numbers (ascending) and payloads, None for a damaged one; and how often storage was asked, 0 or 1."""
         needed: dict[int, NDArray[np.integer]] = {}
         keys: list[str] = []
         for n, part in enumerate(parts):
@@ -208,7 +217,6 @@ class Searched(Live):
         pages: dict[str, bytes | None] = {key: self.cache.get(key) for key in keys}
         missing = [key for key, page in pages.items() if page is None]
         if missing:
-            self.reads += 1
             for key, page in zip(missing, (yield Get(missing))):
                 if page is None and key not in self._missed:
                     self._missed.add(key)  # gone for good if it is not there after a look at the manifest, either
@@ -220,7 +228,7 @@ class Searched(Live):
                     pages[key] = kept = bytes(payload)
                     self.cache.put(key, kept)
         found = iter(pages.values())
-        return {n: (numbers, [next(found) for _ in numbers]) for n, numbers in needed.items()}
+        return {n: (numbers, [next(found) for _ in numbers]) for n, numbers in needed.items()}, int(bool(missing))
 
 
 def _opened(part: Head | Segment, allow: Filter | None) -> Open:

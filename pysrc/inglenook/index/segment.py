@@ -80,13 +80,20 @@ class Segment:
         """Rows that are not dead."""
         return self.count - self.dead
 
+    def held(self) -> dict[str, int]:
+        """Bytes held, by sort."""
+        ordered, order = self._sorted or (self.ids, None)
+        return {
+            "codes": self.kind.memory, "ids": self.ids.nbytes + (0 if order is None else ordered.nbytes + order.nbytes),
+            "vectors": 0 if self.resident is None else self.resident.nbytes,
+            "dead": 0 if self.alive is None else self.alive.nbytes,
+        }  # fmt: skip
+
     @property
-    def memory(self) -> int:
-        """Bytes held."""
-        held = self.kind.memory + self.ids.nbytes + (0 if self.resident is None else self.resident.nbytes)
-        if self._sorted:
-            held += self._sorted[0].nbytes + (0 if self._sorted[1] is None else self._sorted[1].nbytes)
-        return held + (0 if self.alive is None else self.alive.nbytes)
+    def stored(self) -> int:
+        """Bytes of its pages in storage, about."""
+        part = self.part
+        return part.vectors * (part.per * (self.form.width + 8) + _SEAL) + part.count * 8 + self.kind.memory
 
     def hold(self, raw: Raw) -> None:
         """Keep all rows (count, width) in memory."""
