@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from inglenook.types import File
 from inglenook.wire import messages as wire
 
 SLICE = 16  # passages hashed at a time
+TOGETHER = 16_384  # characters of texts that are read at once
 
 
 def add(library: Library, request: wire.Add) -> Flow:
@@ -123,18 +124,31 @@ def embed(library: Library, entries: list[Entry]) -> Flow:
     library.embedding |= mine
     try:
         yield work.progress(waiting[0])
-        for entry in waiting:
-            text = (yield from library.text(entry.card.document)) if _holds(library, entry) else None
-            if text is None or not _holds(library, entry):
-                work.done += len(entry.chunks)
-                continue
-            vectors = _Vectors(entry)
-            for row, passage in enumerate(passages(entry, text)):
-                yield from conveyor.put((vectors, row), passage)
+        for some in _groups(waiting):
+            texts = yield from library.texts(some)
+            for entry, text in zip(some, texts, strict=True):
+                if text is None or not _holds(library, entry):
+                    work.done += len(entry.chunks)
+                    continue
+                vectors = _Vectors(entry)
+                for row, passage in enumerate(passages(entry, text)):
+                    yield from conveyor.put((vectors, row), passage)
         yield from conveyor.end()
     finally:
         library.embedding -= mine
     yield work.progress()
+
+
+def _groups(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Documents whose texts are read together: a read costs about what its tokens do."""
+    some: list[Entry] = []
+    for entry in entries:
+        if some and sum(other.length for other in some) + entry.length > TOGETHER:
+            yield some
+            some = []
+        some.append(entry)
+    if some:
+        yield some
 
 
 def _holds(library: Library, entry: Entry) -> bool:

@@ -239,9 +239,15 @@ class Library:
 
     def text(self, document: str) -> Flow:
         """The whole text of a document, None if it is gone. Raises NookError("no-document")."""
-        entry = self.entry(document)
-        read: list[bytes | None] = yield Get(pages.text_keys(document, 0, entry.length))
-        return None if None in read else "".join(pages.read_text(page) for page in read if page is not None)
+        [text] = yield from self.texts([self.entry(document)])
+        return text
+
+    def texts(self, entries: Sequence[Entry]) -> Flow:
+        """The whole texts of documents, None for one that is gone; all in one batched read."""
+        wanted = [pages.text_keys(entry.card.document, 0, entry.length) for entry in entries]
+        found: list[bytes | None] = yield Get([key for keys in wanted for key in keys])
+        read = iter(found)
+        return [_joined([next(read) for _ in keys]) for keys in wanted]
 
     def tokenizer(self, model: str) -> Flow:
         """The tokenizer of a model, which is loaded if it was not."""
@@ -287,6 +293,10 @@ def _cut(pieces: list[str], start: int, end: int) -> str:
     """The characters `start` to `end` of a text, whose pieces from the one with `start` on are given."""
     first = start // pages.PIECE * pages.PIECE
     return "".join(pieces)[start - first : max(start, end) - first]
+
+
+def _joined(pieces: list[bytes | None]) -> str | None:
+    return "".join(pages.read_text(page) for page in pieces if page is not None) if None not in pieces else None
 
 
 def _load_tokenizer(model: str, data: bytes) -> Any:
