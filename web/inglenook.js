@@ -192,6 +192,14 @@ export class Nook {
     await this.#all({ type: 'Prepare', model }, { signal }, (event) => onProgress?.(event));
   }
 
+  /**
+   * A map of the library: Topics by place at once, then, where there are vectors, Progress and Topics by meaning.
+   * Leaving the loop stops the work. @param {{ signal?: AbortSignal }} [options] @returns {AsyncIterableIterator<Event>}
+   */
+  map({ signal } = {}) {
+    return this.#client.request({ type: 'Map' }, { signal });
+  }
+
   /** What this nook holds and uses. @returns {Promise<Status>} */
   status() {
     return this.#one('Status', { type: 'Look' });

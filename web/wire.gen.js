@@ -112,6 +112,33 @@ export const PROTOCOL = 1;
  */
 
 /**
+ * A disc of a map: passages about one thing, named by the words that set them apart, the strongest first.
+ * @typedef {object} Topic
+ * @property {Array<string>} words
+ * @property {number} points
+ * @property {number} x
+ * @property {number} y
+ * @property {number} radius
+ * @property {string} quote
+ */
+
+/**
+ * The index of meaning. `kinds` are its vectors by the kind of index the planner chose for them.
+ * @typedef {object} Index
+ * @property {number} vectors
+ * @property {number} dimensions
+ * @property {Object<string, number>} kinds
+ * @property {number} stored
+ * @property {number} memory
+ * @property {number} budget
+ * @property {number} hits
+ * @property {number} misses
+ * @property {number} queries
+ * @property {number} trips
+ * @property {number} trips_p99
+ */
+
+/**
  * Open the nook `name`, made if it is not there. Answers: Progress, Status, Done.
  * @typedef {object} OpenMessage
  * @property {'Open'} type
@@ -228,6 +255,13 @@ export const PROTOCOL = 1;
  * What this nook holds and uses. Answers: Status, Done.
  * @typedef {object} LookMessage
  * @property {'Look'} type
+ * @property {string} id the stream
+ */
+
+/**
+ * A map of the library, to browse by topic.
+ * @typedef {object} MapMessage
+ * @property {'Map'} type
  * @property {string} id the stream
  */
 
@@ -410,6 +444,26 @@ export const PROTOCOL = 1;
  * @property {string} where
  * @property {boolean} kept
  * @property {string} reason
+ * @property {Index | null} index
+ */
+
+/**
+ * A map: the more alike passages are, the nearer to one another they lie; y grows downwards.
+ * @typedef {object} TopicsMessage
+ * @property {'Topics'} type
+ * @property {string} id the stream
+ * @property {string} by
+ * @property {Array<Topic>} topics
+ * @property {Array<string>} documents
+ * @property {number} passages
+ * @property {number} waiting
+ * @property {Uint8Array} document
+ * @property {Uint8Array} chunk
+ * @property {Uint8Array} start
+ * @property {Uint8Array} end
+ * @property {Uint8Array} topic
+ * @property {Uint8Array} x
+ * @property {Uint8Array} y
  */
 
 /**
@@ -436,9 +490,9 @@ export const PROTOCOL = 1;
  * @property {string} id the stream
  */
 
-/** @typedef {OpenMessage | AddMessage | RemoveMessage | SearchMessage | AskMessage | ChatMessage | ListMessage | ShowMessage | InspectMessage | ExportMessage | ImportMessage | PrepareMessage | LookMessage | CancelMessage} Request */
+/** @typedef {OpenMessage | AddMessage | RemoveMessage | SearchMessage | AskMessage | ChatMessage | ListMessage | ShowMessage | InspectMessage | ExportMessage | ImportMessage | PrepareMessage | LookMessage | MapMessage | CancelMessage} Request */
 
-/** @typedef {ProgressMessage | AddedMessage | SkippedMessage | RemovedMessage | HitsMessage | PassageMessage | NoSourceMessage | TokenMessage | CitationMessage | TimingMessage | DocumentsMessage | SourceMessage | ChunksMessage | BlobMessage | StatusMessage | DoneMessage | FailedMessage | CancelledMessage} Event */
+/** @typedef {ProgressMessage | AddedMessage | SkippedMessage | RemovedMessage | HitsMessage | PassageMessage | NoSourceMessage | TokenMessage | CitationMessage | TimingMessage | DocumentsMessage | SourceMessage | ChunksMessage | BlobMessage | StatusMessage | TopicsMessage | DoneMessage | FailedMessage | CancelledMessage} Event */
 
 /** The types that end a stream: exactly one of them comes, and it comes last. */
 export const ENDS = Object.freeze(['Done', 'Failed', 'Cancelled']);
@@ -458,5 +512,6 @@ export const REQUESTS = Object.freeze({
   Import: ['data'],
   Prepare: ['model'],
   Look: [],
+  Map: [],
   Cancel: ['stream'],
 });

@@ -6,6 +6,7 @@ import { fetchAsset } from './lib/assets.js';
 import { Kernels } from './lib/kernels.js';
 import { Onnx } from './lib/onnx.js';
 import { boot, loadPdf } from './lib/pyodide.js';
+import { cluster } from './lib/science.js';
 import * as store from './lib/store.js';
 
 /** @type {{ receive(text: string, blobs: Uint8Array[]): void } | undefined} */
@@ -57,7 +58,7 @@ try {
   const python = await boot(progress);
   python.registerJsModule('inglenook_store', store);
   python.registerJsModule('inglenook_onnx', new Onnx());
-  const files = { fetch: fetchAsset, loadPdf: () => loadPdf(python) };
+  const files = { fetch: fetchAsset, loadPdf: () => loadPdf(python), cluster };
   engine = python.pyimport('inglenook.platform.browser.engine').start(send, kernels, files);
   for (const message of waiting.splice(0)) engine?.receive(...message);
 } catch (error) {

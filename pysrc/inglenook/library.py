@@ -40,6 +40,7 @@ ROOMS: dict[type[wire.Request], tuple[str, str]] = {
     wire.Look: ("show", "status"),
     wire.Show: ("show", "show"),
     wire.Inspect: ("show", "inspect"),
+    wire.Map: ("topics.survey", "survey"),
     wire.Export: ("carry", "export"),
     wire.Import: ("carry", "import_"),
     wire.Remove: ("carry", "remove"),
@@ -72,6 +73,7 @@ class Library:
         self.tokenizers: dict[str, Any] = {}
         self.cached: list[int] = []  # what the language model's KV cache holds
         self.embedding: set[str] = set()  # documents some flow is embedding right now
+        self.topics: tuple[str, wire.Topics] | None = None  # the last map, and the state of the library it is of
         self.prefill_rate = 0.0  # ms per prompt token, measured
         self._firsts: list[int] = []
         self._owners: list[str] = []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import replace
 
 from inglenook.errors import NookError
 from inglenook.flow import Flow, Get, Load, Measure
 from inglenook.index import pages
-from inglenook.library import Library
+from inglenook.library import MODEL, Library
 from inglenook.types import Document
 from inglenook.wire import messages as wire
 
@@ -49,7 +50,14 @@ def documents(library: Library, request: wire.List) -> Flow:
 
 def status(library: Library, request: wire.Look) -> Flow:
     """Events: Status."""
-    yield library.status((yield Measure()))
+    yield replace(library.status((yield Measure())), index=index(library))
+
+
+def index(library: Library) -> wire.Index:
+    """Figures of the index of meaning: all of it lies in memory, as exact vectors and the codes that lead to them."""
+    flat = library.spaces[MODEL]
+    stored = flat.count * flat.dim * 2  # half precision
+    return wire.Index(flat.count, flat.dim, {"flat": flat.count} if flat.count else {}, stored, flat.memory)
 
 
 def inspect(library: Library, request: wire.Inspect) -> Flow:

@@ -26,6 +26,7 @@ from inglenook.flow import (
 )
 from inglenook.index.store import Change, MemoryStore
 from inglenook.library import Library
+from inglenook.topics.cluster import Cluster, cluster
 from inglenook.wire import messages as wire
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -68,6 +69,8 @@ class Driver:
                 return lambda: None
             case Pause():
                 return None
+            case Cluster(vectors, groups):
+                return cluster(vectors, groups)
             case Forward():
                 return Candidates(np.zeros(1, np.int32), np.zeros(1, np.float32))
         raise TypeError(effect)

@@ -2,6 +2,7 @@
 
 import { BASE } from '../base.js';
 import { assets, fetchAsset } from './assets.js';
+import { NookError } from './errors.js';
 import { libraries, restore } from './snapshot.js';
 import { gunzip, inflate, untar } from './unpack.js';
 
@@ -85,6 +86,42 @@ export async function loadPdf(python) {
   if (python.FS.analyzePath(`${SITE}/pypdfium2`).exists) return;
   untar(python.FS, await inflated('static/py/pypdfium2.tar.gz'), SITE);
   python.runPython('import importlib; importlib.invalidate_caches()');
+}
+
+/**
+ * Load scikit-learn and what it needs, by Pyodide's own way, but from files that are fetched, checked and kept as all big
+ * files are. numpy is there already. For a Python that does nothing else: it stays in memory.
+ * @param {any} python @param {(done: number, total: number) => void} progress bytes
+ */
+export async function loadScience(python, progress) {
+  const wheels = [...(await assets()).values()].filter(
+    ({ group, path }) => group === 'science' && !/\/numpy-/.test(path),
+  );
+  if (!wheels.length) {
+    const hint = 'Build the site anew to have it; search does without.';
+    throw new NookError('science-missing', 'The map needs scikit-learn, which is not part of this site.', hint);
+  }
+  const total = wheels.reduce((sum, { size }) => sum + size, 0);
+  /** @type {Map<string, Uint8Array<ArrayBuffer>>} */
+  const here = new Map();
+  let before = 0;
+  for (const { path, size } of wheels) {
+    here.set(new URL(path, BASE).href, await fetchAsset(path, { onProgress: (n) => progress(before + n, total) }));
+    before += size;
+  }
+  const { fetch } = self;
+  self.fetch = async (what, options) => {
+    const bytes = here.get(what instanceof Request ? what.url : String(what));
+    return bytes ? new Response(bytes) : fetch(what, options);
+  };
+  python.loadedPackages.numpy = 'static/py';
+  python.FS.mkdirTree(`${SITE}/numpy/f2py`); // scipy imports whatever numpy names, the compiler too that ours is without
+  python.FS.writeFile(`${SITE}/numpy/f2py/__init__.py`, '');
+  try {
+    await python.loadPackage('scikit-learn', { messageCallback: () => {} });
+  } finally {
+    self.fetch = fetch;
+  }
 }
 
 /** Whether this browser has relaxed SIMD: validates a module with one `i32x4.relaxed_dot_i8x16_i7x16_add_s`. */

@@ -92,6 +92,14 @@ class Lexical:
         self._settle()
         return {word: self._idf(len(self._take(word, False)[0])) for word in set(words)}
 
+    def whole(self) -> tuple[Run, Ids]:
+        """All postings as one run, and the chunk id of each of its rows; -1 for a chunk that was removed."""
+        self._settle()
+        if len(self._runs) > 1:
+            self._runs = [merge(self._runs)]
+        [run] = self._runs or [join([parse(postings([]))], 0)]
+        return run, np.where(self._alive, self._ids, -1)
+
     def search(
         self, query: str, k: int, allow: NDArray[np.bool_] | None = None, prefix: bool = True
     ) -> tuple[Ids, NDArray[np.float32]]:

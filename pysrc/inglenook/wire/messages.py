@@ -181,6 +181,14 @@ class Look(Request):
 
 
 @dataclass(frozen=True, slots=True)
+class Map(Request):
+    """A map of the library, to browse by topic.
+
+    Answers: Topics by place at once, then, where there are vectors, Progress and Topics by meaning; Done.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel(Request):
     """Stop another stream. It ends with Cancelled; this request has no stream of its own."""
 
@@ -364,10 +372,71 @@ class Blob(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Topic:
+    """A disc of a map: passages about one thing, named by the words that set them apart, the strongest first.
+
+    `x`, `y` and `radius` are in the map's unit; `points` are on the disc. `quote` begins the most typical passage.
+    """
+
+    words: list[str]
+    points: int
+    x: float
+    y: float
+    radius: float
+    quote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Topics(Event):
+    """A map: the more alike passages are, the nearer to one another they lie; y grows downwards.
+
+    `by` is "meaning", or "place": a point is a document then, and a topic its collection or folder. The columns hold
+    one little-endian number a point: uint32 `document` (index into `documents`), `chunk` (the passage's ordinal),
+    `start` and `end` (its characters); uint16 `topic`; float32 `x` and `y`. Of the `passages` there are, `waiting`
+    have no vector yet; a large library is sampled.
+    """
+
+    by: str
+    topics: list[Topic]
+    documents: list[str]
+    passages: int
+    waiting: int
+    document: bytes
+    chunk: bytes
+    start: bytes
+    end: bytes
+    topic: bytes
+    x: bytes
+    y: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The index of meaning. `kinds` are its vectors by the kind of index the planner chose for them.
+
+    Sizes are bytes, `budget` 0 for none. `hits` and `misses` count pages that searches found in memory and that they
+    read. `trips` are the reads of storage that half of the last `queries` needed at most, `trips_p99` 99 in 100.
+    """
+
+    vectors: int
+    dimensions: int
+    kinds: dict[str, int]
+    stored: int
+    memory: int
+    budget: int = 0
+    hits: int = 0
+    misses: int = 0
+    queries: int = 0
+    trips: int = 0
+    trips_p99: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Status(Event):
     """What the nook holds and uses. Sizes are bytes; `models` maps a model to "absent" or "ready".
 
-    Where the browser refuses storage, `kept` is false, `reason` says why, and everything goes with the tab.
+    Where the browser refuses storage, `kept` is false, `reason` says why, and everything goes with the tab. A Look is
+    told of the `index`, too.
     """
 
     name: str
@@ -383,6 +452,7 @@ class Status(Event):
     where: str = "tab"
     kept: bool = True
     reason: str = ""
+    index: Index | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,10 +475,10 @@ class Cancelled(Event):
 
 
 REQUESTS: tuple[type[Request], ...] = (
-    Open, Add, Remove, Search, Ask, Chat, List, Show, Inspect, Export, Import, Prepare, Look, Cancel,
+    Open, Add, Remove, Search, Ask, Chat, List, Show, Inspect, Export, Import, Prepare, Look, Map, Cancel,
 )  # fmt: skip
 EVENTS: tuple[type[Event], ...] = (
     Progress, Added, Skipped, Removed, Hits, Passage, NoSource, Token, Citation, Timing, Documents, Source, Chunks,
-    Blob, Status, Done, Failed, Cancelled,
+    Blob, Status, Topics, Done, Failed, Cancelled,
 )  # fmt: skip
 ENDS: tuple[type[Event], ...] = (Done, Failed, Cancelled)

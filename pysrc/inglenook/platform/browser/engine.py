@@ -31,6 +31,7 @@ from inglenook.flow import (
 from inglenook.index.store import Change
 from inglenook.library import Library
 from inglenook.platform.browser.store import BrowserStore
+from inglenook.topics.cluster import Cluster, Clusters
 from inglenook.wire import codec
 from inglenook.wire import messages as wire
 
@@ -41,7 +42,8 @@ TOKENIZERS = {
 
 
 def start(send: Any, kernels: Any, assets: Any) -> Any:
-    """Called by web/worker.js: `send(text, blobs)`, the `Kernels`, and `assets.fetch(path)`, `assets.loadPdf()`."""
+    """Called by web/worker.js: `send(text, blobs)`, the `Kernels`, and `assets.fetch(path)`, `assets.loadPdf()`,
+    `assets.cluster(vectors, width, groups, report, signal)`."""
     return create_proxy(Engine(send, kernels, assets))
 
 
@@ -165,6 +167,8 @@ class Engine:
                 return Candidates(np.frombuffer(ids, np.int32), np.frombuffer(logits, np.float32))
             case Load(model):
                 return await self._load(model, emit)
+            case Cluster(vectors, groups):
+                return await self._cluster(vectors, groups, emit)
             case Measure():
                 return Stored(await store.size(), store.status == "stored", store.reason)
             case Hold(what):
@@ -200,6 +204,25 @@ class Engine:
         if model not in self._tokenizers:
             self._tokenizers[model] = (await self._assets.fetch(TOKENIZERS[model])).to_bytes()
         return self._tokenizers[model]
+
+    async def _cluster(self, vectors: Any, groups: int, emit: Any) -> Clusters:
+        """In a worker of its own, which ends with the work or when it is stopped."""
+        abort = js.AbortController.new()
+
+        def progress(done: float, total: float) -> None:
+            emit(wire.Progress("load", float(done), float(total), "bytes", "science"))
+
+        report = create_proxy(progress)
+        try:
+            flat, width = to_js(vectors.reshape(-1)), vectors.shape[1]
+            made = await self._assets.cluster(flat, width, groups, report, abort.signal)
+        except asyncio.CancelledError:
+            abort.abort()
+            raise
+        finally:
+            report.destroy()
+        rows = [np.frombuffer(part.to_bytes(), np.float32).reshape(-1, vectors.shape[1]) for part in made]
+        return Clusters(*rows)
 
     def _post(self, event: wire.Event, stream: str) -> None:
         if stream:

@@ -11,6 +11,7 @@ from typing import Any
 from inglenook.errors import NookError
 from inglenook.flow import Commit, Effect, Encode, Forward, Get, Hold, Load, Measure, Pause, Scan, Stored
 from inglenook.index.store import Change, Store
+from inglenook.topics.cluster import Cluster, cluster
 
 FILES = {
     "encoder": ("minilm-l6.nkm", "minilm-l6.vocab.txt"),
@@ -52,6 +53,8 @@ class NativeEngine:
                 return self._model("lm").forward(tokens, at, top)
             case Load(model):
                 return self._load(model)
+            case Cluster(vectors, groups):
+                return cluster(vectors, groups)
             case Measure():
                 return Stored(self.store.size())
             case Hold():
@@ -75,6 +78,8 @@ class NativeEngine:
                 kind = "lm"
             case Load(model):
                 kind = model
+            case Cluster():
+                kind = "science"
             case _:
                 kind = "store"
         async with self._locks.setdefault(f"run {kind}", asyncio.Lock()):

@@ -1,0 +1,72 @@
+"""Where things lie on a map: topics as discs that do not overlap, their passages on them.
+
+A plane alone shows little: two dimensions of 384 hold a tenth of what tells passages apart, and topics cover one
+another. So the plane says only on which side of which a topic lies; then topics are moved apart. On its disc a passage
+lies the nearer to the middle the more typical it is, on the side of what else it is about. Every passage has the same
+room, so a large disc is a large topic.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+
+WIDE = 1.3  # screens are wider than high
+GAP = 0.07  # between discs, as a share of the radius all of them would have as one
+PULL = 0.97  # towards the middle, each step
+STEPS = 200
+RIM = 0.94  # of a disc's radius: no passage lies on its edge
+TURN = np.pi * (3 - np.sqrt(5))  # the golden angle: points at its multiples never line up
+
+
+def discs(places: Floats, sizes: NDArray[np.integer]) -> tuple[Floats, Floats]:
+    """Centres (k, 2) and radii (k,) of discs of `sizes` points, near where `places` (k, 2) say, none on another."""
+    radii = np.sqrt(np.asarray(sizes, np.float64))
+    whole = float(np.sqrt(np.square(radii).sum()))
+    centres = places - np.average(places, axis=0, weights=sizes)
+    spread = float(np.sqrt(np.square(centres).sum(axis=1).mean()))
+    centres = centres / (spread or 1) * whole * [WIDE, 1]
+    centres = centres + spiral(len(radii)) * whole * 1e-3  # those in one place go different ways
+    need = radii[:, None] + radii + GAP * whole
+    np.fill_diagonal(need, 0)
+    for _ in range(STEPS):
+        centres *= PULL
+        away = centres[:, None] - centres
+        far = np.maximum(np.hypot(*np.moveaxis(away, 2, 0)), 1e-9)
+        centres += (away * (np.maximum(need - far, 0) / far)[:, :, None]).sum(axis=1) / 2
+    away = centres[:, None] - centres
+    far = np.hypot(*np.moveaxis(away, 2, 0))
+    np.fill_diagonal(far, 1)
+    return centres * max(1.0, float((need / np.maximum(far, 1e-9)).max())), radii
+
+
+def scatter(
+    sides: Floats, distances: NDArray[Any], topic: NDArray[np.integer], centres: Floats, radii: Floats
+) -> Floats:
+    """Points (n, 2) on the discs of their topics: in the direction of `sides` (n, 2), ranked by `distances` (n,)."""
+    points = np.empty((len(topic), 2))
+    for t, (centre, radius) in enumerate(zip(centres, radii)):
+        mine = np.flatnonzero(topic == t)
+        rank = np.empty(len(mine))
+        rank[np.argsort(distances[mine], kind="stable")] = np.arange(len(mine))
+        reach = np.sqrt(rank / max(1, len(mine) - 1)) * radius * RIM
+        points[mine] = centre + _round(sides[mine]) * reach[:, None]
+    return points
+
+
+def spiral(n: int) -> Floats:
+    """Directions (n, 2) that differ as much as can be."""
+    angles = np.arange(n) * TURN
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _round(sides: Floats) -> Floats:
+    """Unit vectors (n, 2) in these directions, first stretched to be as many on each side."""
+    values, axes = np.linalg.eigh(sides.T @ sides / max(1, len(sides)))
+    even = sides @ axes / np.sqrt(np.maximum(values, 1e-12)) @ axes.T
+    length = np.linalg.norm(even, axis=1)
+    return np.where(length[:, None] > 1e-6, even / np.maximum(length, 1e-12)[:, None], spiral(len(sides)))
