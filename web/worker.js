@@ -5,6 +5,7 @@ import './lib/vital.js';
 import { fetchAsset } from './lib/assets.js';
 import { Kernels } from './lib/kernels.js';
 import { Onnx } from './lib/onnx.js';
+import * as opfs from './lib/opfs.js';
 import { boot, loadPdf } from './lib/pyodide.js';
 import { cluster } from './lib/science.js';
 import * as store from './lib/store.js';
@@ -57,6 +58,7 @@ try {
   kernels.load('encoder', {}).catch(() => {}); // beside the start of Python; the engine asks again and hears errors
   const python = await boot(progress);
   python.registerJsModule('inglenook_store', store);
+  python.registerJsModule('inglenook_opfs', opfs);
   python.registerJsModule('inglenook_onnx', new Onnx());
   const files = { fetch: fetchAsset, loadPdf: () => loadPdf(python), cluster };
   engine = python.pyimport('inglenook.platform.browser.engine').start(send, kernels, files);

@@ -3,6 +3,7 @@
 // (pysrc/inglenook/index/log.py, pysrc/inglenook/platform/browser/opfs.py).
 
 import { NookError } from './errors.js';
+import { lock } from './lock.js';
 
 /** @typedef {(data: Uint8Array, options: { at: number }) => number} Transfer returns how many bytes it took */
 /**
@@ -81,17 +82,9 @@ export class Folder {
     return gone(this.#folder.removeEntry(`${number}${SUFFIX}`));
   }
 
-  /**
-   * Wait for a lock that all tabs share. @param {string} what @param {boolean} shared @param {boolean} wait
-   * @returns {Promise<(() => void) | undefined>} lets go; nothing if it is taken and `wait` is false
-   */
+  /** Ask for a lock that all tabs share. @param {string} what @param {boolean} shared @param {boolean} wait */
   lock(what, shared, wait) {
-    return new Promise((resolve, reject) => {
-      const name = `inglenook:file:${this.name}:${what}`;
-      const held = (/** @type {Lock | null} */ lock) =>
-        lock ? new Promise((release) => resolve(() => release(undefined))) : resolve(undefined);
-      navigator.locks.request(name, { mode: shared ? 'shared' : 'exclusive', ifAvailable: !wait }, held).catch(reject);
-    });
+    return lock(`inglenook:file:${this.name}:${what}`, { shared, wait });
   }
 
   /** Tell the other tabs. @param {string[]} keys @param {boolean} moved */
@@ -122,7 +115,7 @@ export class Handle {
   /** Bytes from `offset`, fewer where the file ends. @param {number} offset @param {number} length */
   read(offset, length) {
     const bytes = new Uint8Array(length);
-    return bytes.subarray(0, this.#access.read(bytes, { at: offset }));
+    return bytes.subarray(0, this.#fill(bytes, offset));
   }
 
   /**
@@ -138,7 +131,7 @@ export class Handle {
       const offset = spans[i];
       let length = 0; // neighbours are read together
       for (; i < spans.length && spans[i] === offset + length; i += 2) length += spans[i + 1];
-      const got = length && this.#access.read(bytes.subarray(at, at + length), { at: offset });
+      const got = length && this.#fill(bytes.subarray(at, at + length), offset);
       if (got < length) return bytes.subarray(0, at + got);
       at += length;
     }
@@ -162,13 +155,25 @@ export class Handle {
   }
 
   size() {
-    return this.#access.getSize();
+    const size = this.#access.getSize();
+    if (!Number.isSafeInteger(size)) throw taken();
+    return size;
+  }
+
+  /** @param {Uint8Array} bytes @param {number} at */
+  #fill(bytes, at) {
+    const got = this.#access.read(bytes, { at });
+    if (got > bytes.length) throw taken();
+    return got;
   }
 
   close() {
     this.#access.close();
   }
 }
+
+/** A file that was cleared away while it was open: Chromium then gives sizes beyond all bounds, not an error. */
+const taken = () => new DOMException('It was cleared away', 'NotFoundError');
 
 /** @param {Promise<void>} removal */
 async function gone(removal) {

@@ -5,6 +5,7 @@
 // sandboxed frames) pages are kept in memory, and `status` says so.
 
 import { NookError } from './errors.js';
+import { free, lock } from './lock.js';
 
 /** @typedef {Record<string, unknown>} Fields */
 /** @typedef {{ generation: number, keys: string[], lost?: boolean }} Change another tab's commit, or data that is gone */
@@ -141,6 +142,11 @@ export class Store {
   changes(listener) {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
+  }
+
+  /** Ask for a lock that all tabs with this nook share. @param {string} what @param {boolean} wait */
+  lock(what, wait) {
+    return this.#memory ? free() : lock(`${databaseName(this.name)}:${what}`, { wait });
   }
 
   /** Bytes taken: of all nooks of this site, as the browser counts them; in memory, of this one's pages. */

@@ -19,7 +19,7 @@ from pyodide.ffi import JsException, create_proxy, to_js
 from inglenook.errors import NookError
 from inglenook.index.log import Log, Rewrite
 from inglenook.index.store import conflict
-from inglenook.platform.browser.store import asked
+from inglenook.platform.browser.store import Release, asked, granted
 
 SMALL = 1 << 20
 """Bytes of garbage that are not worth a compaction."""
@@ -43,9 +43,7 @@ class OpfsStore:
     @classmethod
     async def open(cls, name: str, module: Any = None) -> OpfsStore:
         """Open the nook `name`, made if it is not there. `module` is web/lib/opfs.js if it is not registered."""
-        if module is None:
-            import inglenook_opfs as module  # type: ignore[import-not-found,no-redef]
-        store = cls(await asked(module.openFolder(name)))
+        store = cls(await asked((module or _module()).openFolder(name)))
         release = await store._lock("commit")
         try:
             await store._find(-1)
@@ -53,6 +51,11 @@ class OpfsStore:
             release()
         store._folder.changes(create_proxy(store._heard))
         return store
+
+    @staticmethod
+    async def delete(name: str) -> bool:
+        """Forget the nook `name`; False where another tab has it open."""
+        return bool(await asked(_module().deleteFolder(name)))
 
     async def get(self, keys: list[str]) -> list[bytes | None]:
         return self._log.get(keys)
@@ -84,8 +87,7 @@ class OpfsStore:
     async def compact(self) -> bool:
         """Rewrite the file without what was replaced or deleted; reads and commits go on meanwhile. False where it
         cannot be done now: then the old file stays in use."""
-        alone = await asked(self._folder.lock("compact", False, False))
-        if alone is None or self._compacting:
+        if self._compacting or not (alone := await self.lock("compact", wait=False)):
             return False
         self._compacting = True
         handle: OpfsHandle | None = None
@@ -122,6 +124,10 @@ class OpfsStore:
         self._folder.tell(to_js([]), True)
         return True
 
+    async def lock(self, what: str, wait: bool = True) -> Release | None:
+        """As `BrowserStore.lock`."""
+        return await granted(self._folder.lock(what, False, wait))
+
     async def size(self) -> int:
         return self._log.end
 
@@ -131,8 +137,10 @@ class OpfsStore:
         self._log.close()
         self._folder.close()
 
-    async def _lock(self, what: str, shared: bool = False) -> Any:
-        return await asked(self._folder.lock(what, shared, True))
+    async def _lock(self, what: str, shared: bool = False) -> Release:
+        release = await granted(self._folder.lock(what, shared, True))
+        assert release
+        return release
 
     async def _latest(self) -> None:
         """See what other tabs have written. With the lock for commits held."""
@@ -194,12 +202,12 @@ class OpfsHandle:
         self._handle = handle
 
     def read(self, offset: int, length: int) -> bytes:
-        data: bytes = self._handle.read(offset, length).to_bytes()
+        data: bytes = self._read(self._handle.read, offset, length).to_bytes()
         return data
 
     def gather(self, spans: list[tuple[int, int]]) -> list[bytes]:
         numbers = array("d", [number for span in spans for number in span])
-        run = self._handle.gather(to_js(numbers)).to_bytes() if spans else b""
+        run = self._read(self._handle.gather, to_js(numbers)).to_bytes() if spans else b""
         pieces, at = [], 0
         for _, length in spans:
             pieces.append(run[at : at + length])
@@ -216,10 +224,17 @@ class OpfsHandle:
         self._done(self._handle.truncate, size)
 
     def size(self) -> int:
-        return int(self._handle.size())
+        return int(self._read(self._handle.size))
 
     def close(self) -> None:
         self._handle.close()
+
+    def _read(self, method: Any, *arguments: Any) -> Any:
+        try:
+            return method(*arguments)
+        except JsException as error:
+            hint = "Import a copy that was exported, or add everything again."
+            raise NookError("storage-lost", f"The browser has taken a file away: {error.message}.", hint) from None
 
     def _done(self, method: Any, *arguments: Any) -> None:
         try:
@@ -227,3 +242,9 @@ class OpfsHandle:
         except JsException as error:
             full = getattr(error, "name", "") == "QuotaExceededError"
             raise OSError(errno.ENOSPC if full else errno.EIO, str(error.message)) from None
+
+
+def _module() -> Any:
+    import inglenook_opfs  # type: ignore[import-not-found]
+
+    return inglenook_opfs

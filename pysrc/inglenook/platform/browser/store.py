@@ -6,6 +6,7 @@ web/worker.js registers that module as `inglenook_store` before the engine start
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -14,6 +15,9 @@ import js
 from pyodide.ffi import JsException, create_proxy, to_js
 
 from inglenook.errors import NookError
+
+Release = Callable[[], object]
+"""Lets go of a lock."""
 
 
 class BrowserStore:
@@ -25,9 +29,12 @@ class BrowserStore:
     @classmethod
     async def open(cls, name: str, module: Any = None) -> BrowserStore:
         """Open the nook `name`, made if it is not there. `module` is web/lib/store.js if it is not registered."""
-        if module is None:
-            import inglenook_store as module  # type: ignore[import-not-found,no-redef]
-        return cls(await asked(module.openStore(name)))
+        return cls(await asked((module or _module()).openStore(name)))
+
+    @staticmethod
+    async def delete(name: str) -> None:
+        """Forget the nook `name`; other tabs that have it open lose it."""
+        await asked(_module().deleteStore(name))
 
     @property
     def status(self) -> str:
@@ -71,6 +78,10 @@ class BrowserStore:
 
         self._handle.changes(create_proxy(heard))
 
+    async def lock(self, what: str, wait: bool = True) -> Release | None:
+        """Wait for a lock that all tabs with this nook share. None if it is taken and `wait` is False."""
+        return await granted(self._handle.lock(what, wait))
+
     async def size(self) -> int:
         return int(await asked(self._handle.size()))
 
@@ -97,6 +108,22 @@ async def asked(promise: Any) -> Any:
             raise NookError(code, str(error.message), str(hint)) from None
         text = f"The browser's storage failed: {error}"
         raise NookError("storage", text, "Reload the page; what was stored is safe.") from None
+
+
+async def granted(ticket: Any) -> Release | None:
+    """The lock that a ticket (web/lib/lock.js) is for. Who is stopped while waiting does not get it any more."""
+    try:
+        release: Release | None = await asked(ticket.granted)
+        return release
+    except asyncio.CancelledError:
+        ticket.stop()
+        raise
+
+
+def _module() -> Any:
+    import inglenook_store  # type: ignore[import-not-found]
+
+    return inglenook_store
 
 
 def unjoined(found: Any) -> list[bytes | None]:
