@@ -3,6 +3,11 @@
 import numpy as np
 import pytest
 from inglenook.errors import NookError
+from inglenook.index import Index, planner
+from inglenook.index.collection import Collection
+from inglenook.index.drive import run
+from inglenook.index.form import Form
+from inglenook.index.store import MemoryStore
 from inglenook.index.table import Table, table, unpacked
 from inglenook.index.where import read
 
@@ -198,9 +203,87 @@ def test_what_a_row_costs():
     assert len(made.pack()) / n < 13.1
 
 
+def test_told_of_in_any_order():
+    """The whole run and what is in memory after it are the same, whatever the order of ids was."""
+    collection = Collection("a", durable=False)
+    run(collection.create(Form(2)), None)
+    run(collection.add(np.ones((2, 2)), np.array([7, 3]), [{"n": 7}, {"n": 3}]), None)
+    many = np.arange(planner.HEAD_ROWS)[::-1]
+    run(collection.add(np.ones((len(many), 2)), many, {"n": many}), None)
+    asked = np.array([5, 3, 4000, 7])
+    assert [found["n"] for found in run(collection.metadata(asked), None)] == asked.tolist()
+
+
 def test_damaged_bytes_are_named():
     whole = table(np.arange(5), [record(np.random.default_rng(n)) for n in range(5)]).pack()
     for end in range(len(whole)):
         with pytest.raises(NookError) as error:
             unpacked(whole[:end])
         assert error.value.code == "corrupt" and error.value.hint
+
+
+def test_an_index_with_metadata(tmp_path):
+    """Added, asked, changed, taken away, deleted, merged, saved and opened again."""
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(300, 8)).astype(np.float32)
+    years = np.arange(300) % 40 + 1980
+    index = Index("cosine", 8, path=tmp_path / "a.nook")
+    index.add_items(
+        vectors[:200], metadata={"year": years[:200], "tag": [["odd"] if n % 2 else [] for n in range(200)]}
+    )
+    index.add_items(vectors[200:], metadata=[{"year": year} for year in years[200:].tolist()])
+    late = {"year": {"$gte": 2010}, "$not": {"tag": "odd"}}
+    expected = {n for n in range(300) if years[n] >= 2010 and (n >= 200 or n % 2 == 0)}
+    for turn in range(4):
+        found = index.knn_query(vectors[0], k=300, filter=late)[0][0]
+        assert set(found.tolist()) - {-1} == expected, turn
+        if turn == 0:
+            index.optimize()
+        if turn == 1:
+            index.save_index(tmp_path / "b.nook")
+            index.close()
+            index = Index(path=tmp_path / "a.nook")
+        if turn == 2:
+            index.close()
+            index = Index()
+            index.load_index(tmp_path / "b.nook")
+    index.update_metadata([0, 1], [{"year": 2020, "lang": "en"}, {"tag": None}])
+    assert index.get_metadata([1, 0]) == [{"year": 1981}, {"year": 2020, "tag": [], "lang": "en"}]
+    assert index.knn_query(vectors[0], k=1, filter={"lang": {"$in": ["en", "de"]}})[0].tolist() == [[0]]
+    index.mark_deleted(0)
+    assert index.knn_query(vectors[0], k=1, filter={"lang": "en"})[0].tolist() == [[-1]]
+    index.unmark_deleted(0)
+    assert index.get_metadata([0])[0]["lang"] == "en"
+    index.add_items(vectors[:1], [0])
+    assert index.get_metadata([0]) == [{}]
+    index.remove_ids(np.arange(5, 300))
+    index.optimize()
+    assert len(index.get_metadata()) == 5 and index._collection.attributes.table.size < 10
+    for call, code in (
+        (lambda: index.get_metadata([99]), "unknown-id"),
+        (lambda: index.update_metadata([99], [{"a": 1}]), "unknown-id"),
+        (lambda: index.update_metadata([1], [{"a": object()}]), "bad-metadata"),
+        (lambda: index.add_items(vectors[:1], [7], metadata=[]), "bad-metadata"),
+        (lambda: index.knn_query(vectors[0], filter={"year": {"$above": 3}}), "bad-filter"),
+    ):
+        with pytest.raises(NookError) as error:
+            call()
+        assert error.value.code == code
+    assert 7 not in index.get_ids()
+
+
+def test_a_damaged_page_of_metadata_is_named_and_the_rest_is_there(monkeypatch):
+    monkeypatch.setattr("inglenook.index.attributes.ROWS", 1000)
+
+    class Durable(MemoryStore):
+        """A dictionary that counts as storage."""
+
+    store, n = Durable(), planner.HEAD_ROWS
+    index = Index("ip", 2, store=store)
+    index.add_items(np.ones((n, 2)), metadata={"n": np.arange(n)})
+    key = next(key for key in store.pages if key.endswith("attributes/000001"))
+    store.pages[key] = store.pages[key][:-1] + b"?"
+    again = Index(store=store)
+    assert again.damage == [key]
+    told = again.get_metadata(np.arange(n))
+    assert [found.get("n") for found in told] == [None if 1000 <= n < 2000 else n for n in range(n)]

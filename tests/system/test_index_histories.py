@@ -124,6 +124,12 @@ class Steps:
             self.error = error
         return True
 
+    def close(self):
+        """Stop, and let go of a lock that the flow was about to be given."""
+        self.flow.close()
+        if self.answer and callable(self.answer):
+            self.answer()
+
     def run(self, others=()):
         """To the end; where it must wait, the others go on meanwhile."""
         waits = False
@@ -142,6 +148,7 @@ ids = st.lists(st.integers(0, IDS - 1), min_size=1, max_size=6)
 operations = st.one_of(
     st.tuples(st.just("add"), ids),
     st.tuples(st.just("add many"), st.integers(0, IDS)),
+    st.tuples(st.just("tell"), ids),
     st.tuples(st.just("delete"), ids),
     st.tuples(st.just("restore"), ids),
     st.tuples(st.just("search"), st.integers(1, IDS + 2)),
@@ -171,7 +178,7 @@ class World:
 
     def __init__(self, space, seed):
         self.form, self.random = Form(DIM, space), np.random.default_rng(seed)
-        self.disk, self.truth, self.buried = Disk(), {}, set()
+        self.disk, self.truth, self.graves = Disk(), {}, {}
         self.locks = [set(), set()]
         self.start()
         self.run(0, self.tabs[0].create(self.form))
@@ -196,20 +203,39 @@ class World:
         """Vectors on a grid: ties and equal ones are frequent."""
         return self.random.integers(-2, 3, (n, DIM)).astype(np.float32)
 
+    def record(self):
+        """Metadata, often nothing."""
+        return (
+            {"n": int(self.random.integers(3)), "at": "ab"[self.random.integers(2)]}
+            if self.random.random() < 0.6
+            else {}
+        )
+
     def perform(self, tab, name, value):
         collection = self.tabs[tab]
         if name in ("add", "add many"):
             labels = np.arange(value) if name == "add many" else np.array(value)
             vectors = self.vectors(len(labels))
-            self.outcome = self.truth | dict(zip(labels.tolist(), vectors))
-            self.run(tab, collection.add(vectors, labels))
+            records = [self.record() for _ in labels] if self.random.random() < 0.7 else None
+            self.outcome = self.truth | dict(zip(labels.tolist(), zip(vectors, records or [{}] * len(labels))))
+            self.run(tab, collection.add(vectors, labels, records))
+        elif name == "tell":
+            some = [id_ for id_ in dict.fromkeys(value) if id_ in self.truth]
+            changes = [{"n": None} if self.random.random() < 0.2 else self.record() for _ in some]
+            changed = {id_: self.truth[id_][1] | change for id_, change in zip(some, changes)}
+            self.outcome = self.truth | {
+                id_: (self.truth[id_][0], {field: one for field, one in told.items() if one is not None})
+                for id_, told in changed.items()
+            }
+            self.run(tab, collection.update(np.array(some, np.int64), changes))
         elif name == "delete":
-            self.outcome = {id_: vector for id_, vector in self.truth.items() if id_ not in value}
+            self.graves |= {id_: self.truth[id_][1] for id_ in value if id_ in self.truth}
+            self.outcome = {id_: found for id_, found in self.truth.items() if id_ not in value}
             self.run(tab, collection.delete(np.array(value)))
         elif name == "restore":
             self.run(tab, collection.refresh())
             able = [id_ for id_ in dict.fromkeys(value) if id_ in collection._buried]
-            graves = {id_: self.grave(collection, id_) for id_ in able}
+            graves = {id_: (self.grave(collection, id_), self.graves[id_]) for id_ in able}
             self.outcome = self.truth | graves
             self.run(tab, collection.restore(np.array(able, np.int64)))
         elif name == "search":
@@ -233,7 +259,7 @@ class World:
 
     def stop(self, tab):
         if self.tidying[tab]:
-            self.tidying[tab].flow.close()
+            self.tidying[tab].close()
             self.tidying[tab] = None
 
     def grave(self, collection, id_):
@@ -262,10 +288,13 @@ class World:
     def content(self, tab):
         collection = self.tabs[tab]
         labels = np.sort(collection.ids())
-        return dict(zip(labels.tolist(), self.run(tab, collection.get(labels)))) if len(labels) else {}
+        if not len(labels):
+            return {}
+        found = zip(self.run(tab, collection.get(labels)), self.run(tab, collection.metadata(labels)))
+        return dict(zip(labels.tolist(), found))
 
     def unit(self, state):
-        return {id_: self.form.floats(self.form.rows(vector))[0] for id_, vector in state.items()}
+        return {id_: (self.form.floats(self.form.rows(vector))[0], told) for id_, (vector, told) in state.items()}
 
     def check(self, tab, k):
         collection = self.tabs[tab]
@@ -274,11 +303,14 @@ class World:
         assert collection.count == len(truth) and sorted(collection.ids().tolist()) == sorted(truth)
         assert same(self.content(tab), truth) and not collection.damage
         labels = np.array(sorted(truth), np.int64)
-        vectors = np.array([truth[id_] for id_ in labels.tolist()], np.float32).reshape(-1, DIM)
+        vectors = np.array([truth[id_][0] for id_ in labels.tolist()], np.float32).reshape(-1, DIM)
         odd = lambda ids: ids % 2 == 1
-        for allow in (None, odd):
+        told = {"n": {"$gte": 1}, "at": {"$ne": "b"}}
+        fits = np.array(
+            [found.get("n", 0) >= 1 and found.get("at") != "b" for _, found in map(truth.get, labels.tolist())], bool
+        )
+        for allow, some in ((None, labels), (odd, labels[odd(labels)]), (told, labels[fits])):
             query = self.vectors(1)
-            some = labels if allow is None else labels[odd(labels)]
             scores = self.form.scores(self.form.queries(query)[0], vectors[np.isin(labels, some)])
             best = np.lexsort((some, -scores))[:k]
             [hits] = self.run(tab, collection.search(query, k, allow=allow))
@@ -287,7 +319,7 @@ class World:
 
 
 def same(a, b):
-    return a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a)
+    return a.keys() == b.keys() and all(np.array_equal(a[key][0], b[key][0]) and a[key][1] == b[key][1] for key in a)
 
 
 @settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
@@ -315,7 +347,8 @@ def wanted(collection):
     keys, found = collection.keys, collection.manifest
     assert not found.pending
     parts = {key for part in found.parts for key in keys.all(part)}
-    return parts | {keys.manifest, keys.mirror} | {keys.batch(n) for n in range(found.log, collection._next)}
+    runs = {key for run in found.runs for key in keys.run(run)}
+    return parts | runs | {keys.manifest, keys.mirror} | {keys.batch(n) for n in range(found.log, collection._next)}
 
 
 def test_in_memory_nothing_is_stored():

@@ -25,9 +25,10 @@ from inglenook.index.journal import Batch
 from inglenook.index.live import NONE, Ids
 from inglenook.index.manifest import Keys, Manifest
 from inglenook.index.merging import Merged, in_batches
-from inglenook.index.searching import Filter, Hits, Late, Pages, Searched
+from inglenook.index.searching import Allowed, Hits, Late, Pages, Searched
 from inglenook.index.segment import Segment
 from inglenook.index.stats import Stats
+from inglenook.index.table import Metadata, Table, table
 
 
 class Collection(Searched, Merged):
@@ -45,6 +46,7 @@ class Collection(Searched, Merged):
         parts = (*self.manifest.parts, *self.manifest.pending)
         log = yield Scan(self.keys.log)
         gone = [key for part in parts for key in self.keys.all(part)]
+        gone += [key for run in self.manifest.runs for key in self.keys.run(run)]
         yield from self._commit({}, [*gone, *log, self.keys.manifest, self.keys.mirror], {})
         self._begin(Manifest(self.manifest.form))
 
@@ -66,7 +68,7 @@ class Collection(Searched, Merged):
 
     def _memory(self) -> dict[str, int]:
         """Bytes held, by sort."""
-        held = Counter({"head": self.head.memory, "cache": self.cache.size})
+        held = Counter({"head": self.head.memory, "cache": self.cache.size, "metadata": self.attributes.memory})
         for segment in self.segments:
             held.update(segment.held())
         return dict(held)
@@ -86,26 +88,45 @@ class Collection(Searched, Merged):
                 yield from self.refresh()
         raise self._unreadable()
 
-    def add(self, vectors: NDArray[np.generic], ids: Ids) -> Flow:
-        """Put vectors (n, dim) under ids; those that are here are replaced, and of equal ids the last counts. They are
-        stored when this ends. Yields Progress where there are many. NookError("bad-vector" | "bad-shape" | "quota")."""
+    def add(self, vectors: NDArray[np.generic], ids: Ids, metadata: Metadata | None = None) -> Flow:
+        """Put vectors (n, dim) under ids, with metadata; those that are here are replaced, and of equal ids the last
+        counts. They are stored when this ends. Yields Progress where there are many.
+        NookError("bad-vector" | "bad-shape" | "bad-metadata" | "quota")."""
         rows, ids = self.form.rows(vectors), np.asarray(ids, np.int64).reshape(-1)
         if len(rows) != len(ids):
             raise NookError("bad-shape", f"{len(rows)} vectors have {len(ids)} ids.", "Give each vector one id.")
+        facts = None if metadata is None else table(ids, metadata)
         if len(ids) > 1 and not (ids[1:] > ids[:-1]).all():
             _, last = np.unique(ids[::-1], return_index=True)
             kept = np.sort(len(ids) - 1 - last)
-            rows, ids = rows[kept], ids[kept]
+            rows, ids, facts = rows[kept], ids[kept], facts and facts.picked(kept)
         if not len(ids):
             return
         if planner.full(len(ids), self.form.width, 0):
             most = planner.most_rows(self.form.width, self.budget)
             for start in range(0, len(ids), most):
                 some = slice(start, start + most)
-                while not (yield from self._build([], ids[some], rows[some])):
+                told = facts and facts.picked(some)
+                while not (yield from self._build([], ids[some], rows[some], facts=told)):
                     pass  # another tab took the segment for one that nobody finishes
         else:
-            yield from self._record(Batch(ids, rows))
+            yield from self._record(Batch(ids, rows, facts=facts))
+
+    def update(self, ids: Ids, metadata: Metadata) -> Flow:
+        """Change metadata of ids: what is told takes the place of what was, None takes it away, the rest stays.
+        NookError("unknown-id" | "bad-metadata" | "quota")."""
+        ids = np.asarray(ids, np.int64).reshape(-1)
+        facts = table(ids, metadata, partly=True)
+        yield from self._known(ids)
+        _, last = np.unique(ids[::-1], return_index=True)
+        if len(ids):
+            yield from self._record(Batch(NONE, self._no_rows(), facts=facts.picked(len(ids) - 1 - last)))
+
+    def metadata(self, ids: Ids) -> Flow:
+        """What ids have: a dict each. NookError("unknown-id")."""
+        ids = np.asarray(ids, np.int64).reshape(-1)
+        yield from self._known(ids)
+        return self.attributes.table.records(ids)
 
     def delete(self, ids: Ids) -> Flow:
         """Forget ids. Returns how many there were."""
@@ -174,6 +195,10 @@ class Collection(Searched, Merged):
         if len(head):
             puts[keys.batch(1)] = Batch(self.head.ids[head], self.head.resident[head]).page()
         found = replace(self.manifest, generation=1, log=1, cut=0, parts=tuple(parts), pending=())
+        told = self.attributes.table.ids
+        told = np.sort(told[self._here(told)])
+        if turn := self.attributes.turn(keys, f"{found.next:06x}", int(len(head) > 0), Table(), told):
+            found, puts = replace(found, runs=turn.runs, next=found.next + 1), puts | turn.puts
         keep(puts | {keys.manifest: found.page(), keys.mirror: found.page()})
 
     def _rows_of(self, ids: Ids) -> Flow:
@@ -200,8 +225,15 @@ class Collection(Searched, Merged):
                 out[there] = part.rows(rows[there], numbers, found)
         return out
 
+    def _known(self, ids: Ids) -> Flow:
+        """Let all ids be here. NookError("unknown-id")."""
+        if not self._here(ids).all():
+            yield from self.refresh()  # another tab may have added them a moment ago
+            if not (here := self._here(ids)).all():
+                raise self._unknown(int(ids[~here][0]))
+
     def _unknown(self, id_: int) -> NookError:
         return NookError("unknown-id", f"There is no vector {id_} in this index.", "Add it, or leave it out.")
 
 
-__all__ = ["Collection", "Filter", "Hits", "Ids", "Pages"]
+__all__ = ["Allowed", "Collection", "Hits", "Ids", "Pages"]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from inglenook.errors import NookError
 from inglenook.index import pages
 from inglenook.index.form import Raw
+from inglenook.index.table import Table, unpacked
 
 Ids = NDArray[np.int64]
 
@@ -20,17 +21,20 @@ _NONE: Ids = np.empty(0, np.int64)
 
 
 class Batch(NamedTuple):
-    """In this order: `gone` ids are deleted, `back` ids are what they were before, `ids` get the vectors `rows`."""
+    """In this order: `gone` ids are deleted, `back` ids are what they were before, `ids` get the vectors `rows`; and
+    `facts` tell of ids what they tell (None: nothing of `ids`)."""
 
     ids: Ids
     rows: Raw
     gone: Ids = _NONE
     back: Ids = _NONE
+    facts: Table | None = None
 
     def page(self) -> bytes:
         head = _HEAD.pack(len(self.ids), len(self.gone), len(self.back), self.rows.shape[1])
         columns = (self.ids.astype("<i8"), self.gone.astype("<i8"), self.back.astype("<i8"), self.rows)
-        return pages.seal(head + b"".join(column.tobytes() for column in columns))
+        facts = b"" if self.facts is None else self.facts.pack()
+        return pages.seal(head + b"".join(column.tobytes() for column in columns) + facts)
 
 
 def read(page: bytes, width: int) -> Batch:
@@ -39,10 +43,13 @@ def read(page: bytes, width: int) -> Batch:
     try:
         added, gone, back, bytes_each = _HEAD.unpack_from(payload)
         ids = np.frombuffer(payload, "<i8", added + gone + back, _HEAD.size).astype(np.int64)
-        rows = np.frombuffer(payload, np.uint8, offset=_HEAD.size + ids.nbytes).reshape(added, bytes_each)
+        at = _HEAD.size + ids.nbytes
+        rows = np.frombuffer(payload, np.uint8, added * bytes_each, at).reshape(added, bytes_each)
+        at += rows.nbytes
+        facts = unpacked(payload[at:]) if at < len(payload) else None
         if bytes_each != width:
             raise ValueError(f"rows of {bytes_each} bytes")
     except (struct.error, ValueError) as error:
         message = f"A batch of an index's journal cannot be read ({error})."
         raise NookError("corrupt", message, "Add its vectors again.") from None
-    return Batch(ids[:added], rows, ids[added : added + gone], ids[added + gone :])
+    return Batch(ids[:added], rows, ids[added : added + gone], ids[added + gone :], facts)

@@ -13,6 +13,7 @@ from inglenook.errors import NookError
 from inglenook.flow import Flow, Get, Hold, Scan
 from inglenook.index import journal, manifest, planner
 from inglenook.index import segment as segments
+from inglenook.index.attributes import Attributes
 from inglenook.index.form import Form, Raw
 from inglenook.index.head import Head
 from inglenook.index.journal import Batch
@@ -38,6 +39,7 @@ class Live:
         self._batches = 0
         self._next = 0  # number of the next batch
         self._buried: dict[int, tuple[Head | Segment, int]] = {}  # what `delete` took, until it is merged away
+        self.attributes = Attributes(budget)
         self.manifest: Manifest
         self.head: Head
         self.segments: list[Segment] = []
@@ -67,7 +69,9 @@ class Live:
         dead = [part.name for part in found.parts if part.dead]
         buried = dict(zip(dead, (yield Get([self.keys.dead(name) for name in dead])))) if dead else {}
         log = yield Scan(self.keys.log)
-        self._begin(found)  # from here on nothing waits: a search sees all of it or nothing
+        attributes = Attributes(self.budget)
+        yield from attributes.read(self.keys, found.runs, self.damage)
+        self._begin(found, attributes)  # from here on nothing waits: a search sees all of it or nothing
         self._page = page
         for part in found.parts:
             segment = read[part.name]
@@ -146,8 +150,8 @@ class Live:
         if self.durable and (puts or deletes):
             yield Change(puts, deletes, expect)
 
-    def _begin(self, found: Manifest) -> None:
-        self.manifest = found
+    def _begin(self, found: Manifest, attributes: Attributes | None = None) -> None:
+        self.manifest, self.attributes = found, attributes or Attributes(self.budget)
         self.head = Head(found.form)
         self.segments = []
         self._next = found.log
@@ -198,6 +202,7 @@ class Live:
                 for id_ in batch.ids.tolist():
                     self._buried.pop(id_, None)
             self.head.add(batch.ids, batch.rows)
+        self.attributes.take(number, batch.ids, batch.facts)
         if number == self.manifest.cut:
             self._buried = {}
         self._next = number + 1

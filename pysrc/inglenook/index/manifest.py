@@ -3,7 +3,7 @@
 i/<collection>/manifest         this page, twice: `manifest` and `mirror`, so that no single byte takes it away
 i/<collection>/w/<n>            write-ahead batches (`index/journal.py`)
 i/<collection>/t/<segment>      which rows of a segment are dead: a bit each
-i/<collection>/<segment>/…      pages of a segment (`index/segment.py`)
+i/<collection>/<segment>/…      pages of a segment (`index/segment.py`), or of a run of metadata
 """
 
 from __future__ import annotations
@@ -37,6 +37,16 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """Pages of metadata (`index/attributes.py`): how many records and pages, and the last batch that is in it."""
+
+    name: str
+    rows: int
+    pages: int
+    born: int
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """`log` is the number of the first write-ahead batch that counts, `cut` that of the last whose deletions can no
     longer be taken back, `next` that of the next segment. `pending` are segments that are being written: where their
@@ -52,6 +62,8 @@ class Manifest:
     kind: str = ""
     """The index kind that was asked for, "" where the planner chooses."""
     options: dict[str, int] = field(default_factory=dict)
+    runs: tuple[Run, ...] = ()
+    """Metadata: a run of all of it, and one of what was told since."""
 
     def switched(self, **changes: object) -> Manifest:
         """The next generation."""
@@ -71,7 +83,8 @@ def read(page: bytes) -> Manifest:
             raise NookError("newer-format", message, "Reload the page, or update Inglenook, and open it again.")
         form = Form(**content.pop("form"))
         parts, pending = (tuple(Part(**part) for part in content.pop(name)) for name in ("parts", "pending"))
-        return Manifest(form=form, parts=parts, pending=pending, **content)
+        runs = tuple(Run(**run) for run in content.pop("runs", ()))
+        return Manifest(form=form, parts=parts, pending=pending, runs=runs, **content)
     except (ValueError, TypeError, KeyError) as error:
         hint = "Build the index again, or use a copy of it."
         raise NookError("corrupt", f"The manifest of an index is damaged: {error}.", hint) from None
@@ -110,6 +123,10 @@ class Keys:
     def of(self, segment: str, sort: str, number: int | None = None) -> str:
         """A page of a segment; numbers are hexadecimal, so that neighbours in order are neighbours in a file."""
         return f"i/{self.collection}/{segment}/{sort}" + ("" if number is None else f"/{number:06x}")
+
+    def run(self, run: Run) -> Iterator[str]:
+        """The pages of a run of metadata."""
+        return (self.of(run.name, "attributes", n) for n in range(run.pages))
 
     def all(self, part: Part) -> Iterator[str]:
         """Every page that a segment may have."""

@@ -25,6 +25,7 @@ from inglenook.index.kind import Rows
 from inglenook.index.live import NO_ROWS, NONE, Ids, Live, alive_in, found_in
 from inglenook.index.manifest import Part
 from inglenook.index.segment import Segment
+from inglenook.index.table import Table
 from inglenook.wire.messages import Progress
 
 WRITE = 4 << 20
@@ -34,7 +35,7 @@ WRITE = 4 << 20
 class Made(NamedTuple):
     """What a fresh segment was made of: the rows of `old` that were `living`; its row i was row place[i] of
     old[origin[i]]. `head`: the rows of the head and the last batch that are in it. `replaces`: it has new vectors, and
-    older rows of their ids die."""
+    older rows of their ids die; `facts` are what is told of these."""
 
     old: list[Head | Segment]
     living: list[NDArray[np.bool_]]
@@ -42,6 +43,7 @@ class Made(NamedTuple):
     place: NDArray[np.integer]
     head: tuple[int, int] | None
     replaces: bool
+    facts: Table | None
 
 
 class Merged(Live):
@@ -52,9 +54,13 @@ class Merged(Live):
         self._building: set[str] = set()
         self._swept = False
 
-    def _build(self, sources: list[Segment], ids: Ids = NONE, rows: Raw | None = None, head: bool = False) -> Flow:
+    def _build(
+        self, sources: list[Segment], ids: Ids = NONE, rows: Raw | None = None, head: bool = False,
+        facts: Table | None = None,
+    ) -> Flow:  # fmt: skip
         """A new segment of the living rows of `sources`, of the head, and of `rows` under `ids`, which replace what is
-        here under them; then it takes the place of its sources. False if another tab came in between."""
+        here under them and have `facts`; then it takes the place of its sources. False if another tab came in
+        between."""
         form, now, upto, last = self.form, self.head, self.head.count, self._next - 1
         old: list[Head | Segment] = [*sources, *([now] if head else [])]
         living = [alive_in(part) for part in old]  # before anything waits; who dies later is dead in the fresh segment
@@ -86,7 +92,7 @@ class Merged(Live):
             fresh = Segment(self.keys, form, part, built.kind, ids, resident=None if self.durable else raw)
             if self.durable:
                 yield from self._write(fresh, raw)
-            made = Made(old, before, origin, place, (upto, last) if head else None, rows is not None)
+            made = Made(old, before, origin, place, (upto, last) if head else None, rows is not None, facts)
             return (yield from self._switch(fresh, made))
         except BaseException:
             self._swept = False  # what was written is garbage: the next housekeeping takes it away
@@ -194,8 +200,17 @@ class Merged(Live):
             parts.pop()
         waiting = tuple(part for part in before.pending if part.name != fresh.name)
         new = before.switched(parts=self._unreadable_parts(parts), pending=waiting, log=log, cut=number - 1)
+        facts = self.attributes.of(fresh.ids if made.replaces else NONE, made.facts)
+        told = self.attributes.due(facts, fresh.live + self.head.live + sum(segment.live for segment in kept))
+        if told is not None:
+            told = told[self._here(told) | (fresh.find(told) >= 0)]
+        if turn := self.attributes.turn(self.keys, f"{new.next:06x}", number - 1, facts, told):
+            new = replace(new, runs=turn.runs, next=new.next + 1)
+            puts, gone = puts | turn.puts, gone + turn.gone
         if not (yield from self._adopt(new, puts, gone, expect)):
             return False
+        if turn:
+            self.attributes.turned(turn)
         for segment in kept:
             segment.kill(dying.get(segment.name, NO_ROWS))
         for segment, part in zip((*kept, fresh), parts):

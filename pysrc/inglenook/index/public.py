@@ -11,7 +11,7 @@ index.save_index("copy.nook")
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,13 +20,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from inglenook.errors import NookError
-from inglenook.index.collection import Collection, Filter, Hits
+from inglenook.index.collection import Allowed, Collection, Hits
 from inglenook.index.drive import Hear, run
 from inglenook.index.form import DTYPES, Form
 from inglenook.index.store import MemoryStore, Store
+from inglenook.index.table import Metadata
 
 Ids = NDArray[np.int64]
-Choice = Callable[..., Any] | ArrayLike | None
+Choice = Callable[..., Any] | Mapping[str, Any] | ArrayLike | None
 
 WARM = 1 << 30
 """Bytes of vectors that an index on a machine keeps in memory where no budget says otherwise."""
@@ -79,10 +80,12 @@ class Index:
 
     def add_items(
         self, data: ArrayLike, ids: ArrayLike | None = None, num_threads: int = -1, replace_deleted: bool = False, *,
-        progress: Hear | None = None,
+        metadata: Metadata | None = None, progress: Hear | None = None,
     ) -> None:  # fmt: skip
         """Add vectors (n, dim), or one; a known id's vector is replaced. Without ids they are numbered on from the
-        highest. When this returns they are stored. `progress` is told of events such as `wire.messages.Progress`."""
+        highest. When this returns they are stored. `metadata` is a dict for each vector, or a column of values for each
+        field; a value is a text, a number, True or False, or a list of texts. `progress` is told of events such as
+        `wire.messages.Progress`."""
         collection = self._made()
         vectors = np.asarray(data)
         vectors = vectors[None] if vectors.ndim == 1 else vectors
@@ -91,7 +94,7 @@ class Index:
             labels = np.arange(first, first + len(vectors), dtype=np.int64)
         else:
             labels = _labels(ids)
-        self._run(collection.add(vectors, labels), progress)
+        self._run(collection.add(vectors, labels, metadata), progress)
         self._run(collection.maintain(), progress)
 
     def knn_query(
@@ -100,8 +103,9 @@ class Index:
         """Labels and distances (m, k) of the nearest of each query (m, dim), or of one; -1 and inf where there are
         fewer.
 
-        `filter`: a function of a label, or of an array of them, that says whether it is allowed; an array of bool by
-        label; or the labels allowed.
+        `filter`: a condition on metadata such as {"lang": "en", "year": {"$gte": 2020}} (`index/where.py`); a function
+        of a label, or of an array of them, that says whether it is allowed; an array of bool by label; or the labels
+        allowed.
         """
         made = self._made()
         queries, allow = np.asarray(data), _filter(filter)
@@ -136,6 +140,15 @@ class Index:
         labels = self.get_ids() if ids is None else _labels(ids)
         vectors = self._run(self._made().get(labels))
         return vectors.tolist() if return_type == "list" else vectors
+
+    def get_metadata(self, ids: ArrayLike | None = None) -> list[dict[str, Any]]:
+        """What labels have: a dict each, in the order of `get_ids` where none are given. NookError("unknown-id")."""
+        return self._run(self._made().metadata(self.get_ids() if ids is None else _labels(ids)))  # type: ignore[no-any-return]
+
+    def update_metadata(self, ids: ArrayLike, metadata: Metadata) -> None:
+        """Change fields of labels, given as for `add_items`; the others stay, and None takes one away.
+        NookError("unknown-id" | "bad-metadata")."""
+        self._run(self._made().update(_labels(ids), metadata))
 
     def get_ids_list(self) -> list[int]:
         """All labels, ascending."""
@@ -281,10 +294,10 @@ def _labels(ids: ArrayLike) -> Ids:
     return given.astype(np.int64).reshape(-1)
 
 
-def _filter(choice: Choice) -> Filter | None:
-    """What may be given as a filter as a function of an array of labels."""
-    if choice is None:
-        return None
+def _filter(choice: Choice) -> Allowed | None:
+    """What may be given as a filter: a condition, or a function of an array of labels."""
+    if choice is None or isinstance(choice, Mapping):
+        return choice
     if callable(choice):
         return _asking(choice)
     given = np.asarray(choice)
@@ -298,7 +311,7 @@ def _filter(choice: Choice) -> Filter | None:
     return lambda ids: np.isin(ids, wanted)
 
 
-def _asking(choice: Callable[..., Any]) -> Filter:
+def _asking(choice: Callable[..., Any]) -> Allowed:
     """A person's function of an array of labels, or of one."""
 
     def asked(ids: Ids) -> NDArray[np.bool_]:

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from inglenook.index.segment import Segment
 
 Filter = Callable[[Ids], NDArray[np.bool_]]
 """Which of some ids are allowed."""
+Allowed = Filter | Mapping[str, Any]
+"""That, or a condition on metadata (`index/where.py`)."""
 
 TOGETHER = 16
 """Queries whose pages are read in one batch."""
@@ -72,12 +74,13 @@ class Searched(Live):
         self._missed: set[str] = set()
 
     def search(
-        self, queries: NDArray[np.generic], k: int, *, allow: Filter | None = None, effort: int = 0, want: int = 0
+        self, queries: NDArray[np.generic], k: int, *, allow: Allowed | None = None, effort: int = 0, want: int = 0
     ) -> Flow:
         """The k nearest of each query (m, dim): a list of `Hits`, shorter where fewer are there or allowed.
 
         `effort` is what the kind calls nprobe or ef, `want` how many rows are confirmed; 0: as planned.
         """
+        allow = self.attributes.choose(allow) if isinstance(allow, Mapping) else allow
         answers = self.at_once(queries, k, allow=allow, effort=effort, want=want)
         if answers and None not in answers:
             return answers
@@ -93,12 +96,13 @@ class Searched(Live):
         raise self._unreadable()
 
     def at_once(
-        self, queries: NDArray[np.generic], k: int, *, allow: Filter | None = None, effort: int = 0, want: int = 0
+        self, queries: NDArray[np.generic], k: int, *, allow: Allowed | None = None, effort: int = 0, want: int = 0
     ) -> list[Hits | None]:
         """`search` without its ado where all there is lies in one segment that confirms by itself, [] elsewhere. None
         for a query where a row that is left out might be as near as the last one."""
         if len(self.segments) != 1 or self.head.count or k < 1 or not (kind := self.segments[0].confirming):
             return []
+        allow = self.attributes.choose(allow) if isinstance(allow, Mapping) else allow
         segment, mask, allowed = self.segments[0], None, self.segments[0].count
         want = want or planner.candidates(k, True)
         if allow is not None or segment.dead:

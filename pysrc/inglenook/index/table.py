@@ -125,6 +125,8 @@ class Table:
     def __init__(self, ids: Ids = _NONE, *, partly: bool = False) -> None:
         self.partly = partly
         self.columns: dict[tuple[str, str], Column] = {}
+        self.version = 0
+        """Goes up with each change."""
         self._ids = np.concatenate([[np.iinfo(np.int64).min], ids])
         self.size = len(self._ids)
         """Rows, row 0 among them."""
@@ -136,6 +138,14 @@ class Table:
     def ids(self) -> Ids:
         """The ids of rows 1 …"""
         return self._ids[1 : self.size]
+
+    @property
+    def filled(self) -> Marks:
+        """Which of rows 1 … have any value."""
+        marks = np.zeros(self.size - 1, np.bool_)
+        for column in self.columns.values():
+            marks |= column.there[1 : self.size]
+        return marks
 
     @property
     def memory(self) -> int:
@@ -159,6 +169,7 @@ class Table:
 
     def put(self, patch: Table) -> None:
         """Let the ids of `patch` (each once) have its records."""
+        self.version += 1
         rows = self._placed(patch.ids)
         if not patch.partly:
             for column in self.columns.values():
