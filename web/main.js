@@ -7,6 +7,7 @@ import { Jobs } from './app/jobs.js';
 import { keys } from './app/keys.js';
 import { Ledger } from './app/ledger.js';
 import { Mantel } from './app/mantel.js';
+import { Map2D } from './app/map.js';
 import { Network } from './app/network.js';
 import { Room } from './app/room.js';
 import { server } from './app/server.js';
@@ -34,8 +35,12 @@ const bring = bringing(room, jobs, toasts);
 const mantel = new Mantel(room, { filters, history, jobs, toasts, viewer });
 new Shelf($('#shelf'), room, { bring, toasts, viewer });
 const welcome = new Welcome($('#welcome'), room, { bring, history, mantel });
-mantel.onidle = (idle) => welcome.show(idle);
+const map = new Map2D($('#map'), room, { viewer, question: mantel.input });
+const greet = () => welcome.show(!mantel.text && !map.isOpen);
+mantel.onidle = greet;
+map.onturn = greet;
 tools($('#tools'), {
+  map: () => map.toggle(),
   history: () => history.open(mantel),
   privacy: () => ledger.open(),
   server: () => server(room, network, toasts),
@@ -43,7 +48,7 @@ tools($('#tools'), {
   theme,
   help: () => keys.help(),
 });
-keys.listen({ mantel, viewer });
+keys.listen({ mantel, map, viewer });
 
 const sample = new URLSearchParams(location.search).has('sample');
 welcome.expect(sample);

@@ -29,6 +29,9 @@ def show(library: Library, request: wire.Show) -> Flow:
     page = max(1, bisect_right(entry.pages, start))
     offset = entry.pages[page - 1]
     stop = entry.pages[page] if page < len(entry.pages) else len(text)
+    if not request.width:
+        yield wire.Source(card, text[offset:stop], offset, start, end, page)
+        return
     [data] = yield Get([f"s/{card.document}"])
     if data is None:
         yield wire.Source(card, text[offset:stop], offset, start, end, page)

@@ -10,12 +10,16 @@ const KEYS = [
   [['↓', '↑'], 'walk the passages'],
   [['Enter'], 'on a passage: open its source'],
   [['Esc'], 'close, stop, clear: whatever is nearest'],
+  [['M'], 'the map of the library'],
   [['?'], 'this page'],
 ];
 
 export const keys = {
-  /** @param {{ mantel: import('./mantel.js').Mantel, viewer: import('./viewer.js').Viewer }} parts */
-  listen({ mantel, viewer }) {
+  /**
+   * @param {{ mantel: import('./mantel.js').Mantel, map: import('./map.js').Map2D,
+   *   viewer: import('./viewer.js').Viewer }} parts
+   */
+  listen({ mantel, map, viewer }) {
     addEventListener('keydown', (event) => {
       if (document.querySelector('dialog[open]')) return;
       const typing =
@@ -31,8 +35,12 @@ export const keys = {
       } else if (event.key === '?' && plain && !typing) {
         event.preventDefault();
         keys.help();
+      } else if (event.key === 'm' && plain && !typing) {
+        event.preventDefault();
+        map.toggle();
       } else if (event.key === 'Escape') {
         if (viewer.isOpen) viewer.close();
+        else if (map.isOpen) map.close();
         else mantel.stop();
       }
     });

@@ -48,6 +48,7 @@ export class Results {
   show(found, query) {
     const { hits, ms, arms } = found;
     this.#last = { found, query };
+    this.room.shown(query, { ms, embed_ms: found.embed_ms });
     this.element.hidden = false;
     this.title.textContent = hits.length ? count(hits.length, 'passage') : 'No passages';
     const by = arms.map((arm) => ARMS[arm] ?? arm).join(' and ');
@@ -90,6 +91,7 @@ export class Results {
 
   hide() {
     this.element.hidden = true;
+    if (this.#last) this.room.shown('');
     this.#last = undefined;
     this.#draw([]);
   }

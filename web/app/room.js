@@ -13,7 +13,7 @@ export const NAME = 'notes';
 /** How long other tabs write nothing before the shelf is read again, in milliseconds. */
 const SETTLE = 300;
 
-/** Events: "cards" (the library changed), "filter", "place" (tab or server), "learn" (something may wait for the encoder). */
+/** Events: "cards" (the library changed), "filter", "place" (tab or server), "asked", "learn" (something may wait for the encoder). */
 export class Room extends EventTarget {
   /** @type {Nook | undefined} */ #tab;
   /** @type {Nook | undefined} */ #server;
@@ -22,6 +22,8 @@ export class Room extends EventTarget {
   /** "" searches everything. */
   collection = '';
   opened = false;
+  /** The search that is shown, and what it took in milliseconds. */
+  asked = { query: '', ms: 0, embed_ms: 0 };
   #settle = 0;
   #ready = Promise.withResolvers();
   network;
@@ -117,6 +119,12 @@ export class Room extends EventTarget {
     this.collection = collection;
     this.filter = filter;
     this.dispatchEvent(new Event('filter'));
+  }
+
+  /** A search is shown, or none any more. @param {string} query @param {{ ms: number, embed_ms: number }} [took] */
+  shown(query, took) {
+    this.asked = { ...this.asked, ...took, query };
+    this.dispatchEvent(new Event('asked'));
   }
 
   /** The filter a search sends. @returns {Filter} */

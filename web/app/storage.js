@@ -1,7 +1,8 @@
-// What the library takes up, and the library as one file.
+// What the library takes up, its index, and the library as one file.
 
 import { fill, h, icon } from '../lib/dom.js';
 import { count, size } from '../lib/format.js';
+import { figures } from './figures.js';
 import { sheet } from './sheet.js';
 
 /** Said here and, once, as a notice when the page starts. */
@@ -22,6 +23,7 @@ const STATES = /** @type {Record<string, string>} */ ({ absent: 'loaded when nee
 export function storage(room, bring, toasts) {
   const meter = h('div', { class: 'meter-box' });
   const facts = h('dl', { class: 'facts-list' });
+  const index = h('dl', { class: 'facts-list' });
   const say = h('p', { class: 'lede', role: 'status' });
   const pack = h(
     'button',
@@ -35,7 +37,15 @@ export function storage(room, bring, toasts) {
     icon('up'),
     'Import a .nook file',
   );
-  const dialog = sheet('Storage', meter, facts, h('div', { class: 'pair' }, pack, unpack), say);
+  const dialog = sheet(
+    'Storage',
+    meter,
+    facts,
+    h('div', { class: 'pair' }, pack, unpack),
+    say,
+    h('h3', {}, 'Index of meaning'),
+    index,
+  );
 
   const save = async () => {
     pack.disabled = true;
@@ -61,11 +71,11 @@ export function storage(room, bring, toasts) {
     input.click();
   };
 
-  draw(room, meter, facts).catch((error) => toasts.fail(error));
+  draw(room, meter, facts, index).catch((error) => toasts.fail(error));
 }
 
-/** @param {import('./room.js').Room} room @param {HTMLElement} box @param {HTMLElement} facts */
-async function draw(room, box, facts) {
+/** @param {import('./room.js').Room} room @param {HTMLElement} box @param {HTMLElement} facts @param {HTMLElement} index */
+async function draw(room, box, facts, index) {
   await room.ready;
   const status = await room.nook.status();
   const kept = await navigator.storage?.persisted?.();
@@ -78,7 +88,7 @@ async function draw(room, box, facts) {
       on: {
         click: async () => {
           await navigator.storage.persist();
-          draw(room, box, facts);
+          draw(room, box, facts, index);
         },
       },
     },
@@ -117,6 +127,7 @@ async function draw(room, box, facts) {
     facts,
     rows.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))),
   );
+  if (status.index) figures(index, status.index, room.asked);
 }
 
 /** @param {File} file */

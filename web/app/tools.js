@@ -4,7 +4,7 @@ import { fill, h, icon } from '../lib/dom.js';
 
 /**
  * @param {HTMLElement} nav
- * @param {{ history: () => void, privacy: () => void, server: () => void, storage: () => void, help: () => void,
+ * @param {{ history: () => void, map: () => void, privacy: () => void, server: () => void, storage: () => void, help: () => void,
  *   theme: typeof import('./theme.js').theme }} acts
  */
 export function tools(nav, acts) {
@@ -27,6 +27,7 @@ export function tools(nav, acts) {
   name();
   fill(
     nav,
+    tool('map', 'Map of the library', acts.map),
     tool('clock', 'History', acts.history),
     tool('down', 'Storage and export', acts.storage),
     tool('server', 'Where answers are made', acts.server),

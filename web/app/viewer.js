@@ -42,6 +42,13 @@ export class Viewer {
     this.open(doc, Number(at.get('start') ?? 0), Number(at.get('end') ?? 0));
   }
 
+  /** Go to a passage; closing leads back to where the focus is now. @param {string} document @param {number} start @param {number} end */
+  visit(document, start, end) {
+    const hit = /** @type {import('../wire.gen.js').Hit} */ ({ document });
+    this.leads.open(hit, start, end, new MouseEvent('click'));
+    location.hash = this.leads.href(hit, start, end);
+  }
+
   /** @param {string} document @param {number} start @param {number} end */
   async open(document, start, end) {
     const asked = ++this.#asked;

@@ -65,6 +65,8 @@ const ICONS = {
   layers: 'M12 4l8 4-8 4-8-4zM4 12l8 4 8-4M4 16l8 4 8-4',
   left: 'M15 5l-7 7 7 7',
   lock: 'M6 11h12v9H6zM9 11V8a3 3 0 0 1 6 0v3',
+  map: 'M9 4L4 6v14l5-2 6 2 5-2V4l-5 2zM9 4v14M15 6v14',
+  minus: 'M5 12h14',
   moon: 'M19 14a8 8 0 1 1-9-10 6.5 6.5 0 0 0 9 10z',
   plus: 'M12 5v14M5 12h14',
   right: 'M9 5l7 7-7 7',
@@ -74,6 +76,7 @@ const ICONS = {
   sun: 'M12 8a4 4 0 1 1 0 8 4 4 0 0 1 0-8zM12 2v2M12 20v2M2 12h2M20 12h2M5 5l1.5 1.5M17.5 17.5L19 19M19 5l-1.5 1.5M6.500 17.5L5 19',
   table: 'M4 5h16v14H4zM4 10h16M10 5v14',
   trash: 'M5 7h14M10 4h4M7 7l1 13h8l1-13',
+  whole: 'M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5',
   up: 'M12 20V9M7 13l5-5 5 5M5 4h14',
 };
 

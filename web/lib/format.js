@@ -55,10 +55,16 @@ const STAGES = {
   embed: 'Learning the meaning',
   store: 'Storing',
   load: 'Loading',
+  map: 'Drawing the map',
   import: 'Unpacking',
   export: 'Packing',
   prefill: 'Reading the passages',
 };
 
 /** @type {Record<string, string>} */
-const MODELS = { lm: 'the writing model', encoder: 'the model of meaning', pdf: 'the PDF reader' };
+const MODELS = {
+  lm: 'the writing model',
+  encoder: 'the model of meaning',
+  pdf: 'the PDF reader',
+  science: 'scikit-learn',
+};

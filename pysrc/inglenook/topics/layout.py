@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating]
 
 WIDE = 1.3  # screens are wider than high
-GAP = 0.07  # between discs, as a share of the radius all of them would have as one
+GAP = 0.045  # between discs, as a share of the radius all of them would have as one
 PULL = 0.97  # towards the middle, each step
 STEPS = 200
 RIM = 0.94  # of a disc's radius: no passage lies on its edge
@@ -47,14 +47,23 @@ def discs(places: Floats, sizes: NDArray[np.integer]) -> tuple[Floats, Floats]:
 def scatter(
     sides: Floats, distances: NDArray[Any], topic: NDArray[np.integer], centres: Floats, radii: Floats
 ) -> Floats:
-    """Points (n, 2) on the discs of their topics: in the direction of `sides` (n, 2), ranked by `distances` (n,)."""
+    """Points (n, 2) on the discs of their topics, in rings: near the middle those with small `distances` (n,), round
+    it in the order of their `sides` (n, 2). No two are nearer to one another than 1.3."""
     points = np.empty((len(topic), 2))
     for t, (centre, radius) in enumerate(zip(centres, radii)):
         mine = np.flatnonzero(topic == t)
-        rank = np.empty(len(mine))
-        rank[np.argsort(distances[mine], kind="stable")] = np.arange(len(mine))
-        reach = np.sqrt(rank / max(1, len(mine) - 1)) * radius * RIM
-        points[mine] = centre + _round(sides[mine]) * reach[:, None]
+        mine = mine[np.argsort(distances[mine], kind="stable")]
+        even = _evened(sides[mine])
+        angles = np.arctan2(even[:, 1], even[:, 0])
+        rings, last = _rings(len(mine))
+        for ring in np.unique(rings):
+            round_it = mine[rings == ring]
+            turned = np.argsort(angles[rings == ring], kind="stable")
+            slots = np.arange(len(turned)) * (2 * np.pi / len(turned))
+            off = np.exp(1j * (angles[rings == ring][turned] - slots)).mean()
+            at = slots + np.angle(off)
+            reach = radius * RIM * ring / last
+            points[round_it[turned]] = centre + reach * np.stack([np.cos(at), np.sin(at)], axis=1)
     return points
 
 
@@ -64,9 +73,17 @@ def spiral(n: int) -> Floats:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def _round(sides: Floats) -> Floats:
-    """Unit vectors (n, 2) in these directions, first stretched to be as many on each side."""
+def _rings(n: int) -> tuple[NDArray[np.intp], int]:
+    """On which ring each of `n` points is, and the last one's number: of full ones there would be 1, 6, 12, 18 …"""
+    last = max(1, round(np.sqrt(n / 3 + 0.25) - 0.5))
+    up_to = np.arange(last)
+    most = np.round(n * (1 + 3 * up_to * (up_to + 1)) / (1 + 3 * last * (last + 1)))
+    most[0] = n == 1 or min(1, most[0])
+    return np.searchsorted(most, np.arange(n), side="right"), last
+
+
+def _evened(sides: Floats) -> Floats:
+    """Directions (n, 2) stretched so that about as many point to each side."""
     values, axes = np.linalg.eigh(sides.T @ sides / max(1, len(sides)))
-    even = sides @ axes / np.sqrt(np.maximum(values, 1e-12)) @ axes.T
-    length = np.linalg.norm(even, axis=1)
-    return np.where(length[:, None] > 1e-6, even / np.maximum(length, 1e-12)[:, None], spiral(len(sides)))
+    even: Floats = sides @ axes / np.sqrt(np.maximum(values, 1e-12)) @ axes.T
+    return even

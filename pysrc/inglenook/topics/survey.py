@@ -13,12 +13,13 @@ from inglenook.flow import Flow, Get, Pause
 from inglenook.index import pages
 from inglenook.index.entry import Entry
 from inglenook.library import MODEL, Library
-from inglenook.topics import layout, names
+from inglenook.topics import kept, layout, names
 from inglenook.topics.cluster import Cluster, Clusters
 from inglenook.topics.drawn import MOST, Drawn, event
 from inglenook.topics.places import by_place
 from inglenook.wire import messages as wire
 
+WAY = 1  # changes with what a map is made of and looks like: those in storage are of that way no more
 POINTS = 20_000  # passages on a map; of more every so many is taken
 LEARNT = 5_000  # passages that topics are made of; the others join the nearest
 TYPICAL = 12  # passages of a topic that tell how its words are written
@@ -48,8 +49,11 @@ class Placed(NamedTuple):
 def survey(library: Library, request: wire.Map) -> Flow:
     """Answer a Map. Events: Topics, Progress."""
     known = [entry for entry in library.entries.values() if entry.chunks]
+    known.sort(key=lambda entry: entry.card.document)  # in whatever order they came, the map is the same
     learnt = [entry for entry in known if entry.card.vectors == len(entry.chunks)]
     state = _state(learnt)
+    if learnt and (library.topics is None or library.topics[0] != state) and (before := (yield from kept.find(state))):
+        library.topics = state, before
     if learnt and library.topics and library.topics[0] == state:
         yield library.topics[1]
         return
@@ -68,12 +72,13 @@ def survey(library: Library, request: wire.Map) -> Flow:
     made = event("meaning", drawn, known)
     library.topics = state, made
     yield made
+    yield from kept.keep(state, made)
 
 
 def _state(entries: list[Entry]) -> str:
-    """What a map is of: another library has another."""
-    names = sorted(f"{entry.card.document} {entry.digest}" for entry in entries)
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+    """What a map is of: another library has another, and so does another way of making maps."""
+    parts = sorted(f"{entry.card.document} {entry.digest}" for entry in entries)
+    return hashlib.sha256("\n".join([f"map {WAY}", *parts]).encode()).hexdigest()
 
 
 def _sampled(entries: list[Entry]) -> list[tuple[Entry, NDArray[np.intp]]]:

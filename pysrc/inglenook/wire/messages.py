@@ -137,7 +137,7 @@ class List(Request):
 class Show(Request):
     """The source of a document around a span: its text, or for a PDF page the drawn page with the span marked.
 
-    Answers: Source, Done. `width` is the page image's width in pixels (PDF only).
+    Answers: Source, Done. `width` is the page image's width in pixels (PDF only), 0 for the text alone.
     """
 
     document: str

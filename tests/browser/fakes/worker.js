@@ -1,6 +1,8 @@
 // A small scripted engine behind the real protocol, so the page can be tested in states a real engine rarely shows.
 // It really stores, cuts and finds by words; what it writes is scripted. Special names and questions:
 //   files: locked.pdf is encrypted, full.txt meets a full disk, many.txt reports progress until it is stopped
+//   map: a topic for each collection; with slow.md in the library it takes until it is stopped, with unlearnt.md there are
+//   no vectors yet, with noscience.md it cannot be made
 //   questions: with "zebra" nothing is found; with "slowly" tokens come until Cancel; with "crash" the worker dies
 
 import './lib/vital.js';
@@ -50,7 +52,7 @@ function store(upload) {
     modified: upload.modified,
     added: 1.7e9,
     chunks: chunks.length,
-    vectors: chunks.length,
+    vectors: !upload.path.endsWith('unlearnt.md') ? chunks.length : 0,
     pages: pages.length,
     language: 'en',
   };
@@ -201,6 +203,57 @@ async function* chat({ messages, max_tokens }, signal) {
 
 const cards = () => [...docs.values()].map(({ card }) => card);
 
+const has = (name) => cards().some((card) => card.path.endsWith(name));
+
+/** A disc for each collection: points are documents, or their passages with `deep`. */
+function map(by, deep) {
+  const all = [...docs.values()];
+  const groups = [...new Set(all.map(({ card }) => card.collection))].sort();
+  const rows = all.flatMap(({ card, chunks }, n) =>
+    (deep ? chunks : [{ start: 0, end: 0 }]).map((chunk, i) => [
+      n,
+      i,
+      chunk.start,
+      chunk.end,
+      groups.indexOf(card.collection),
+    ]),
+  );
+  const discs = groups.map((name, t) => {
+    const points = rows.filter((row) => row[4] === t).length;
+    return {
+      words: deep ? [name, 'fire'] : [name],
+      points,
+      x: t * 12,
+      y: 0,
+      radius: Math.sqrt(points) + 1,
+      quote: deep ? `About ${name}.` : '',
+    };
+  });
+  const seen = groups.map(() => 0);
+  const places = rows.map((row) => {
+    const turn = seen[row[4]]++ * 2.4;
+    const reach = Math.sqrt(seen[row[4]] - 1);
+    return [discs[row[4]].x + reach * Math.cos(turn), reach * Math.sin(turn)];
+  });
+  const bytes = (column) => new Uint8Array(column.buffer);
+  const passages = all.reduce((sum, { chunks }) => sum + chunks.length, 0);
+  return {
+    type: 'Topics',
+    by,
+    topics: discs,
+    documents: all.map(({ card }) => card.document),
+    passages,
+    waiting: has('unlearnt.md') ? passages : 0,
+    document: bytes(Uint32Array.from(rows, (row) => row[0])),
+    chunk: bytes(Uint32Array.from(rows, (row) => row[1])),
+    start: bytes(Uint32Array.from(rows, (row) => row[2])),
+    end: bytes(Uint32Array.from(rows, (row) => row[3])),
+    topic: bytes(Uint16Array.from(rows, (row) => row[4])),
+    x: bytes(Float32Array.from(places, ([x]) => x)),
+    y: bytes(Float32Array.from(places, ([, y]) => y)),
+  };
+}
+
 function source({ document, start = 0, end = 0 }) {
   const doc = docs.get(document);
   if (!doc)
@@ -295,6 +348,17 @@ const FLOWS = {
   async *Prepare({ model }) {
     yield { type: 'Progress', stage: 'load', done: 1, total: 1, unit: 'file', note: model };
   },
+  async *Map(_, signal) {
+    yield map('place', false);
+    if (has('unlearnt.md')) return;
+    for (let n = 0; has('slow.md') && !signal.aborted; n++) {
+      yield { type: 'Progress', stage: 'load', done: n % 18, total: 18, unit: 'bytes', note: 'science' };
+      await tick(10);
+    }
+    if (has('noscience.md'))
+      throw { code: 'science-missing', message: 'The map needs scikit-learn.', hint: 'Build the site with it.' };
+    yield map('meaning', true);
+  },
   async *Look() {
     const chunks = cards().reduce((sum, card) => sum + card.chunks, 0);
     const collections = {};
@@ -314,6 +378,19 @@ const FLOWS = {
       where: 'tab',
       kept: true,
       reason: '',
+      index: {
+        vectors: chunks,
+        dimensions: 384,
+        kinds: { flat: chunks },
+        stored: 1.6e6,
+        memory: 4e6,
+        budget: 96e6,
+        hits: 1960,
+        misses: 40,
+        queries: 120,
+        trips: 0,
+        trips_p99: 1,
+      },
     };
   },
 };
