@@ -155,6 +155,9 @@ def test_stop_while_it_is_made_and_again(room):
     expect(facts).to_contain_text("Loading scikit-learn")
     room.locator(".map").get_by_role("button", name="Stop").click()
     expect(facts).to_have_text("Stopped · 1 document by folder")
+    drop(room, {"two.txt": "A dog ran."})
+    expect(room.locator(".card")).to_have_count(2)
+    expect(facts).to_have_text("Stopped · 1 document by folder")  # nobody asked for it again
     room.get_by_role("button", name="Draw anew").click()
     expect(facts).to_contain_text("Loading scikit-learn")
 

@@ -35,6 +35,16 @@ export class Atlas {
     return this.x.length;
   }
 
+  /** What a point leads to. @param {number} i */
+  passage(i) {
+    return { document: this.documents[this.document[i]].id, start: this.start[i], end: this.end[i] };
+  }
+
+  /** The title of a point's document. @param {number} i */
+  title(i) {
+    return this.documents[this.document[i]].title;
+  }
+
   /** The map's edges: left, top, right, bottom. */
   get edges() {
     const { topics } = this;

@@ -256,7 +256,7 @@ export class Chart {
     }
     return [...wanted].map((i) => {
       const [x, y] = this.at(i);
-      const text = short(atlas.documents[atlas.document[i]].title, LONG);
+      const text = short(atlas.title(i), LONG);
       const gap = this.#dot + 5;
       return { line: { text, font: `12px ${sans}` }, places: [[x + gap, y]], beside: true };
     });

@@ -11,7 +11,7 @@ const KINDS = /** @type {Record<string, string>} */ ({
   ivf: 'lists',
   hnsw: 'graph',
   webanns: 'graph, loaded lazily',
-  head: 'new, not sorted in yet',
+  head: 'exact, as they came',
 });
 
 /**

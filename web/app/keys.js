@@ -16,7 +16,7 @@ const KEYS = [
 
 export const keys = {
   /**
-   * @param {{ mantel: import('./mantel.js').Mantel, map: import('./map.js').Map2D,
+   * @param {{ mantel: import('./mantel.js').Mantel, map: import('./map.js').MapOfLibrary,
    *   viewer: import('./viewer.js').Viewer }} parts
    */
   listen({ mantel, map, viewer }) {
