@@ -636,12 +636,12 @@ API MACHINE int32_t nook_ivf_lists(const Lists *v, void *arena, const float *que
   return count;
 }
 
-/* Scans `count` lists whose blocks lie at blocks + offsets[i]; otherwise as nook_ivf_search. */
-API MACHINE int32_t nook_ivf_scan(const Lists *v, void *arena, const uint8_t *blocks, const int64_t *offsets,
-                                  const int32_t *lists, int32_t count, int32_t want, int32_t k, const uint8_t *allow,
-                                  int32_t *rows, float *scores) {
+/* Scans `count` lists whose blocks lie at blocks[i]; otherwise as nook_ivf_search. */
+API MACHINE int32_t nook_ivf_scan(const Lists *v, void *arena, const uint8_t *const *blocks, const int32_t *lists,
+                                  int32_t count, int32_t want, int32_t k, const uint8_t *allow, int32_t *rows,
+                                  float *scores) {
   Query *q = arena;
-  for (int32_t i = 0; i < count; i++) scan(v, q, lists[i], blocks + offsets[i], want, allow);
+  for (int32_t i = 0; i < count; i++) scan(v, q, lists[i], blocks[i], want, allow);
   return finish(v, q, want, k, rows, scores);
 }
 

@@ -144,7 +144,7 @@ assert await code_of(index.add_items(np.full((1, 16), np.nan))) == "bad-vector"
 assert await code_of(index.add_items(vectors(1, dim=9))) == "bad-shape"
 unit = vectors(1)[0] / np.linalg.norm(vectors(1)[0])
 assert np.allclose(await index.get_items([0, 10]), [unit, -unit], atol=1e-6)
-assert index.stats().vectors == 5999 == len(index.get_ids()) and index.memory > 0 and not index.damage
+assert index.stats().vectors == 5999 == len(await index.get_ids()) and index.memory > 0 and not index.damage
 blob = await index.save_index()
 copied = (await blob.arrayBuffer()).to_bytes()
 await index.optimize()
@@ -209,7 +209,7 @@ async def work():
     check = """
 await index.refresh()
 wanted = np.array([2 * i + t for i in range(9000) for t in (0, 1) if i % 600 != 7])
-assert len(index) == 17970 and (index.get_ids() == wanted).all()
+assert len(index) == 17970 and ((await index.get_ids()) == wanted).all()
 for seed in (0, 1):
     for i in (0, 4321, 8999):
         assert await nearest(index, vectors(9000, seed=seed)[i]) == 2 * i + seed
@@ -371,7 +371,7 @@ def test_kill_the_browser(tmp_path, chromium, browser, site, *, storage, often):
             run = boot(page, site, ADDING.format(storage=storage, often=often))
             run(f"""
 done = {acknowledged}
-there = set(index.get_ids().tolist())
+there = set((await index.get_ids()).tolist())
 assert set(range(done)) - there <= set(range(0, done, 700)), sorted(set(range(done)) - there)[:9]
 assert not set(range(0, done - 700, 700)) & there and not index.damage
 for first in range(0, done, 2100):

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from inglenook.errors import NookError
-from inglenook.index import Index, planner, segment
+from inglenook.index import Index, directory, planner, segment
 from inglenook.index.collection import Collection
 from inglenook.index.drive import run
 from inglenook.index.flat import Flat
@@ -24,8 +24,10 @@ def small(monkeypatch):
     """Heads, pages and merges of a few rows."""
     for name, value in {"HEAD_ROWS": 50, "BATCHES": 20, "TIER": 3, "FEW": 8}.items():
         monkeypatch.setattr(planner, name, value)
-    for name, value in {"PAGE": 300, "CHUNK": 512, "SMALL": 64}.items():
+    for name, value in {"PAGE": 300, "IDS": 64}.items():
         monkeypatch.setattr(segment, name, value)
+    for name, value in {"CHUNK": 512, "SMALL": 64, "PIECES": 512}.items():
+        monkeypatch.setattr(directory, name, value)
 
 
 def cloud(n, dim=DIM, seed=0):
@@ -58,7 +60,7 @@ def test_as_the_exact_index(space, small):
         flat.mark_deleted(gone)
         run(collection.delete(gone), store)
         run(collection.maintain(), store)
-        assert collection.count == flat.count and set(collection.ids()) == set(flat.ids)
+        assert collection.count == flat.count and set(run(collection.ids(), store)) == set(flat.ids)
         allow = random.random(300) < (0.02, 0.3, 0.9)[step % 3]
         for query in cloud(4, seed=100 + step):
             for only in (None, allow):
@@ -371,4 +373,154 @@ def test_lists_and_graphs_live_too(kind, space, monkeypatch):
                 found += len(set(labels[0].tolist()) & set(best.tolist())) / len(best)
             assert found / 20 >= 0.95, share
         index.optimize()
-        index = Index(store=store, budget=0)
+        index = Index(store=store, budget=400_000)
+
+
+def clusters(n, dim=DIM, seed=2):
+    random = np.random.default_rng(seed)
+    return (random.normal(size=(40, dim))[random.integers(0, 40, n)] + random.normal(size=(n, dim)) / 2).astype("f4")
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Lists of few rows, in pages of two or three lists."""
+    for module, name, value in (
+        (planner, "LISTS", 200), (planner, "FEW", 8), (planner, "HEAD_ROWS", 700), (planner, "TIER", 9),
+        (segment, "PAGE", 300), (segment, "IDS", 256), (directory, "PIECES", 4000), (directory, "SMALL", 256),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+
+
+def opened(store, budget=None, without=()):
+    """The collection of a store, that holds nothing of `without`."""
+    collection = Collection("a", budget=budget)
+    assert run(collection.open(), store)
+    for one in collection.segments:
+        one.drop(set(without))
+    return collection
+
+
+def same(some, others):
+    return all(
+        np.array_equal(a.ids, b.ids) and np.array_equal(a.scores, b.scores) for a, b in zip(some, others, strict=True)
+    )
+
+
+@pytest.mark.parametrize("space", ["cosine", "ip", "l2"])
+def test_codes_in_storage_answer_as_in_memory(space, short):
+    """With deletions and filters, and one by one as together; two round trips a query."""
+    store, vectors = Durable(), clusters(3000)
+    made = begun(store, space)
+    for start in range(0, 3000, 1000):
+        run(made.add(vectors[start : start + 1000], np.random.default_rng(start).permutation(9000)[:1000]), store)
+    run(made.delete(run(made.ids(), store)[::7]), store)
+    run(made.add(vectors[:20] + 1, np.arange(20)), store)
+    memory, paged = opened(store, without=["fine"]), opened(store, without=["fine", "blocks", "ids"])
+    assert len(paged.segments) == 3 and paged.head.count == 20
+    assert all(one.listed and one.ids is None and len(one.where["blocks"].ends) > 3 for one in paged.segments)
+    queries = clusters(40, seed=3)
+    for allow in (None, lambda ids: ids % 3 == 0, lambda ids: ids % 500 == 0, lambda ids: ids < 0):
+        for k in (1, 10, 60):
+            expected = run(memory.search(queries, k, allow=allow), store)
+            assert same(run(paged.search(queries, k, allow=allow), store), expected)
+            assert same([found(paged, store, query, k, allow=allow) for query in queries[:5]], expected[:5])
+    assert memory.stats().trips_at(1) == 1 and paged.stats().trips_at(1) == 2 and paged.working == 0
+    kept = run(paged.ids(), store)
+    assert set(kept.tolist()) == set(run(made.ids(), store).tolist()) and paged.highest >= kept.max()
+    assert np.array_equal(run(paged.get(kept[::50]), store), run(made.get(kept[::50]), store))
+    assert run(paged.delete(kept[:30]), store) == 30 and run(memory.refresh(), store)
+    for collection in (paged, memory):
+        left = run(collection.ids(), store)
+        assert collection.count == len(left) == made.count - 30 and not np.isin(left, kept[:30]).any()
+
+
+def test_damaged_codes_in_storage_cost_nothing_but_time(short):
+    store, vectors = Durable(), clusters(1500)
+    run(begun(store).add(vectors, np.arange(1500)), store)
+    whole = run(opened(store, without=["fine", "blocks"]).search(vectors, 5), store)
+    [key] = [key for key in store.pages if "/codes/" in key][3:4]
+    store.pages[key] = store.pages[key][:-1] + bytes([store.pages[key][-1] ^ 1])
+    paged = opened(store, without=["fine", "blocks"])
+    hits = run(paged.search(vectors, 5), store)
+    assert paged.damage == {key} and all((one.scores >= other.scores).all() for one, other in zip(hits, whole))
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf", "hnsw"])
+def test_the_budget_is_not_exceeded(kind, short, monkeypatch):
+    """Not while searching, whatever it is; what is too little says how much is enough."""
+    monkeypatch.setattr(planner, "LISTS", 10**9 if kind == "flat" else 200)
+    store, vectors = Durable(), clusters(4000)
+    made = Collection("a")
+    run(made.create(Form(DIM), kind), store)
+    for start in range(0, 4000, 1000):
+        run(made.add(vectors[start : start + 1000], np.arange(start, start + 1000)), store)
+    run(made.delete(np.arange(0, 4000, 9)), store)
+    run(made.add(vectors[:50] + 1, np.arange(50)), store)
+    queries, best = vectors[7::130][:30] + np.random.default_rng(5).normal(size=(30, DIM)).astype("f4") / 9, made.memory
+    with pytest.raises(NookError) as error:
+        opened(store, 1000)
+    assert error.value.code == "budget-too-small"
+    least = int(error.value.hint.rstrip(".").split()[-3].replace(",", ""))
+    with pytest.raises(NookError):
+        opened(store, least - 1)
+    assert least < best or kind != "ivf"
+    get, now = store.get, None
+
+    def checked(keys):
+        assert now is None or now.memory <= now.budget
+        return get(keys)
+
+    store.get = checked
+    held = []
+    for budget in (least, least * 9 // 8, least * 3 // 2, least * 2, least * 4, 1 << 26):
+        now = None
+        now = opened(store, budget)
+        truth = vectors.copy()
+        truth[:50] += 1
+        form, allowed = now.form, np.ones(4000, bool)
+        allowed[np.arange(50, 4000)[np.arange(50, 4000) % 9 == 0]] = False
+        scored = form.floats(form.rows(truth))
+        right = 0
+        for number, query in enumerate(queries):
+            allow = None if number % 3 else (lambda ids, n=number: ids % 4 == n % 4)
+            hits = found(now, store, query, 10, allow=allow)
+            mask = allowed if allow is None else allowed & allow(np.arange(4000))
+            scores = np.where(mask, form.scores(form.queries(query)[0], scored), -np.inf)
+            right += len(set(hits.ids.tolist()) & set(np.argsort(-scores)[:10].tolist()))
+            assert now.memory <= budget and now.working == 0
+        run(now.search(queries, 10), store)
+        assert now.memory <= budget and right >= 280
+        stats = now.stats()
+        assert stats.held == now.memory and stats.trips_at(0.9) <= 2 and stats.budget == budget
+        held.append(now.memory)
+        now = None
+    assert held[0] < held[-1]
+
+
+def test_under_a_budget_adding_goes_on(short):
+    """What is added, deleted, found and merged under a small budget is what there would be without one."""
+    store, vectors = Durable(), clusters(5000)
+    collection = Collection("a", budget=300_000)
+    run(collection.create(Form(DIM)), store)
+    random = np.random.default_rng(4)
+    here = {}
+    for step in range(40):
+        ids = random.integers(0, 3000, 120)
+        rows = vectors[random.integers(0, 5000, 120)]
+        run(collection.add(rows, ids), store)
+        here.update(zip(ids.tolist(), rows))
+        gone = random.integers(0, 3000, 30)
+        run(collection.delete(gone), store)
+        for id_ in gone.tolist():
+            here.pop(id_, None)
+        if step % 5 == 0:
+            run(collection.maintain(), store)
+        assert collection.memory <= collection.budget and collection.count == len(here)
+    some = random.permutation(sorted(here))[:50]
+    assert np.allclose(
+        run(collection.get(some), store), collection.form.floats(collection.form.rows([here[i] for i in some.tolist()]))
+    )
+    again = opened(store, 300_000)
+    assert again.count == len(here) and sorted(run(again.ids(), store).tolist()) == sorted(here)
+    hits = run(again.search(np.array(rows), 1), store)
+    assert np.mean([hit.scores[0] > 0.9999 for hit in hits]) > 0.9

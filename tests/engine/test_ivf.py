@@ -8,6 +8,7 @@ from inglenook.errors import NookError
 from inglenook.index import kernel
 from inglenook.index.inverted import Dials
 from inglenook.index.ivf import IVF, SURE
+from inglenook.index.kind import Pieces
 from inglenook.index.making import build, building
 
 compiled = pytest.mark.skipif(kernel.load() is None, reason="wasm/codes.c is not compiled")
@@ -156,15 +157,17 @@ def test_codes_from_storage(space, plain, fine):
     for query in clusters(6, 70, 7):
         for chosen in (None, allow):
             lists = bare.lists(query, allow=chosen)
-            pieces = [stored[bare.first[number] : bare.first[number + 1]].tobytes() for number in lists]
-            got, want = bare.scan(query, lists, pieces, allow=chosen), ivf.candidates(query, allow=chosen)
+            pages = [stored[bare.first[n] : bare.first[n + 3]].tobytes() for n in (0, 3, 6, 9)]  # of three lists each
+            offsets = (bare.first[lists] - bare.first[lists // 3 * 3]) * np.int64(bare.block_bytes)
+            pieces = Pieces(lists, pages, lists // 3, offsets)
+            got, want = bare.scan(query, pieces, allow=chosen), ivf.candidates(query, allow=chosen)
             if plain:
                 assert len(np.intersect1d(got[0], want[0])) >= 0.95 * len(want[0])
             else:
                 np.testing.assert_array_equal(got[0], want[0])
                 np.testing.assert_array_equal(got[1], want[1])
     with pytest.raises(ValueError, match="not the blocks"):
-        bare.scan(query, lists, pieces[1:])
+        bare.scan(query, pieces._replace(pages=[page[:-1] for page in pages], offsets=offsets + 1))
 
 
 @pytest.mark.parametrize("plain", [True, pytest.param(False, marks=compiled)])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from inglenook.errors import NookError
-from inglenook.index import kind, segment
+from inglenook.index import directory, kind, segment
 from inglenook.index.drive import run
 from inglenook.index.form import Form
 from inglenook.index.manifest import Keys
@@ -29,18 +29,22 @@ def made(count=300, dim=24, space="cosine", dtype="f4", seed=0):
     ids = random.permutation(10 * count)[:count].astype(np.int64)
     part = segment.plan(form, "flat", built.kind, "000001")
     new = Segment(KEYS, form, part, built.kind, ids)
-    return new, raw, MemoryStore(dict(new.pages(raw)))
+    return new, raw, MemoryStore(dict(new.pages(ids, raw)))
 
 
 def read(new, store, damage=None):
-    return run(segment.read(KEYS, new.form, new.part, set() if damage is None else damage), store)
+    head = store.pages.get(KEYS.of(new.name, "head"))
+    damage = set() if damage is None else damage
+    return run(segment.read(KEYS, new.form, new.part, head, damage, lean=False), store)
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Pages of a few rows, so that there are many."""
-    for name, value in {"PAGE": 400, "CHUNK": 512, "SMALL": 64}.items():
+    for name, value in {"PAGE": 400, "IDS": 64}.items():
         monkeypatch.setattr(segment, name, value)
+    for name, value in {"CHUNK": 512, "SMALL": 64, "PIECES": 512}.items():
+        monkeypatch.setattr(directory, name, value)
 
 
 @pytest.mark.parametrize("space", ["cosine", "ip", "l2"])
@@ -61,17 +65,36 @@ def test_rows_out_of_pages():
     new, raw, store = made(count=101)
     for rows in ([0], [100], [7, 3, 100, 0, 7], range(101)):
         rows = np.array(rows, np.int32)
-        numbers = np.unique(rows // new.part.per)
-        pages = [bytes(segment.checked(page)) for page in store.get([new.key(n) for n in numbers])]
-        assert (new.rows(rows, numbers, pages) == raw[rows]).all()
+        keys = list(new.pages_of(rows))
+        pages = {key: bytes(segment.checked(page)) for key, page in zip(keys, store.get(keys), strict=True)}
+        assert all(len(pages[key]) == size for key, size in new.pages_of(rows).items())
+        good, ids, found = new.vectors_of(rows, pages)
+        assert good.all() and (ids == new.ids[rows]).all() and (found == raw[rows]).all()
+        del pages[keys[0]]
+        good, ids, found = new.vectors_of(rows, pages)
+        kept = rows[good]
+        assert not good.all() and (ids == new.ids[kept]).all() and (found == raw[kept]).all()
 
 
-def test_ids_are_found_by_order():
-    new, _, _ = made()
-    assert (new.find(new.ids) == np.arange(300)).all()
-    assert (new.find(np.array([-5, 10**9, new.ids[3]])) == [-1, -1, 3]).all()
+def test_ids_are_found():
+    def find(ids):
+        return run(new.locate(np.asarray(ids)), store)
+
+    new, _, store = made()
+    ids = new.ids
+    for names in (["order"], ["ids"]):  # in order, one by one, from storage
+        assert (find(ids) == np.arange(300)).all() and (find(ids[::-7]) == np.arange(300)[::-7]).all()
+        assert (find([-5, 10**9, ids[3], 1 << 62]) == [-1, -1, 3, -1]).all() and len(find(ids[:0])) == 0
+        assert (run(new.all_ids(), store) == ids).all()
+        assert (run(new.opened(lambda some: some % 2 == 0), store) == (ids % 2 == 0)).all()
+        new.drop(names)
+    assert new.ids is None and (find(ids) == np.arange(300)).all()
+    assert (run(new.all_ids(), store) == ids).all()
+    assert (run(new.opened(lambda some: some % 2 == 0), store) == (ids % 2 == 0)).all()
+    store.pages[KEYS.of(new.name, "ids", 1)] = b""  # then those beside the vectors are read
+    assert (find(ids) == np.arange(300)).all()
     new.kill(np.array([3, 5]))
-    assert (new.find(new.ids[[3, 4, 5]]) == [-1, 4, -1]).all() and new.live == 298
+    assert (new.living(np.array([3, 4, -1, 5])) == [-1, 4, -1, -1]).all() and new.live == 298
     again, _, _ = made()
     assert again.bury(new.dead_page()) and again.dead == 2 and not again.alive[[3, 5]].any()
     assert not again.bury(new.dead_page()[:-1]) and not again.bury(None)
@@ -106,11 +129,15 @@ def test_any_flipped_byte_is_noticed_and_costs_its_page_only():
 
 def test_without_its_head_and_a_page_of_vectors():
     new, _, store = made(count=60, dim=24)
-    del store.pages[KEYS.of("000001", "head")], store.pages[new.key(1)]
+    del store.pages[KEYS.of("000001", "head")], store.pages[KEYS.of("000001", "vectors", 1)]
     damage = set()
     found = read(new, store, damage)
     per = new.part.per
-    assert damage == {KEYS.of("000001", "head"), new.key(1)}
-    assert found.dead == per and not found.alive[per : 2 * per].any() and (found.find(new.ids)[:per] >= 0).all()
+    assert damage == {KEYS.of("000001", "head"), KEYS.of("000001", "vectors", 1)}
+    assert (
+        found.dead == per
+        and not found.alive[per : 2 * per].any()
+        and (run(found.locate(new.ids), store)[:per] >= 0).all()
+    )
     store.pages.clear()
     assert read(new, store, damage) is None

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from inglenook.errors import NookError
 from inglenook.flow import Commit, Effect, Get, Hold, Pause, Scan
-from inglenook.index import planner
+from inglenook.index import directory, planner
 from inglenook.index import segment as segments
 from inglenook.index.collection import Collection
 from inglenook.index.form import Form
@@ -168,8 +168,10 @@ def small():
         for name, value in {"HEAD_ROWS": 8, "BATCHES": 5, "TIER": 2, "FEW": 2, "MOST_ROWS": 40}.items():
             patch.setattr(planner, name, value)
         patch.setattr(planner, "candidates", lambda k, resident: k)
-        for name, value in {"PAGE": 80, "CHUNK": 64, "SMALL": 16, "BATCH": 160}.items():
+        for name, value in {"PAGE": 80, "IDS": 16, "BATCH": 160}.items():
             patch.setattr(segments, name, value)
+        for name, value in {"CHUNK": 64, "SMALL": 16, "PIECES": 64}.items():
+            patch.setattr(directory, name, value)
         yield
 
 
@@ -234,7 +236,7 @@ class World:
             self.run(tab, collection.delete(np.array(value)))
         elif name == "restore":
             self.run(tab, collection.refresh())
-            able = [id_ for id_ in dict.fromkeys(value) if id_ in collection._buried]
+            able = [id_ for id_ in dict.fromkeys(value) if collection.graves.find(id_)]
             graves = {id_: (self.grave(collection, id_), self.graves[id_]) for id_ in able}
             self.outcome = self.truth | graves
             self.run(tab, collection.restore(np.array(able, np.int64)))
@@ -263,7 +265,7 @@ class World:
             self.tidying[tab] = None
 
     def grave(self, collection, id_):
-        part, row = collection._buried[id_]
+        part, row = collection.graves.find(id_)
         if part.resident is not None:
             return self.form.floats(np.ascontiguousarray(part.resident[row : row + 1]))[0]
         raw, _, _ = Steps(part.everything(), self.store, set()).run()
@@ -287,7 +289,7 @@ class World:
 
     def content(self, tab):
         collection = self.tabs[tab]
-        labels = np.sort(collection.ids())
+        labels = np.sort(self.run(tab, collection.ids()))
         if not len(labels):
             return {}
         found = zip(self.run(tab, collection.get(labels)), self.run(tab, collection.metadata(labels)))
@@ -300,7 +302,7 @@ class World:
         collection = self.tabs[tab]
         self.run(tab, collection.refresh())
         truth = self.unit(self.truth)
-        assert collection.count == len(truth) and sorted(collection.ids().tolist()) == sorted(truth)
+        assert collection.count == len(truth) and sorted(self.run(tab, collection.ids()).tolist()) == sorted(truth)
         assert same(self.content(tab), truth) and not collection.damage
         labels = np.array(sorted(truth), np.int64)
         vectors = np.array([truth[id_][0] for id_ in labels.tolist()], np.float32).reshape(-1, DIM)

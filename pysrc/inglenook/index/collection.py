@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inglenook.errors import NookError
-from inglenook.flow import Flow, Pause, Scan
+from inglenook.flow import Flow, Get, Pause, Scan
 from inglenook.index import planner
 from inglenook.index import segment as segments
 from inglenook.index.form import Form
@@ -25,10 +25,13 @@ from inglenook.index.journal import Batch
 from inglenook.index.live import NONE, Ids
 from inglenook.index.manifest import Keys, Manifest
 from inglenook.index.merging import Merged, in_batches
-from inglenook.index.searching import Allowed, Hits, Late, Pages, Searched
-from inglenook.index.segment import Segment
+from inglenook.index.reading import Late, Reading
+from inglenook.index.searching import Allowed, Hits, Searched
 from inglenook.index.stats import Stats
 from inglenook.index.table import Metadata, Table, table
+
+GOT = 256
+"""Vectors by id whose pages are read at once."""
 
 
 class Collection(Searched, Merged):
@@ -52,7 +55,9 @@ class Collection(Searched, Merged):
 
     @property
     def memory(self) -> int:
-        """Bytes held."""
+        """Bytes held; while a search runs, with the pages it has read. Not more than the budget, but while vectors are
+        added: a segment that is being made takes another three times its vectors, which are a third of the budget or
+        `planner.BUILD`."""
         return sum(self._memory().values())
 
     def stats(self) -> Stats:
@@ -66,17 +71,18 @@ class Collection(Searched, Merged):
             len(self.damage),
         )  # fmt: skip
 
-    def _memory(self) -> dict[str, int]:
-        """Bytes held, by sort."""
-        held = Counter({"head": self.head.memory, "cache": self.cache.size, "metadata": self.attributes.memory})
-        for segment in self.segments:
-            held.update(segment.held())
-        return dict(held)
+    @property
+    def highest(self) -> int:
+        """No id is higher; -1 at least."""
+        return max([-1, int(self.head.ids.max(initial=-1)), *(segment.span[1] for segment in self.segments)])
 
-    def ids(self) -> Ids:
+    def ids(self) -> Flow:
         """All ids, in no order."""
-        parts = [part.ids if part.alive is None else part.ids[part.alive] for part in self._parts()]
-        return np.concatenate([NONE, *parts])
+        found = [self.head.ids if self.head.alive is None else self.head.ids[self.head.alive]]
+        for segment in list(self.segments):
+            ids = yield from segment.all_ids()
+            found.append(ids if segment.alive is None else ids[segment.alive])
+        return np.concatenate([NONE, *found])
 
     def get(self, ids: Ids) -> Flow:
         """The vectors (n, dim) of ids, as the space has them. NookError("unknown-id")."""
@@ -102,7 +108,7 @@ class Collection(Searched, Merged):
             rows, ids, facts = rows[kept], ids[kept], facts and facts.picked(kept)
         if not len(ids):
             return
-        if planner.full(len(ids), self.form.width, 0):
+        if planner.full(len(ids), self.form.width, self.form.dim, 0, self.budget):
             most = planner.most_rows(self.form.width, self.budget)
             for start in range(0, len(ids), most):
                 some = slice(start, start + most)
@@ -111,6 +117,8 @@ class Collection(Searched, Merged):
                     pass  # another tab took the segment for one that nobody finishes
         else:
             yield from self._record(Batch(ids, rows, facts=facts))
+            if self.budget is not None and self._head_is_full() and self._spare < self._reading:
+                yield from self._build([], head=True)
 
     def update(self, ids: Ids, metadata: Metadata) -> Flow:
         """Change metadata of ids: what is told takes the place of what was, None takes it away, the rest stays.
@@ -131,10 +139,10 @@ class Collection(Searched, Merged):
     def delete(self, ids: Ids) -> Flow:
         """Forget ids. Returns how many there were."""
         ids = np.unique(np.asarray(ids, np.int64))
-        known = self._here(ids)
+        known = yield from self._here(ids)
         if not known.all():
             yield from self.refresh()  # another tab may have added them a moment ago
-            known = self._here(ids)
+            known = yield from self._here(ids)
         if known.any():
             yield from self._record(Batch(NONE, self._no_rows(), gone=ids[known]))
         return int(np.count_nonzero(known))
@@ -143,7 +151,7 @@ class Collection(Searched, Merged):
         """Take deletions back, as long as nothing was merged since. NookError("unknown-id")."""
         ids = np.unique(np.asarray(ids, np.int64))
         for id_ in ids.tolist():
-            if id_ not in self._buried:
+            if not self.graves.find(id_):
                 raise self._unknown(id_)
         if len(ids):
             yield from self._record(Batch(NONE, self._no_rows(), back=ids))
@@ -159,7 +167,7 @@ class Collection(Searched, Merged):
             if everything:
                 head, some = self._batches > 0, planner.all(self.segments, most - self.head.live)
             else:
-                head = planner.full(self.head.count, self.form.width, self._batches)
+                head = self._head_is_full()
                 some = [] if head else planner.merge(self.segments, most)
             if not head and not some:
                 return did
@@ -171,11 +179,13 @@ class Collection(Searched, Merged):
         for segment in sorted(self.segments, key=lambda segment: segment.count):
             need = segment.count * self.form.width
             if segment.resident is None and need <= most:
-                rows, there, _ = yield from segment.everything()
+                rows, there, ids = yield from segment.everything()
                 if there.all():
+                    segment.ids = ids if segment.ids is None else segment.ids
                     segment.hold(rows)
             if segment.resident is not None:
                 most -= need
+        self._weigh()
 
     def save(self, keep: Callable[[dict[str, bytes]], None], name: str = "") -> Flow:
         """Give all pages of this collection, as one called `name`, to `keep`, some at a time, the manifest last."""
@@ -185,18 +195,26 @@ class Collection(Searched, Merged):
         for segment in list(self.segments):
             if segment.dead:
                 puts[keys.dead(segment.name)] = segment.dead_page()
-            raw, _, ids = yield from segment.everything()
-            part = segments.plan(self.form, segment.part.kind, segment.kind, segment.name)
-            parts.append(replace(part, dead=segment.dead > 0))
-            for batch in in_batches(segments.write(keys, part, segment.kind, ids, raw), puts):
-                keep(batch)
-                yield Pause()
+            part = segment.part
+            if self.durable and not segment.made:
+                for some in segment.batches():
+                    copied = zip(some, (yield Get(some)))
+                    mine = len(self.keys.collection) + 2
+                    keep({f"i/{keys.collection}{key[mine:]}": page for key, page in copied if page is not None})
+            else:
+                raw, _, ids = yield from segment.everything()
+                part = segments.plan(self.form, "flat" if segment.made else part.kind, segment.kind, segment.name)
+                for batch in in_batches(segments.write(keys, part, segment.kind, ids, raw), puts):
+                    keep(batch)
+                    yield Pause()
+            parts.append(replace(part, dead=segment.dead > 0, born=0))
         head = np.arange(self.head.count) if self.head.alive is None else np.flatnonzero(self.head.alive)
         if len(head):
             puts[keys.batch(1)] = Batch(self.head.ids[head], self.head.resident[head]).page()
         found = replace(self.manifest, generation=1, log=1, cut=0, parts=tuple(parts), pending=())
         told = self.attributes.table.ids
-        told = np.sort(told[self._here(told)])
+        here = yield from self._here(told)
+        told = np.sort(told[here])
         if turn := self.attributes.turn(keys, f"{found.next:06x}", int(len(head) > 0), Table(), told):
             found, puts = replace(found, runs=turn.runs, next=found.next + 1), puts | turn.puts
         keep(puts | {keys.manifest: found.page(), keys.mirror: found.page()})
@@ -204,36 +222,37 @@ class Collection(Searched, Merged):
     def _rows_of(self, ids: Ids) -> Flow:
         """The stored rows (n, width) of ids."""
         ids = np.asarray(ids, np.int64)
-        parts = self._parts()
-        here = self._here(ids)
+        parts, places = yield from self._places(ids)
+        here = np.zeros(len(ids), np.bool_)
+        out = np.empty((len(ids), self.form.width), np.uint8)
+        for part, rows in zip(parts, places):
+            there = np.flatnonzero(rows >= 0)
+            here[there] = True
+            for start in range(0, len(there), GOT):
+                some = there[start : start + GOT]
+                with Reading(self) as reading:
+                    yield from reading.fetch(part.pages_of(rows[some]))
+                    good, _, raw = part.vectors_of(rows[some], reading.pages)
+                if not good.all():
+                    raise self._unreadable()
+                out[some] = raw
         if not here.all():
             raise self._unknown(int(ids[~here][0]))
-        where = [part.find(ids) for part in parts]
-        pages, _ = yield from self._read(parts, [[rows[rows >= 0] for rows in where]])
-        out = np.empty((len(ids), self.form.width), np.uint8)
-        for n, (part, rows) in enumerate(zip(parts, where)):
-            there = rows >= 0
-            if not there.any():
-                continue
-            if part.resident is not None:
-                out[there] = part.resident[rows[there]]
-            else:
-                assert isinstance(part, Segment)
-                numbers, found = pages[n]
-                if None in found:
-                    raise self._unreadable()
-                out[there] = part.rows(rows[there], numbers, found)
         return out
 
     def _known(self, ids: Ids) -> Flow:
         """Let all ids be here. NookError("unknown-id")."""
-        if not self._here(ids).all():
+        if not (yield from self._here(ids)).all():
             yield from self.refresh()  # another tab may have added them a moment ago
-            if not (here := self._here(ids)).all():
+            here = yield from self._here(ids)
+            if not here.all():
                 raise self._unknown(int(ids[~here][0]))
+
+    def _head_is_full(self) -> bool:
+        return planner.full(self.head.count, self.form.width, self.form.dim, self._batches, self.budget)
 
     def _unknown(self, id_: int) -> NookError:
         return NookError("unknown-id", f"There is no vector {id_} in this index.", "Add it, or leave it out.")
 
 
-__all__ = ["Allowed", "Collection", "Hits", "Ids", "Pages"]
+__all__ = ["Allowed", "Collection", "Hits", "Ids"]

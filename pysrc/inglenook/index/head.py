@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -61,6 +62,14 @@ class Head:
         self._alive[before : self.count] = True
         self._row.update(zip(ids.tolist(), range(before, self.count)))
         self.kind.extend(self.form.floats(np.ascontiguousarray(rows)))
+
+    def pages_of(self, rows: Rows) -> dict[str, int]:
+        """What has to be read to see rows: nothing."""
+        return {}
+
+    def vectors_of(self, rows: Rows, pages: Mapping[str, bytes]) -> tuple[NDArray[np.bool_], Ids, Raw]:
+        """As `Segment.vectors_of`."""
+        return np.ones(len(rows), np.bool_), self._ids[rows], self._raw[rows]
 
     def find(self, ids: Ids) -> Rows:
         """The living row of each id, -1 where there is none."""

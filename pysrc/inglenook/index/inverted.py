@@ -58,8 +58,9 @@ class Inverted:
 
     @property
     def memory(self) -> int:
-        """Bytes of all that a query needs; neither attached vectors nor the permutation."""
-        return sum(array.nbytes for name, array in self.arrays().items() if name != "permutation")
+        """Bytes held, attached vectors not counted."""
+        more = self.centres.nbytes + self.first.nbytes + self.rotation.signs.nbytes
+        return sum(array.nbytes for array in self.arrays().values()) + more
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Everything, as arrays; "blocks", "fine" and "permutation" are those that grow with the rows."""

@@ -16,13 +16,12 @@ filter that leaves one corner of the set leads there.
     ivf = making.build(vectors, space="cosine")
     rows, scores = ivf.candidates(query)               # codes in memory; then read these rows' vectors
     lists = ivf.lists(query)                           # codes in storage: read blocks ivf.first[l] … ivf.first[l + 1]
-    rows, scores = ivf.scan(query, lists, pieces)
+    rows, scores = ivf.scan(query, Pieces(lists, pages, which, offsets))
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -32,6 +31,7 @@ from inglenook.errors import NookError
 from inglenook.index import probe
 from inglenook.index.inverted import Dials, Inverted
 from inglenook.index.kernel import Allow, Rows, Scores
+from inglenook.index.kind import Pieces
 from inglenook.index.rabitq import BLOCK, Int32s
 
 SLOPE = 0.25
@@ -51,6 +51,11 @@ class IVF(Inverted):
 
     exact: NDArray[np.floating] | None = None
     _last: tuple[object, probe.Effort] = (None, probe.Effort(0, 0))
+
+    @property
+    def memory(self) -> int:
+        """Bytes held, with what a query works in; attached vectors not counted."""
+        return super().memory + self._probe.memory
 
     @property
     def looked(self) -> tuple[int, int]:
@@ -94,16 +99,15 @@ class IVF(Inverted):
         return self._probe.lists(self._asked(query), effort.most, effort.enough, opened)
 
     def scan(
-        self, query: NDArray[np.floating], lists: Int32s, pieces: Sequence[bytes | NDArray[np.uint8]],
-        want: int | None = None, *, k: int = 10, allow: Allow | None = None, sure: float = 0,
+        self, query: NDArray[np.floating], pieces: Pieces, want: int | None = None, *, k: int = 10,
+        allow: Allow | None = None, sure: float = 0,
     ) -> tuple[Rows, Scores]:  # fmt: skip
-        """`candidates` among some lists, given the bytes of their blocks."""
-        effort = self._effort(want, k, None, allow, sure)
-        blocks = np.concatenate([np.frombuffer(piece, np.uint8) for piece in pieces] or [np.zeros(0, np.uint8)])
-        held = (self.first[lists + 1] - self.first[lists]).astype(np.int64) * self.block_bytes
-        if len(blocks) != held.sum():
+        """`candidates` among some lists, given their blocks. ValueError where these are too short."""
+        size = (self.first[pieces.lists + 1] - self.first[pieces.lists]).astype(np.int64) * self.block_bytes
+        lengths = np.fromiter(map(len, pieces.pages), np.int64, len(pieces.pages))
+        if (pieces.offsets < 0).any() or (pieces.offsets + size > lengths[pieces.which]).any():
             raise ValueError("these are not the blocks of these lists")
-        return self._probe.scan(self._asked(query), lists, blocks, np.cumsum(held) - held, effort)
+        return self._probe.scan(self._asked(query), pieces, self._effort(want, k, None, allow, sure))
 
     def attach(self, vectors: NDArray[np.floating] | None) -> None:
         """Keep vectors in memory for `search`: (ntotal, dim), float32 or float16, in the order of rows; of unit length

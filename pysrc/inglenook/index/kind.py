@@ -7,7 +7,7 @@ recall. A kind may order the rows as it likes, so that near rows lie near in sto
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from importlib import import_module
 from typing import NamedTuple, Protocol, cast, runtime_checkable
 
@@ -60,6 +60,15 @@ class Kind(Protocol):
         """What has to be stored. Large arrays have a row per row, or per block of rows."""
 
 
+class Pieces(NamedTuple):
+    """Codes of some lists: those of lists[i] begin at byte offsets[i] of pages[which[i]]."""
+
+    lists: Rows
+    pages: Sequence[bytes]
+    which: NDArray[np.integer]
+    offsets: NDArray[np.int64]
+
+
 @runtime_checkable
 class Confirming(Protocol):
     """A kind that confirms its candidates itself, once vectors (count, dim) are attached to it."""
@@ -71,6 +80,29 @@ class Confirming(Protocol):
     ) -> tuple[Rows, Scores]:
         """The k + 1 nearest rows of a query (dim,), of whatever length, among `want` candidates or more, and exact
         scores, best first, equal ones by row. NookError("bad-vector")."""
+
+
+@runtime_checkable
+class Listed(Protocol):
+    """A kind whose codes lie in lists (its array "blocks"), so that a query can do with those of some of them."""
+
+    @property
+    def paged(self) -> bool:
+        """Whether the codes are in storage: then a query asks `lists`, has their codes read, and asks `among`."""
+
+    @property
+    def bounds(self) -> NDArray[np.int64]:
+        """Where in the codes each list begins, in bytes, and at last where they end."""
+
+    @property
+    def starts(self) -> NDArray[np.int32]:
+        """The first row of each list, and at last how many rows there are."""
+
+    def lists(self, query: Vectors, *, k: int = 10, allow: Allow | None = None, effort: int = 0) -> Rows:
+        """The lists that a query looks into, most promising first."""
+
+    def among(self, query: Vectors, want: int, pieces: Pieces, *, k: int = 10, allow: Allow | None = None) -> Found:
+        """`Kind.candidates` among some lists."""
 
 
 class Built(NamedTuple):

@@ -6,6 +6,10 @@ change. What is added or deleted is a batch of the journal, committed before it 
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from itertools import takewhile
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,14 +19,17 @@ from inglenook.index import journal, manifest, planner
 from inglenook.index import segment as segments
 from inglenook.index.attributes import Attributes
 from inglenook.index.form import Form, Raw
+from inglenook.index.graves import Graves
 from inglenook.index.head import Head
 from inglenook.index.journal import Batch
 from inglenook.index.kind import Allow, Rows
 from inglenook.index.manifest import Keys, Manifest, Part
+from inglenook.index.recent import Recent
 from inglenook.index.segment import Segment
 from inglenook.index.store import Change
 
 Ids = NDArray[np.int64]
+Where = dict[str, tuple[Ids, Rows]]
 
 NONE: Ids = np.empty(0, np.int64)
 NO_ROWS: Rows = np.empty(0, np.int32)
@@ -38,7 +45,14 @@ class Live:
         self._page: bytes | None = None  # the manifest, as stored
         self._batches = 0
         self._next = 0  # number of the next batch
-        self._buried: dict[int, tuple[Head | Segment, int]] = {}  # what `delete` took, until it is merged away
+        self.graves = Graves()
+        """What `delete` took, until it is merged away."""
+        self.cache = Recent(planner.CACHE if budget is None else 0)
+        """Pages that searches have read."""
+        self.working = 0
+        """Bytes of pages that searches hold just now."""
+        self.missed: set[str] = set()
+        """Keys of pages that should be there and are not."""
         self.attributes = Attributes(budget)
         self.manifest: Manifest
         self.head: Head
@@ -60,28 +74,33 @@ class Live:
         if found is None:
             return False
         known = {segment.name: segment for segment in self.segments}
-        read: dict[str, Segment | None] = {}
-        for part in found.parts:
-            old = known.get(part.name)
-            lean = not planner.fine(part.count, found.form.dim, self.budget)
-            without = frozenset({"fine"}) if lean and part.kind == "ivf" else frozenset[str]()
-            read[part.name] = old or (yield from segments.read(self.keys, found.form, part, self.damage, without))
+        new = [part for part in found.parts if part.name not in known]
         dead = [part.name for part in found.parts if part.dead]
-        buried = dict(zip(dead, (yield Get([self.keys.dead(name) for name in dead])))) if dead else {}
+        wanted = [self.keys.of(part.name, "head") for part in new] + [self.keys.dead(name) for name in dead]
+        pages = dict(zip(wanted, (yield Get(wanted)) if wanted else []))
+        read: dict[str, Segment | None] = dict(known)
+        for part in new:
+            head, lean = pages[self.keys.of(part.name, "head")], self.budget is not None
+            read[part.name] = yield from segments.read(self.keys, found.form, part, head, self.damage, lean=lean)
         log = yield Scan(self.keys.log)
+        batches = [self._read_batch(int(key.rpartition("/")[2], 16), batch, found) for key, batch in log.items()]
+        some = [read[part.name] for part in found.parts]
+        here = [segment for segment in some if segment is not None]
+        where = yield from self._where(batches, here)
         attributes = Attributes(self.budget)
         yield from attributes.read(self.keys, found.runs, self.damage)
         self._begin(found, attributes)  # from here on nothing waits: a search sees all of it or nothing
         self._page = page
-        for part in found.parts:
-            segment = read[part.name]
-            if segment is not None:
-                segment.renew(part)
-                if part.dead and not segment.bury(buried[part.name]):
-                    self.damage.add(self.keys.dead(part.name))
-                self.segments.append(segment)
-        for key, batch in log.items():
-            self._repeat(int(key.rpartition("/")[2], 16), batch)
+        for segment in here:
+            part = next(part for part in found.parts if part.name == segment.name)
+            segment.renew(part)
+            if part.dead and not segment.bury(pages[self.keys.dead(part.name)]):
+                self.damage.add(self.keys.dead(part.name))
+        self.segments = here
+        for number, batch in batches:
+            self._apply(number, batch, where)
+        yield from self._settle()
+        self._enough()
         return True
 
     def refresh(self) -> Flow:
@@ -104,12 +123,16 @@ class Live:
         before = self._next
         while True:
             numbers = range(self._next, self._next + 8)
-            batches = yield Get([self.keys.batch(number) for number in numbers])
-            for number, batch in zip(numbers, batches):
-                if batch is None:
-                    return self._next > before
+            pages = yield Get([self.keys.batch(number) for number in numbers])
+            there = list(takewhile(lambda item: item[1] is not None, zip(numbers, pages)))
+            batches = [self._read_batch(number, page, self.manifest) for number, page in there]
+            where = yield from self._where(batches, self.segments)
+            for number, batch in batches:
                 if number == self._next:
-                    self._repeat(number, batch)
+                    self._apply(number, batch, where)
+            if len(there) < len(numbers):
+                self._weigh()
+                return self._next > before
 
     def _record(self, batch: Batch) -> Flow:
         """Commit a batch and repeat it on what is in memory."""
@@ -118,6 +141,7 @@ class Live:
         try:
             while True:
                 key = self.keys.batch(self._next)
+                where = yield from self._where([(self._next, batch)], self.segments)
                 try:
                     yield from self._commit({key: page}, [], {self.keys.manifest: self._page, key: None})
                 except NookError as error:
@@ -125,7 +149,8 @@ class Live:
                         raise
                     yield from self._reread()
                 else:
-                    self._apply(self._next, batch)
+                    self._apply(self._next, batch, where)
+                    self._weigh()
                     return
         finally:
             release()
@@ -156,7 +181,8 @@ class Live:
         self.segments = []
         self._next = found.log
         self._batches = 0
-        self._buried = {}
+        self.graves = Graves()
+        self._spare = self._reading = 0  # bytes left for the cache, and of what a query reads
 
     def _readable(self, page: bytes | None, mirror: bytes | None) -> Manifest | None:
         """The manifest, from the one of its two pages that is whole."""
@@ -172,41 +198,105 @@ class Live:
             raise problem
         return None
 
-    def _repeat(self, number: int, page: bytes) -> None:
-        """A batch of the journal, again."""
-        if number < self._next:
-            return
+    def _read_batch(self, number: int, page: bytes, found: Manifest) -> tuple[int, Batch | None]:
+        """A batch of the journal, None where it is damaged."""
         try:
-            self._apply(number, journal.read(page, self.form.width))
+            return number, journal.read(page, found.form.width)
         except NookError as error:
             if error.code != "corrupt":
                 raise
             self.damage.add(self.keys.batch(number))
-            self._next = number + 1
-            self._batches += 1
+            return number, None
 
-    def _apply(self, number: int, batch: Batch) -> None:
-        """Do in memory what a batch says."""
-        for part in self._parts():
-            if isinstance(part, Segment) and part.part.born >= number:
-                continue  # it was written when this was known
-            rows = found_in(part, batch.gone)
-            self._buried.update((id_, (part, row)) for id_, row in zip(part.ids[rows].tolist(), rows.tolist()))
-            part.kill(rows)
-            part.kill(found_in(part, batch.ids))
+    def _where(self, batches: list[tuple[int, Batch | None]], some: list[Segment]) -> Flow:
+        """In which rows of segments the ids lie that batches speak of: (ids, rows) by segment. A segment's ids never
+        change, so this stays true whatever happens meanwhile."""
+        spoken = [ids for _, batch in batches if batch for ids in (batch.gone, batch.ids) if len(ids)]
+        ids = np.unique(np.concatenate([NONE, *spoken]))
+        where: Where = {}
+        for segment in some:
+            rows = yield from segment.locate(ids)
+            where[segment.name] = ids[rows >= 0], rows[rows >= 0]
+        return where
+
+    def _apply(self, number: int, batch: Batch | None, where: Where) -> None:
+        """Do in memory what a batch says. `where` is what `_where` told of it."""
+        if number < self._next:
+            return
+        self._next = number + 1
+        self._batches += 1
+        if batch is None:
+            return
+        if len(batch.gone) or len(batch.ids):
+            for part in self._parts():
+                if isinstance(part, Segment) and part.part.born >= number:
+                    continue  # it was written when this was known
+                for ids in (batch.gone, batch.ids):
+                    rows = part.living(_among(ids, *where[part.name])) if isinstance(part, Segment) else part.find(ids)
+                    there = rows >= 0
+                    if ids is batch.gone:
+                        self.graves.dig(part, ids[there], rows[there])
+                    part.kill(rows[there])
         for id_ in batch.back.tolist():
-            if grave := self._buried.pop(id_, None):
+            if grave := self.graves.find(id_):
                 grave[0].revive(grave[1])
+        for ids in (batch.back, batch.ids):
+            self.graves.close(ids)
         if len(batch.ids):
-            if self._buried:
-                for id_ in batch.ids.tolist():
-                    self._buried.pop(id_, None)
             self.head.add(batch.ids, batch.rows)
         self.attributes.take(number, batch.ids, batch.facts)
         if number == self.manifest.cut:
-            self._buried = {}
-        self._next = number + 1
-        self._batches += 1
+            self.graves = Graves()
+
+    # ── memory ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _memory(self) -> dict[str, int]:
+        """Bytes held, by sort."""
+        held = Counter({"head": self.head.memory, "cache": self.cache.size + self.working, "dead": self.graves.nbytes})
+        held["metadata"] = self.attributes.memory
+        for segment in self.segments:
+            held.update(segment.held())
+        return dict(held)
+
+    def _settle(self) -> Flow:
+        """Have in memory what the budget allows, and nothing else."""
+        needs = [segment.needs() for segment in self.segments]
+        if self.budget is not None:
+            held = sum(self._memory().values()) - self.cache.size - self.working
+            spare = [(one, *item) for one, need in zip(self.segments, needs) for item in need.spare.items()]
+            least = held - sum(size for segment, name, size in spare if segment.has(name))
+            shares = planner.shares(self.budget, least, needs)
+            for segment, need, share in zip(self.segments, needs, shares):
+                segment.drop(need.spare.keys() - share)
+            self._reading = planner.reading(needs, shares)
+            for segment, share in zip(self.segments, shares):
+                yield from segment.load(share, self.damage)
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """Give to the cache what is left."""
+        if self.budget is None:
+            return
+        held = sum(self._memory().values()) - self.cache.size - self.working
+        self._spare = self.budget - held
+        self.squeeze(0)
+
+    @property
+    def room(self) -> float:
+        """Bytes of pages that a search may read now."""
+        return math.inf if self.budget is None else self._spare - self.working
+
+    def squeeze(self, more: int) -> None:
+        """Let the cache have what is left when so many bytes more are needed."""
+        if self.budget is not None:
+            self.cache.fit(max(0, self._spare - self.working - more))
+
+    def _enough(self) -> None:
+        """NookError("budget-too-small") where there is no room for what a query reads."""
+        if self.budget is not None and self._spare < self._reading:
+            least = self.budget - self._spare + self._reading
+            message = f"The index “{self.keys.collection}” needs {least:,} bytes of memory, and has {self.budget:,}."
+            raise NookError("budget-too-small", message, f"Give it a budget of {least:,} or more.")
 
     def _unreadable_parts(self, parts: list[Part]) -> tuple[Part, ...]:
         """Parts for a manifest: those that could not be read at all stay in it, for a better day."""
@@ -216,11 +306,22 @@ class Live:
     def _parts(self) -> list[Head | Segment]:
         return [self.head, *self.segments] if self.head.count else [*self.segments]
 
-    def _here(self, ids: Ids) -> NDArray[np.bool_]:
+    def _places(self, ids: Ids) -> Flow:
+        """The living row of each id in each of `_parts`, -1 where there is none: (parts, rows of each)."""
+        parts = self._parts()
+        located = {}
+        for segment in self.segments:
+            located[segment.name] = yield from segment.locate(ids)
+        return parts, [
+            part.living(located[part.name]) if isinstance(part, Segment) else part.find(ids) for part in parts
+        ]
+
+    def _here(self, ids: Ids) -> Flow:
         """Which ids can be found."""
+        _, places = yield from self._places(ids)
         here = np.zeros(len(ids), np.bool_)
-        for part in self._parts():
-            here |= part.find(ids) >= 0
+        for rows in places:
+            here |= rows >= 0
         return here
 
     def _no_rows(self) -> Raw:
@@ -236,9 +337,9 @@ def alive_in(part: Head | Segment) -> Allow:
     return np.ones(part.count, np.bool_) if part.alive is None else part.alive.copy()
 
 
-def found_in(part: Head | Segment, ids: Ids) -> Rows:
-    """The living rows of those ids that a part has."""
-    if not len(ids):
-        return NO_ROWS
-    rows = part.find(ids)
-    return rows[rows >= 0]
+def _among(ids: Ids, known: Ids, rows: Rows) -> Rows:
+    """The row of each id, given those of some (ascending); -1 for the others."""
+    if not len(known):
+        return np.full(len(ids), -1, np.int32)
+    at = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+    return np.where(known[at] == ids, rows[at], -1).astype(np.int32)

@@ -19,10 +19,11 @@ from inglenook.index import kind as kinds
 from inglenook.index import planner
 from inglenook.index import segment as segments
 from inglenook.index.form import Raw, Vectors
+from inglenook.index.graves import Graves
 from inglenook.index.head import Head
 from inglenook.index.journal import Batch
 from inglenook.index.kind import Rows
-from inglenook.index.live import NO_ROWS, NONE, Ids, Live, alive_in, found_in
+from inglenook.index.live import NO_ROWS, NONE, Ids, Live, alive_in
 from inglenook.index.manifest import Part
 from inglenook.index.segment import Segment
 from inglenook.index.table import Table
@@ -83,7 +84,7 @@ class Merged(Live):
         del all_rows
         origin = np.repeat(np.arange(len(some)) - (rows is not None), [len(one) for one in some])  # -1: `rows`
         place = np.concatenate([np.empty(0, np.int32), *some])
-        kind_name = planner.kind(len(ids), self.manifest.kind)
+        kind_name = planner.kind(len(ids), form.dim, self.manifest.kind, self.budget)
         built = yield from self._steps(kind_name, form.floats(raw))
         if built.order is not None:
             ids, raw, origin, place = (array[built.order] for array in (ids, raw, origin, place))
@@ -91,17 +92,19 @@ class Merged(Live):
             part = yield from self._reserve(segments.plan(form, kind_name, built.kind, ""))
             fresh = Segment(self.keys, form, part, built.kind, ids, resident=None if self.durable else raw)
             if self.durable:
-                yield from self._write(fresh, raw)
+                yield from self._write(fresh, ids, raw)
             made = Made(old, before, origin, place, (upto, last) if head else None, rows is not None, facts)
-            return (yield from self._switch(fresh, made))
+            done = yield from self._switch(fresh, made)
+            del raw, built
+            yield from self._settle()
+            return done
         except BaseException:
             self._swept = False  # what was written is garbage: the next housekeeping takes it away
             raise
 
     def _steps(self, name: str, vectors: Vectors) -> Flow:
         """The index kind `name` of vectors: what `kinds.build` returns."""
-        options = {"fine": planner.fine(len(vectors), self.form.dim, self.budget)} | self.manifest.options
-        steps = kinds.build(name, self.form, vectors, options)
+        steps = kinds.build(name, self.form, vectors, self.manifest.options)
         while True:
             try:
                 done, total = next(steps)
@@ -124,11 +127,11 @@ class Merged(Live):
         finally:
             release()
 
-    def _write(self, fresh: Segment, raw: Raw) -> Flow:
+    def _write(self, fresh: Segment, ids: Ids, raw: Raw) -> Flow:
         """Store the pages of a segment, as long as the manifest says that it is being written."""
         total, done = fresh.count * (self.form.width + 8), 0
         puts: dict[str, bytes] = {}
-        for batch in chain(in_batches(fresh.pages(raw), puts), [puts]):
+        for batch in chain(in_batches(fresh.pages(ids, raw), puts), [puts]):
             while any(part.name == fresh.name for part in self.manifest.pending):
                 try:
                     yield from self._commit(batch, [], {self.keys.manifest: self._page})
@@ -164,8 +167,11 @@ class Merged(Live):
                     return False
                 fresh.renew(fresh.part)
                 fresh.kill(np.flatnonzero(~alive))
-                dying = {segment.name: found_in(segment, fresh.ids) for segment in self.segments if made.replaces}
-                lost = found_in(self.head, fresh.ids) if made.replaces else NO_ROWS
+                dying, lost = {}, NO_ROWS
+                if made.replaces:
+                    parts, places = yield from self._places((yield from fresh.all_ids()))
+                    found = {part.name: rows[rows >= 0] for part, rows in zip(parts, places)}
+                    lost, dying = found.pop(self.head.name, NO_ROWS), found
                 if (yield from self._commit_switch(fresh, made, dying, lost)):
                     self._building.discard(fresh.name)
                     return True
@@ -200,10 +206,12 @@ class Merged(Live):
             parts.pop()
         waiting = tuple(part for part in before.pending if part.name != fresh.name)
         new = before.switched(parts=self._unreadable_parts(parts), pending=waiting, log=log, cut=number - 1)
-        facts = self.attributes.of(fresh.ids if made.replaces else NONE, made.facts)
+        facts = self.attributes.of((yield from fresh.all_ids()) if made.replaces else NONE, made.facts)
         told = self.attributes.due(facts, fresh.live + self.head.live + sum(segment.live for segment in kept))
         if told is not None:
-            told = told[self._here(told) | (fresh.find(told) >= 0)]
+            here = yield from self._here(told)
+            mine = yield from fresh.locate(told)
+            told = told[here | (fresh.living(mine) >= 0)]
         if turn := self.attributes.turn(self.keys, f"{new.next:06x}", number - 1, facts, told):
             new = replace(new, runs=turn.runs, next=new.next + 1)
             puts, gone = puts | turn.puts, gone + turn.gone
@@ -222,7 +230,7 @@ class Merged(Live):
         self.segments = [*kept, fresh] if fresh.live else kept
         if head:
             self.head = self.head.after(head[0])
-        self._buried = {}
+        self.graves = Graves()
         return True
 
     def _discard(self, fresh: Segment) -> Flow:

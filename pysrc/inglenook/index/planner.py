@@ -4,7 +4,7 @@ and what of it all stays in memory."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 HEAD_ROWS, HEAD_BYTES = 4096, 16 << 20
 """A head with more becomes a segment: its scan takes a tenth of a millisecond, its vectors stay in memory."""
@@ -12,6 +12,8 @@ BATCHES = 512
 """A journal with more is worth a segment too: opening reads all of it."""
 LISTS = 10_000
 """From so many rows on lists are faster than a scan of all codes."""
+LEAST_LISTS = 256
+"""Fewer rows are scanned, however short memory is."""
 FEW = 512
 """So many allowed rows are all confirmed, without a look at codes."""
 TIER = 4
@@ -20,6 +22,12 @@ MOST_ROWS = 1 << 19
 """Merged segments have no more rows than this, nor than fit into a third of the budget while they are made."""
 CACHE = 32 << 20
 """Bytes of pages that are kept where no budget says otherwise."""
+ROW = 200
+"""Bytes that a row of the head takes beside its vector and its code."""
+BUILD = 64 << 20
+"""Vectors of a segment that is being made take a third of the budget, or this much where that is more."""
+QUERY = 128
+"""Pages of vectors that a query reads at most, but for filters and large k."""
 DEAD = 0.3
 """A segment with a larger share of dead rows is written anew."""
 
@@ -34,31 +42,62 @@ class Sized(Protocol):
     def count(self) -> int: ...
 
 
-def full(rows: int, width: int, batches: int) -> bool:
+class Needs(NamedTuple):
+    """What of a segment need not be in memory, and the bytes it takes (`Segment.needs`); how many pages of vectors it
+    has in storage, and of how many bytes."""
+
+    spare: dict[str, int]
+    pages: int
+    page: int
+
+
+def full(rows: int, width: int, dim: int, batches: int, budget: int | None = None) -> bool:
     """Whether the head should become a segment."""
-    return rows >= HEAD_ROWS or rows * width >= HEAD_BYTES or batches >= BATCHES
+    return rows >= HEAD_ROWS or rows * (width + dim + ROW) >= head(budget) or batches >= BATCHES
 
 
-def kind(rows: int, asked: str = "") -> str:
-    """The index kind for a segment."""
-    if rows < LISTS:
+def head(budget: int | None) -> int:
+    """Bytes that the head may take."""
+    return HEAD_BYTES if budget is None else min(HEAD_BYTES, budget // 8)
+
+
+def kind(rows: int, dim: int, asked: str = "", budget: int | None = None) -> str:
+    """The index kind for a segment. A scan needs all codes in memory, lists do not."""
+    if asked == "webanns":
+        return asked
+    if rows < LISTS and (budget is None or rows * (dim + 20) <= budget // 16 or rows < LEAST_LISTS):
         return "flat"
     return asked or "ivf"
 
 
-def fine(rows: int, dim: int, budget: int | None) -> bool:
-    """Whether lists have fine codes: they save vectors to be read, and take about a byte for each number."""
-    return budget is None or rows * dim <= budget // 2
+def shares(budget: int, least: int, needs: Sequence[Needs]) -> list[set[str]]:
+    """What of each segment is in memory, given the bytes of all that has to be: codes of a bit for all before ids for
+    any before fine codes, and what a query reads has to have room. What is left is the cache's."""
+    taken: list[set[str]] = [set() for _ in needs]
+    left = budget - least
+    for name in ("blocks", "ids", "fine", "order"):
+        for size, n in sorted((need.spare[name], n) for n, need in enumerate(needs) if name in need.spare):
+            if name != "order" or "ids" in taken[n]:
+                taken[n].add(name)
+                if size + max(reading(needs, taken), budget // 16) <= left:
+                    left -= size
+                else:
+                    taken[n].remove(name)
+    return taken
 
 
-def cache(budget: int | None) -> int:
-    """Bytes for pages of vectors that were read lately."""
-    return CACHE if budget is None else budget // 4
+def reading(needs: Sequence[Needs], taken: Sequence[set[str]]) -> int:
+    """Bytes of what a query reads, about, given what of each segment is in memory: vectors, or before these three
+    quarters of the codes that are not in memory (a query looks into a quarter of the lists, and reads their neighbours
+    with them)."""
+    pages = min(sum(need.pages for need in needs), QUERY) * max((need.page for need in needs), default=0)
+    codes = [need.spare["blocks"] for need, here in zip(needs, taken) if "blocks" in need.spare.keys() - here]
+    return max(pages, sum(codes) * 3 // 4)
 
 
 def most_rows(width: int, budget: int | None) -> int:
     """Rows of the largest segment that may be made."""
-    return MOST_ROWS if budget is None else min(MOST_ROWS, max(HEAD_ROWS, budget // 3 // width))
+    return MOST_ROWS if budget is None else min(MOST_ROWS, max(HEAD_ROWS, max(budget // 3, BUILD) // width))
 
 
 def merge(segments: Sequence[Sized], most: int) -> list[int]:

@@ -14,7 +14,8 @@ from inglenook.index import rabitq
 from inglenook.index.codes import ADDRESS, INT, LONG, Floats, address, bind
 from inglenook.index.inverted import SPACES, Inverted
 from inglenook.index.kernel import Allow, Rows, Scores
-from inglenook.index.rabitq import Bytes, Int32s, Longs
+from inglenook.index.kind import Pieces
+from inglenook.index.rabitq import Bytes, Int32s
 
 Exact = NDArray[np.floating] | None
 Query = NDArray[np.floating]
@@ -36,6 +37,10 @@ class Probe(Protocol):
     """What `IVF` needs; see its methods."""
 
     @property
+    def memory(self) -> int:
+        """Bytes held to work in."""
+
+    @property
     def looked(self) -> tuple[int, int]:
         """Lists looked into and rows seen by the last query."""
 
@@ -45,8 +50,8 @@ class Probe(Protocol):
     def lists(self, query: Query, most: int, enough: int, opened: Int32s | None) -> Int32s:
         """The lists to look into; `opened` is how many rows of each are allowed."""
 
-    def scan(self, query: Query, lists: Int32s, blocks: Bytes, offsets: Longs, effort: Effort) -> tuple[Rows, Scores]:
-        """The best rows of some lists, whose blocks lie at `offsets` of `blocks`."""
+    def scan(self, query: Query, pieces: Pieces, effort: Effort) -> tuple[Rows, Scores]:
+        """The best rows of some lists, whose blocks are given."""
 
 
 def make(ivf: Inverted, slope: float, plain: bool = False) -> Probe:
@@ -80,7 +85,7 @@ class Compiled:
         self._room = bind("nook_ivf_room", LONG, ADDRESS, INT, INT)
         self._search = bind("nook_ivf_search", INT, *three, INT, INT, INT, INT, *three)
         self._lists = bind("nook_ivf_lists", INT, *three, INT, INT, INT, INT, ADDRESS, ADDRESS)
-        self._scan = bind("nook_ivf_scan", INT, *three, ADDRESS, ADDRESS, INT, INT, INT, *three)
+        self._scan = bind("nook_ivf_scan", INT, *three, ADDRESS, INT, INT, INT, *three)
         self._estimates = bind("nook_ivf_estimates", None, ADDRESS, ADDRESS, INT, *three)
         coded = ivf.coded
         self._kept = (
@@ -99,6 +104,7 @@ class Compiled:
         self._query = np.zeros(ivf.dim, np.float32)
         self._query_at = self._query.ctypes.data
         self._most = (0, 0)
+        self._fit(max(ivf.dials.want, 128), 32)
 
     @property
     def looked(self) -> tuple[int, int]:
@@ -129,16 +135,20 @@ class Compiled:
             raise bad_query()
         return out[:found]
 
-    def scan(self, query: Query, lists: Int32s, blocks: Bytes, offsets: Longs, effort: Effort) -> tuple[Rows, Scores]:
+    def scan(self, query: Query, pieces: Pieces, effort: Effort) -> tuple[Rows, Scores]:
         want, k, _, _, allow, sure = effort
         self._ready(query, want, k, sure)
         self._show(None)
         places = self._at, self._arena
         if self._lists(*places, self._query_at, want, k, 0, 0, None, None) < 0:  # type: ignore[misc]
             raise bad_query()
-        lists, allow = np.ascontiguousarray(lists, np.int32), allow if allow is None else np.ascontiguousarray(allow)
-        inputs = address(blocks), address(offsets), address(lists)
-        results = self._rows_at, self._scores_at
+        pages = (ctypes.c_char_p * len(pieces.pages))(*pieces.pages)  # where they are, without a copy
+        blocks = np.frombuffer(memoryview(pages), np.uintp)[pieces.which] + pieces.offsets.astype(np.uintp)
+        lists, allow = (
+            np.ascontiguousarray(pieces.lists, np.int32),
+            None if allow is None else np.ascontiguousarray(allow),
+        )
+        inputs, results = (address(blocks), address(lists)), (self._rows_at, self._scores_at)
         found = self._scan(*places, *inputs, len(lists), want, k, address(allow), *results)  # type: ignore[misc]
         return self._rows[:found].copy(), self._scores[:found].copy()
 
@@ -157,10 +167,14 @@ class Compiled:
     def _ready(self, query: Query, want: int, k: int, sure: float) -> None:
         self._query[:] = query
         self._view.bound = sure
+        self._fit(want, k)
+
+    def _fit(self, want: int, k: int) -> None:
         if want > self._most[0] or k > self._most[1]:
             self._most = want, k = max(want, self._most[0]), max(k, self._most[1])
             room = np.zeros(self._room(self._at, want, k) + 64, np.uint8)  # type: ignore[misc]
             skip = -room.ctypes.data % 64
+            self.memory = room.nbytes + 8 * want
             self._arena, self._held = room.ctypes.data + skip, room
             self._counts = room[skip : skip + 8].view(np.int32)
             self._rows, self._scores = np.empty(want, np.int32), np.empty(want, np.float32)
@@ -171,7 +185,7 @@ class Plain:
     """Asks numpy."""
 
     def __init__(self, ivf: Inverted, slope: float) -> None:
-        self._ivf, self._slope, self.looked = ivf, slope, (0, 0)
+        self._ivf, self._slope, self.looked, self.memory = ivf, slope, (0, 0), 0
 
     def search(self, query: Query, effort: Effort, exact: Exact = None) -> tuple[Rows, Scores]:
         ivf, allow, blocks = self._ivf, effort.allow, self._ivf.coded.blocks
@@ -198,10 +212,15 @@ class Plain:
         reach = self._slope * self._apart(turned, inner) * ivf.centres[:, 3]
         return np.asarray((inner + reach) * (2 if ivf.space == "l2" else 1) + ivf.centres[:, 2], np.float32)
 
-    def scan(self, query: Query, lists: Int32s, blocks: Bytes, offsets: Longs, effort: Effort) -> tuple[Rows, Scores]:
-        ends = [*offsets[1:].tolist(), len(blocks)]
-        pieces = [blocks[a:b].reshape(-1, self._ivf.block_bytes) for a, b in zip(offsets.tolist(), ends)]
-        return self._among(query, lists, pieces, effort)
+    def scan(self, query: Query, pieces: Pieces, effort: Effort) -> tuple[Rows, Scores]:
+        wide, first = self._ivf.block_bytes, self._ivf.first
+        blocks = [
+            np.frombuffer(pieces.pages[n], np.uint8, (first[number + 1] - first[number]) * wide, offset).reshape(
+                -1, wide
+            )
+            for number, n, offset in zip(pieces.lists.tolist(), pieces.which.tolist(), pieces.offsets.tolist())
+        ]
+        return self._among(query, pieces.lists, blocks, effort)
 
     def estimates(self, query: Query, number: int, blocks: Bytes) -> tuple[Floats, Floats]:
         """As `Compiled.estimates`."""

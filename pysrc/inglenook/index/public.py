@@ -90,7 +90,7 @@ class Index:
         vectors = np.asarray(data)
         vectors = vectors[None] if vectors.ndim == 1 else vectors
         if ids is None:
-            first = int(collection.ids().max(initial=-1)) + 1
+            first = collection.highest + 1
             labels = np.arange(first, first + len(vectors), dtype=np.int64)
         else:
             labels = _labels(ids)
@@ -217,7 +217,7 @@ class Index:
 
     def get_ids(self) -> Ids:
         """All labels, ascending."""
-        return np.sort(self._made().ids())
+        return np.sort(self._run(self._made().ids()))
 
     def optimize(self, progress: Hear | None = None) -> None:
         """Merge all there is into one segment, the fastest form."""

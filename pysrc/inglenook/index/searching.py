@@ -1,24 +1,26 @@
 """How a live index is searched: every part for candidates by codes, then the exact vectors of the best of all, read in
-*one* batch, put them in order. Where all there is lies in one segment in memory, its kernel does all of it at once.
+*one* batch, put them in order. Codes that do not fit in memory are read in one batch before that. Where all there is
+lies in one segment in memory, its kernel does all of it at once.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inglenook.flow import Flow, Get
+from inglenook.flow import Flow
 from inglenook.index import planner
-from inglenook.index import segment as segments
 from inglenook.index.form import Scores, Vectors
 from inglenook.index.head import Head
-from inglenook.index.kind import NOTHING, Allow, Rows
+from inglenook.index.kind import NOTHING, Allow, Found, Listed, Pieces, Rows
 from inglenook.index.live import NONE, Ids, Live
-from inglenook.index.recent import Recent
+from inglenook.index.reading import Late, Reading
+from inglenook.index.recent import EACH
 from inglenook.index.segment import Segment
 
 Filter = Callable[[Ids], NDArray[np.bool_]]
@@ -30,23 +32,20 @@ TOGETHER = 16
 """Queries whose pages are read in one batch."""
 
 
-class Pages(Protocol):
-    """A cache of pages of vectors, in bytes' worth of memory: `size` of them now."""
-
-    size: int
-    hits: int
-    misses: int
-
-    def get(self, key: str) -> bytes | None: ...
-
-    def put(self, key: str, page: bytes) -> None: ...
-
-
 class Hits(NamedTuple):
     """The nearest of one query: ids and scores (`index/form.py`), best first, equal scores by id."""
 
     ids: Ids
     scores: Scores
+
+
+class Ask(NamedTuple):
+    """A query, how many rows it wants to have confirmed for its k neighbours, and what `Kind` calls effort."""
+
+    query: Vectors
+    want: int
+    k: int
+    effort: int
 
 
 class Open(NamedTuple):
@@ -55,23 +54,30 @@ class Open(NamedTuple):
     part: Head | Segment
     mask: Allow | None
     allowed: int
+    listed: Listed | None
+    """Its kind, where its codes are in storage."""
+
+    def few(self, want: int) -> bool:
+        """Whether so few are allowed that all are confirmed, without a look at codes."""
+        return self.mask is not None and self.allowed <= min(want, planner.FEW)
 
 
-class Late(Exception):
-    """Pages that were there are gone: another tab has merged their segment."""
+class Look(NamedTuple):
+    """Lists that a query looks into: list i begins at byte offsets[i] of the page keys[which[i]]."""
+
+    lists: Rows
+    keys: list[str]
+    which: NDArray[np.integer]
+    offsets: NDArray[np.int64]
 
 
 class Searched(Live):
-    """An index that can be searched. `cache` keeps pages of vectors that were read lately."""
+    """An index that can be searched."""
 
-    def __init__(
-        self, name: str, *, budget: int | None = None, cache: Pages | None = None, durable: bool = True
-    ) -> None:
+    def __init__(self, name: str, *, budget: int | None = None, durable: bool = True) -> None:
         super().__init__(name, budget=budget, durable=durable)
-        self.cache: Pages = cache or Recent(planner.cache(budget))
         self.trips: Counter[int] = Counter()
         """Queries by the batches that were read from storage for them."""
-        self._missed: set[str] = set()
 
     def search(
         self, queries: NDArray[np.generic], k: int, *, allow: Allowed | None = None, effort: int = 0, want: int = 0
@@ -106,7 +112,8 @@ class Searched(Live):
         segment, mask, allowed = self.segments[0], None, self.segments[0].count
         want = want or planner.candidates(k, True)
         if allow is not None or segment.dead:
-            _, mask, allowed = _opened(segment, allow)
+            mask = segment.alive if allow is None else segment.masked(allow)
+            allowed = segment.live if mask is None else int(np.count_nonzero(mask))
             if allowed <= min(want, planner.FEW):
                 return []
         answers: list[Hits | None] = []
@@ -114,7 +121,7 @@ class Searched(Live):
         for n in range(len(asked)):
             rows, scores = kind.nearest(asked[n], k, min(want, allowed), allow=mask, effort=effort)
             told = scores.tolist()
-            ids, scores = segment.ids[rows[:k]], scores[:k]
+            ids, scores = segment.ids[rows[:k]], scores[:k]  # type: ignore[index]
             if len(set(told)) < len(told):
                 by_id = np.lexsort((ids, -scores))
                 ids, scores = ids[by_id], scores[by_id]
@@ -123,122 +130,160 @@ class Searched(Live):
         return answers
 
     def _search(self, queries: Vectors, k: int, allow: Filter | None, effort: int, want: int) -> Flow:
-        parts = self._parts()
-        open_ = [_opened(part, allow) for part in parts]
         answers: list[Hits] = [Hits(NONE, np.empty(0, np.float32))] * len(queries)
         if k < 1:
             return answers
-        resident = all(part.resident is not None for part in parts)
+        self._enough()
+        open_: list[Open] = []
+        for part in self._parts():
+            one = yield from _opened(part, allow)
+            open_.append(one)
+        resident = all(one.part.resident is not None for one in open_)
         first = want or planner.candidates(k, resident)
-        todo = [(n, first) for n in range(len(queries))]
-        trips = [0] * len(queries)
+        step = TOGETHER if self.budget is None else max(1, min(TOGETHER, self._spare // max(self._reading, 1)))
+        todo, trips = [(n, first) for n in range(len(queries))], [0] * len(queries)
         while todo:
             asked, todo = todo, []
-            for start in range(0, len(asked), TOGETHER):
-                some = [
-                    (n, most, self._candidates(open_, queries[n], (most, k), effort))
-                    for n, most in asked[start : start + TOGETHER]
-                ]
-                pages, trip = yield from self._read(parts, [rows for _, _, (rows, _) in some])
-                for n, most, (rows, ceiling) in some:
+            for start in range(0, len(asked), step):
+                some = [Ask(queries[n], most, k, effort) for n, most in asked[start : start + step]]
+                with Reading(self) as reading:
+                    chosen = yield from _chosen(open_, some, reading)
+                    trip = reading.trips
+                near: list[list[tuple[Ids, Scores]]] = [[] for _ in some]
+                for number, pages in enumerate(_loads(open_, chosen, self.room)):
+                    with Reading(self) as reading:
+                        yield from reading.fetch(pages)
+                        trip += reading.trips
+                        for ask, (rows, _), found in zip(some, chosen, near):
+                            for one, here in zip(open_, rows):
+                                if len(here) and (one.part.resident is None or not number):
+                                    _, ids, raw = one.part.vectors_of(here, reading.pages)
+                                    found.append((ids, self.form.scores(ask.query, self.form.floats(raw))))
+                for (n, most), (_, ceiling), found in zip(asked[start : start + step], chosen, near):
+                    answers[n] = hits = _best(found, k)
                     trips[n] += trip
-                    answers[n] = hits = self._confirm(parts, queries[n], rows, pages, k)
                     if ceiling > NOTHING and (len(hits.ids) < k or ceiling >= hits.scores[-1]):
                         todo.append((n, most * 8))  # something left out might be nearer
         self.trips.update(trips)
+        self._weigh()  # what queries work in grows with k
         return answers
 
-    def _candidates(
-        self, open_: list[Open], query: Vectors, wanted: tuple[int, int], effort: int
-    ) -> tuple[list[Rows], float]:
-        """Rows to confirm of each part, and a bound of all others' scores."""
-        want, k = wanted
-        rows: list[Rows] = []
-        scores: list[Scores] = []
-        ceiling = NOTHING
-        for part, mask, allowed in open_:
-            if mask is not None and allowed <= min(want, planner.FEW):
-                rows.append(np.flatnonzero(mask).astype(np.int32))
-                scores.append(np.full(len(rows[-1]), np.inf, np.float32))
-                continue
-            found = part.kind.candidates(query, min(want, allowed), k=k, allow=mask, effort=effort)
-            rows.append(found.rows)
-            scores.append(found.scores)
-            if len(found.rows) < allowed:
-                ceiling = max(ceiling, found.ceiling)
-        if len(open_) > 1 and sum(map(len, rows)) > want:
-            everything = np.concatenate(scores)
-            line = np.partition(everything, -want)[-want]
-            for n, one in enumerate(open_):
-                below = scores[n] < line
-                if below.any():
-                    if one.part.kind.exact:
-                        ceiling = max(ceiling, float(scores[n][below].max()))
-                    rows[n] = rows[n][~below]
-        return rows, ceiling
 
-    def _confirm(
-        self, parts: Sequence[Head | Segment], query: Vectors, chosen: list[Rows],
-        pages: dict[int, tuple[NDArray[np.integer], list[bytes | None]]], k: int,
-    ) -> Hits:  # fmt: skip
-        """The k best of the chosen rows by their exact vectors."""
-        ids: list[Ids] = []
-        scores: list[Scores] = []
-        for n, (part, rows) in enumerate(zip(parts, chosen)):
-            if not len(rows):
-                continue
-            if part.resident is not None:
-                raw = part.resident[rows]
-            else:
-                assert isinstance(part, Segment)
-                numbers, found = pages[n]
-                if None in found:
-                    good = np.array([page is not None for page in found])
-                    lost = numbers[~good]
-                    rows = rows[~np.isin(rows // part.part.per, lost)]
-                    numbers, found = numbers[good], [page for page in found if page is not None]
-                    if not len(rows):
-                        continue
-                raw = part.rows(rows, numbers, found)  # type: ignore[arg-type]
-            ids.append(part.ids[rows])
-            scores.append(self.form.scores(query, self.form.floats(raw)))
-        if not ids:
-            return Hits(NONE, np.empty(0, np.float32))
-        all_ids, all_scores = (ids[0], scores[0]) if len(ids) == 1 else (np.concatenate(ids), np.concatenate(scores))
-        best = np.lexsort((all_ids, -all_scores))[:k]
-        return Hits(all_ids[best], all_scores[best])
-
-    def _read(self, parts: Sequence[Head | Segment], chosen: list[list[Rows]]) -> Flow:
-        """Pages of vectors that hold the chosen rows of some queries, in one batch: by position of the part, their
-        numbers (ascending) and payloads, None for a damaged one; and how often storage was asked, 0 or 1."""
-        needed: dict[int, NDArray[np.integer]] = {}
-        keys: list[str] = []
-        for n, part in enumerate(parts):
-            if part.resident is None and isinstance(part, Segment):
-                per = part.part.per
-                needed[n] = np.unique(np.concatenate([rows[n] for rows in chosen]) // per)
-                keys += map(part.key, needed[n].tolist())
-        pages: dict[str, bytes | None] = {key: self.cache.get(key) for key in keys}
-        missing = [key for key, page in pages.items() if page is None]
-        if missing:
-            for key, page in zip(missing, (yield Get(missing))):
-                if page is None and key not in self._missed:
-                    self._missed.add(key)  # gone for good if it is not there after a look at the manifest, either
-                    raise Late
-                payload = segments.checked(page)
-                if payload is None:
-                    self.damage.add(key)
-                else:
-                    pages[key] = kept = bytes(payload)
-                    self.cache.put(key, kept)
-        found = iter(pages.values())
-        return {n: (numbers, [next(found) for _ in numbers]) for n, numbers in needed.items()}, int(bool(missing))
+def _loads(open_: Sequence[Open], chosen: list[tuple[list[Rows], float]], room: float) -> list[dict[str, int]]:
+    """The pages of vectors of all chosen rows: all together if there is room for them; one load at least."""
+    loads: list[dict[str, int]] = [{}]
+    size = 0
+    for at, one in enumerate(open_):
+        for rows, _ in chosen:
+            for key, bytes_ in one.part.pages_of(rows[at]).items():
+                if size + bytes_ > room and loads[-1]:
+                    loads.append({})
+                    size = 0
+                if key not in loads[-1]:
+                    loads[-1][key] = bytes_
+                    size += bytes_ + EACH
+    return loads
 
 
-def _opened(part: Head | Segment, allow: Filter | None) -> Open:
+def _best(found: list[tuple[Ids, Scores]], k: int) -> Hits:
+    """The k best of what was found."""
+    if not found:
+        return Hits(NONE, np.empty(0, np.float32))
+    ids, scores = found[0] if len(found) == 1 else (np.concatenate(column) for column in zip(*found))
+    best = np.lexsort((ids, -scores))[:k]
+    return Hits(ids[best], scores[best])
+
+
+def _chosen(open_: list[Open], asked: list[Ask], reading: Reading) -> Flow:
+    """Of each query rows to confirm of each part, and a bound of all others' scores. Codes that are in storage are read
+    in one batch."""
+    lists = {
+        (at, n): one.listed.lists(ask.query, k=ask.k, allow=one.mask, effort=ask.effort)
+        for at, one in enumerate(open_)
+        if one.listed is not None
+        for n, ask in enumerate(asked)
+        if not one.few(ask.want)
+    }
+    looks: dict[tuple[int, int], Look] = {}
+    share, size = 1.0, 0
+    while lists and (not looks or size > reading.room):  # more than there is room for: without the least promising
+        wanted: dict[str, int] = {}
+        for (at, n), some in lists.items():
+            part = open_[at].part
+            assert isinstance(part, Segment)
+            some = some[: math.ceil(len(some) * share)]
+            keys, which, offsets = part.codes_of(some)
+            looks[at, n] = Look(some, list(keys), which, offsets)
+            wanted |= keys
+        size = sum(wanted.values()) + EACH * len(wanted)
+        share = share * 0.9 if share > 0.01 else 0
+    if looks:
+        yield from reading.fetch(wanted)
+    return [
+        _candidates(open_, ask, [looks.get((at, n)) for at in range(len(open_))], reading.pages)
+        for n, ask in enumerate(asked)
+    ]
+
+
+def _candidates(
+    open_: list[Open], ask: Ask, looks: list[Look | None], pages: dict[str, bytes]
+) -> tuple[list[Rows], float]:
+    """Rows to confirm of each part, and a bound of all others' scores."""
+    query, want, k, effort = ask
+    rows: list[Rows] = []
+    scores: list[Scores] = []
+    ceiling, most = NOTHING, want
+    for one, look in zip(open_, looks):
+        if one.few(want):
+            assert one.mask is not None
+            rows.append(np.flatnonzero(one.mask).astype(np.int32))
+            scores.append(np.full(len(rows[-1]), np.inf, np.float32))
+            continue
+        if look is None:
+            found = one.part.kind.candidates(query, min(want, one.allowed), k=k, allow=one.mask, effort=effort)
+        else:
+            found = _among(one, look, ask, pages)
+        rows.append(found.rows)
+        scores.append(found.scores)
+        most = max(most, len(found.rows))
+        if len(found.rows) < one.allowed:
+            ceiling = max(ceiling, found.ceiling)
+    if len(open_) > 1 and sum(map(len, rows)) > most:
+        everything = np.concatenate(scores)
+        line = np.partition(everything, -most)[-most]
+        for n, one in enumerate(open_):
+            below = scores[n] < line
+            if below.any():
+                if one.part.kind.exact:
+                    ceiling = max(ceiling, float(scores[n][below].max()))
+                rows[n] = rows[n][~below]
+    return rows, ceiling
+
+
+def _among(one: Open, look: Look, ask: Ask, pages: dict[str, bytes]) -> Found:
+    """Candidates by codes that were read. Of a list whose codes are damaged every row is one."""
+    assert one.listed is not None
+    found = [pages.get(key, b"") for key in look.keys]
+    whole = np.array([len(page) > 0 for page in found], np.bool_)[look.which]
+    pieces = Pieces(look.lists[whole], found, look.which[whole], look.offsets[whole])
+    near = one.listed.among(ask.query, min(ask.want, one.allowed), pieces, k=ask.k, allow=one.mask)
+    if whole.all():
+        return near
+    starts = one.listed.starts
+    lost = np.concatenate([np.arange(starts[n], starts[n + 1], dtype=np.int32) for n in look.lists[~whole].tolist()])
+    lost = lost if one.mask is None else lost[one.mask[lost]]
+    scores = np.concatenate([near.scores, np.full(len(lost), np.inf, np.float32)])
+    return Found(np.concatenate([near.rows, lost]), scores)
+
+
+def _opened(part: Head | Segment, allow: Filter | None) -> Flow:
     """A part under a filter."""
+    listed = part.listed if isinstance(part, Segment) else None
     if allow is None:
-        return Open(part, part.alive, part.live)
-    mask = np.asarray(allow(part.ids), np.bool_)
-    mask = mask if part.alive is None else mask & part.alive
-    return Open(part, mask, int(np.count_nonzero(mask)))
+        return Open(part, part.alive, part.live, listed)
+    if isinstance(part, Segment):
+        mask = yield from part.opened(allow)
+    else:
+        mask = np.asarray(allow(part.ids), np.bool_)
+        mask = mask if part.alive is None else mask & part.alive
+    return Open(part, mask, int(np.count_nonzero(mask)), listed)

@@ -107,7 +107,7 @@ class Index:
         vectors = np.asarray(data)
         vectors = vectors[None] if vectors.ndim == 1 else vectors
         if ids is None:
-            first = int(self.collection.ids().max(initial=-1)) + 1
+            first = self.collection.highest + 1
             labels = np.arange(first, first + len(vectors), dtype=np.int64)
         else:
             labels = _labels(ids)
@@ -152,7 +152,7 @@ class Index:
         """Vectors (n, dim) by label, of unit length for cosine."""
         await self._fresh()
         vectors: NDArray[np.float32] = await self._run(
-            self.collection.get(self.get_ids() if ids is None else _labels(ids))
+            self.collection.get((await self.get_ids()) if ids is None else _labels(ids))
         )
         return vectors
 
@@ -215,9 +215,9 @@ class Index:
         elif self.storage == "opfs":
             await OpfsStore.delete(self._nook)
 
-    def get_ids(self) -> Ids:
+    async def get_ids(self) -> Ids:
         """All labels, ascending."""
-        return np.sort(self.collection.ids())
+        return np.sort(await self._run(self.collection.ids()))
 
     def get_current_count(self) -> int:
         """Vectors that can be found."""

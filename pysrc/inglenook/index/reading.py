@@ -1,0 +1,68 @@
+"""The pages that somebody reads: taken out of the cache while they are used, and put back when they are done with."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from inglenook.flow import Flow, Get
+from inglenook.index import segment as segments
+from inglenook.index.live import Live
+from inglenook.index.recent import EACH
+
+
+class Late(Exception):
+    """Pages that were there are gone: another tab has merged their segment."""
+
+
+class Reading:
+    """`pages` are payloads by key, those that are damaged left out; `trips` is how often storage was asked."""
+
+    def __init__(self, live: Live) -> None:
+        self.pages: dict[str, bytes] = {}
+        self.trips = 0
+        self._live, self._lost = live, set[str]()
+
+    def fetch(self, wanted: dict[str, int]) -> Flow:
+        """Read pages, given by key with their bytes, in one batch, as far as they are not in the cache."""
+        live, missing = self._live, []
+        for key in wanted:
+            if key not in self.pages and key not in self._lost:
+                page = live.cache.take(key)
+                if page is None:
+                    missing.append(key)
+                else:
+                    self._hold(key, page)
+        if not missing:
+            return
+        live.squeeze(sum(wanted[key] + EACH for key in missing))
+        self.trips += 1
+        for key, sealed in zip(missing, (yield Get(missing))):
+            if sealed is None and key not in live.missed:
+                live.missed.add(key)  # gone for good if it is not there after a look at the manifest, either
+                raise Late
+            payload = segments.checked(sealed)
+            if payload is None:
+                live.damage.add(key)
+                self._lost.add(key)
+            else:
+                self._hold(key, bytes(payload))
+
+    @property
+    def room(self) -> float:
+        """Bytes of pages that there is room for."""
+        return self._live.room
+
+    def _hold(self, key: str, page: bytes) -> None:
+        self.pages[key] = page
+        self._live.working += len(page) + EACH
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        live = self._live
+        live.working -= sum(len(page) + EACH for page in self.pages.values())
+        live.squeeze(0)
+        for key, page in self.pages.items():
+            live.cache.put(key, page)
