@@ -213,6 +213,28 @@ class Index:
         """One vector."""
         return self.get_items([key])[0]  # type: ignore[no-any-return]
 
+    # ── other libraries' files ────────────────────────────────────────────────────────────────────────────────────
+
+    def import_faiss(self, path: str | Path, *, progress: Hear | None = None) -> None:
+        """Add the vectors of a file that faiss wrote (`index/faiss.py` says which), under its labels. An index made
+        without `dim` takes the file's, and its space. NookError("corrupt" | "unsupported-index" | "bad-shape")."""
+        from inglenook.index import faiss
+
+        found = faiss.read(Path(path).read_bytes())
+        if self._collection is None and not self.dim:
+            self.space, self.dim = found.space, found.vectors.shape[1]
+        self.add_items(found.vectors, found.labels, progress=progress)
+
+    def import_hnswlib(self, path: str | Path, *, progress: Hear | None = None) -> None:
+        """Add the vectors of a file that hnswlib wrote, under its labels, without those marked as deleted. The space is
+        not in the file: it is this index's. NookError("corrupt" | "bad-shape")."""
+        from inglenook.index import foreign
+
+        found = foreign.hnswlib(Path(path).read_bytes(), self.space)
+        if self._collection is None and not self.dim:
+            self.dim = found.vectors.shape[1]
+        self.add_items(found.vectors[~found.deleted], found.labels[~found.deleted], progress=progress)
+
     # ── ours ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def get_ids(self) -> Ids:
