@@ -131,7 +131,10 @@ await index.add_items(vectors(6000))
 await index.settled()
 assert len(index.collection.segments) == 1 and index.get_current_count() == 6000
 await index.add_items(-vectors(6), np.arange(10, 16))
-await index.add_items(vectors(1, seed=1)[0])
+await index.add_items(vectors(1, seed=1)[0], metadata=[dict(lang="la", year=60)])
+assert await nearest(index, vectors(1)[0], filter=dict(lang="la")) == 6000
+await index.update_metadata([6000], [dict(year=61)])
+assert await index.get_metadata([6000, 5]) == [dict(lang="la", year=61), dict()]
 assert await nearest(index, vectors(1, seed=1)[0]) == 6000
 assert [await nearest(index, v) for v in (vectors(100)[99], -vectors(1)[0])] == [99, 10]
 assert await nearest(index, vectors(100)[99], filter=lambda ids: ids > 99) > 99
@@ -170,6 +173,35 @@ for address in ("life.nook", "whole.nook"):
         assert await code_of(change) == "read-only"
 assert await code_of(open_index("other", url=f"{js.location.origin}/life.nook", dim=16)) == "no-index"
 assert await code_of(open_index("life", url=f"{js.location.origin}/none.nook")) == "no-nook"
+""")
+
+
+def test_where_an_index_lies(profile, site):
+    """A new one lies in the browser's file system where tabs may share its files; one that is there stays."""
+    page, run = tab(profile, site)
+    run("""
+old = await open_index("old", dim=4, storage="indexeddb")
+await old.add_items(vectors(3, dim=4))
+new = await open_index("new", dim=4)
+await new.add_items(vectors(3, dim=4))
+assert (new.storage, (await open_index("old")).storage) == ("opfs", "indexeddb")
+""")
+    alone = """
+js.eval('''
+const create = FileSystemFileHandle.prototype.createSyncAccessHandle;
+FileSystemFileHandle.prototype.createSyncAccessHandle = function () { return create.call(this); };
+''')
+None
+"""
+    page.close()
+    _, other = tab(profile, site, alone)
+    other("""
+index = await open_index("new")
+assert (index.storage, len(index)) == ("opfs", 3)
+assert await code_of(open_index("new")) == "locked"
+assert (await open_index("newer", dim=4)).storage == "indexeddb"
+await index.drop()
+assert (await open_index("new", dim=4)).storage == "indexeddb"
 """)
 
 
@@ -286,7 +318,7 @@ def test_a_full_quota(profile, site):
     cdp = profile.new_cdp_session(page)
     cdp.send("Storage.overrideQuotaForOrigin", {"origin": site, "quotaSize": 3_000_000})
     run("""
-index = await open_index("full", dim=64)
+index = await open_index("full", dim=64, storage="indexeddb")
 added = 0
 try:
     while True:

@@ -4,6 +4,7 @@
 
 import { NookError } from './errors.js';
 import { lock } from './lock.js';
+import { databaseName } from './store.js';
 
 /** @typedef {(data: Uint8Array, options: { at: number }) => number} Transfer returns how many bytes it took */
 /**
@@ -15,14 +16,29 @@ import { lock } from './lock.js';
 
 const SUFFIX = '.nook';
 
+/**
+ * Where the nook `name` belongs: where it is; a new one in files, which are read ten times as fast as a database, where
+ * the browser lets several tabs have a file open.
+ * @param {string} name @returns {Promise<'opfs' | 'indexeddb'>}
+ */
+export async function preferred(name) {
+  try {
+    const folder = await nooks();
+    for await (const other of /** @type {any} */ (folder).keys()) {
+      if (other === encodeURIComponent(name)) return 'opfs';
+    }
+    const databases = await indexedDB.databases();
+    if (databases.some((other) => other.name === databaseName(name))) return 'indexeddb';
+    return (await shared(folder)) ? 'opfs' : 'indexeddb';
+  } catch {
+    return 'indexeddb';
+  }
+}
+
 /** The folder of the nook `name`, made if it is not there. @param {string} name @returns {Promise<Folder>} */
 export async function openFolder(name) {
   try {
-    if (typeof (/** @type {any} */ (globalThis).FileSystemSyncAccessHandle) !== 'function')
-      throw new Error('no handles');
-    const root = await navigator.storage.getDirectory();
-    const nooks = await root.getDirectoryHandle('inglenook', { create: true });
-    return new Folder(name, await nooks.getDirectoryHandle(encodeURIComponent(name), { create: true }));
+    return new Folder(name, await (await nooks()).getDirectoryHandle(encodeURIComponent(name), { create: true }));
   } catch (error) {
     const message = `This browser gives no file system here: ${error instanceof Error ? error.message : error}.`;
     throw new NookError('no-opfs', message, 'Keep the index in IndexedDB.');
@@ -31,10 +47,33 @@ export async function openFolder(name) {
 
 /** Forget the nook `name`; false where another tab has it open. @param {string} name */
 export async function deleteFolder(name) {
-  const root = await navigator.storage.getDirectory();
-  const nooks = await root.getDirectoryHandle('inglenook', { create: true });
-  return gone(nooks.removeEntry(encodeURIComponent(name), { recursive: true }));
+  return gone((await nooks()).removeEntry(encodeURIComponent(name), { recursive: true }));
 }
+
+/** The folder of all nooks. */
+async function nooks() {
+  if (typeof (/** @type {any} */ (globalThis).FileSystemSyncAccessHandle) !== 'function') throw new Error('no handles');
+  const root = await navigator.storage.getDirectory();
+  return root.getDirectoryHandle('inglenook', { create: true });
+}
+
+/** Whether one file can be open twice. @param {FileSystemDirectoryHandle} folder */
+async function shared(folder) {
+  const file = await folder.getFileHandle('.shared', { create: true });
+  /** @type {Access[]} */
+  const handles = [];
+  try {
+    for (let i = 0; i < 2; i++) handles.push(await access(file));
+    return true;
+  } catch {
+    return false;
+  } finally {
+    for (const handle of handles) handle.close();
+  }
+}
+
+/** @param {FileSystemFileHandle} file @returns {Promise<Access>} */
+const access = (file) => /** @type {any} */ (file).createSyncAccessHandle({ mode: 'readwrite-unsafe' });
 
 /** The files of a nook, numbered: the one in use is the last that is whole. */
 export class Folder {
@@ -69,7 +108,7 @@ export class Folder {
   async open(number) {
     const file = await this.#folder.getFileHandle(`${number}${SUFFIX}`, { create: true });
     try {
-      return new Handle(await /** @type {any} */ (file).createSyncAccessHandle({ mode: 'readwrite-unsafe' }));
+      return new Handle(await access(file));
     } catch (error) {
       if (!(error instanceof DOMException) || error.name !== 'NoModificationAllowedError') throw error;
       const hint = 'Close the other tab, or use a browser that lets two tabs write to one file.';

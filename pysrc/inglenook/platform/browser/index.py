@@ -16,8 +16,8 @@ from __future__ import annotations
 import asyncio
 import os
 import zlib
-from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any, Self, TypeVar
 
 import js
 import numpy as np
@@ -33,10 +33,12 @@ from inglenook.index.form import DTYPES, Form
 from inglenook.index.public import Choice, _filter, _labels, _told
 from inglenook.index.stats import Stats
 from inglenook.index.store import MemoryStore
+from inglenook.index.table import Metadata
 from inglenook.platform.browser.opfs import OpfsStore
 from inglenook.platform.browser.range import RangeStore
 from inglenook.platform.browser.store import BrowserStore
 
+T = TypeVar("T")
 Ids = NDArray[np.int64]
 Kept = BrowserStore | OpfsStore
 
@@ -51,8 +53,9 @@ async def open_index(
 ) -> Index:  # fmt: skip
     """The index `name`, made with `space`, `dim` and `dtype` if it is not there; where it is, they may be left out.
 
-    `storage` is "indexeddb", "opfs" (in a worker; faster, see `web/lib/opfs.js`), "memory" or "auto": IndexedDB. `url`
-    is the address of a `.nook` file that has the index, for reading. `budget`, `kind` and `options` as in
+    `storage` is "indexeddb", "opfs" (the browser's own file system, in a worker), "memory" or "auto": where it is, and
+    a new one in OPFS where several tabs may share a file there, because its pages are read ten times as fast. `url` is
+    the address of a `.nook` file that has the index, for reading. `budget`, `kind` and `options` as in
     `inglenook.index.Index`. NookError("no-index" | "bad-shape" | "no-opfs" | "locked" and those of the stores).
     """
     if storage not in STORAGES:
@@ -64,8 +67,8 @@ async def open_index(
     elif storage == "memory":
         store = Memory()
     else:
+        storage = await OpfsStore.preferred(nook) if storage == "auto" else storage
         store = await (OpfsStore if storage == "opfs" else BrowserStore).open(nook)
-        storage = "opfs" if storage == "opfs" else "indexeddb"
     index = Index(store, Collection(name, budget=budget, durable=storage != "memory"), storage, nook)
     try:
         await index._attach(Form(dim, space, DTYPES.get(dtype, dtype)) if dim else None, kind, options or {})
@@ -86,6 +89,7 @@ class Index:
         """Lists a query looks into, or how wide it walks a graph; 0: chosen for the recall wanted."""
         self.collection = collection
         self._driver = TabDriver(store)
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._tidying: asyncio.Task[bool] | None = None
         self._again = self._stale = False
         if isinstance(store, Kept):
@@ -99,10 +103,12 @@ class Index:
     # ── hnswlib's ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def add_items(
-        self, data: ArrayLike, ids: ArrayLike | None = None, *, progress: Hear | None = None
+        self, data: ArrayLike, ids: ArrayLike | None = None, *, metadata: Metadata | None = None,
+        progress: Hear | None = None,
     ) -> None:  # fmt: skip
         """Add vectors (n, dim), or one; a known id's vector is replaced. Without ids they are numbered on from the
-        highest. When this returns they are stored; what is to be merged is merged later, beside everything else."""
+        highest. `metadata` as in `inglenook.index.Index`. When this returns they are stored; what is to be merged is
+        merged later, beside everything else."""
         await self._fresh()
         vectors = np.asarray(data)
         vectors = vectors[None] if vectors.ndim == 1 else vectors
@@ -111,11 +117,10 @@ class Index:
             labels = np.arange(first, first + len(vectors), dtype=np.int64)
         else:
             labels = _labels(ids)
-        await self._run(self.collection.add(vectors, labels), progress)
+        await self._run(self.collection.add(vectors, labels, metadata), progress)
         self._again = True
         if self._tidying is None or self._tidying.done():
-            self._tidying = asyncio.ensure_future(self._tidy())
-            self._tidying.add_done_callback(lambda done: done.cancelled() or done.exception())  # `settled` raises it
+            self._tidying = self._later(self._tidy())
 
     async def knn_query(
         self, data: ArrayLike, k: int = 1, *, filter: Choice = None
@@ -155,6 +160,20 @@ class Index:
             self.collection.get((await self.get_ids()) if ids is None else _labels(ids))
         )
         return vectors
+
+    async def get_metadata(self, ids: ArrayLike | None = None) -> list[dict[str, Any]]:
+        """What labels have: a dict each, in the order of `get_ids` where none are given. NookError("unknown-id")."""
+        await self._fresh()
+        found: list[dict[str, Any]] = await self._run(
+            self.collection.metadata(self.get_ids() if ids is None else _labels(ids))
+        )
+        return found
+
+    async def update_metadata(self, ids: ArrayLike, metadata: Metadata) -> None:
+        """Change fields of labels; the others stay, and None takes one away. NookError("unknown-id" |
+        "bad-metadata")."""
+        await self._fresh()
+        await self._run(self.collection.update(_labels(ids), metadata))
 
     async def save_index(self) -> Any:
         """A copy as one `.nook` file, which a web server can hand out by ranges, too: a JavaScript Blob."""
@@ -258,8 +277,8 @@ class Index:
 
     def close(self) -> None:
         """Let go of the store."""
-        if self._tidying:
-            self._tidying.cancel()
+        for task in self._tasks:
+            task.cancel()
         self.store.close()
 
     def __len__(self) -> int:
@@ -288,7 +307,7 @@ class Index:
             message = f"The index “{collection.keys.collection}” has {_told(collection.form)}, not {_told(form)}."
             raise NookError("bad-shape", message, "Open it as what it is, or give another name.")
         if self.storage != "url":
-            await self._warm()
+            self._later(self._warm())  # the first answer does not wait for it
 
     async def _warm(self) -> None:
         budget = self.collection.budget
@@ -298,6 +317,18 @@ class Index:
         """See what other tabs have changed, as far as their word has come."""
         if self._stale:
             await self.refresh()
+
+    def _later(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Do something beside everything else. What goes wrong with it is raised to who waits for it, if any."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+
+        def ended(done: asyncio.Task[T]) -> None:
+            self._tasks.discard(done)
+            done.cancelled() or done.exception()
+
+        task.add_done_callback(ended)
+        return task
 
     def _note(self, changed: bool) -> None:
         self._stale = self._stale or changed

@@ -53,6 +53,11 @@ class OpfsStore:
         return store
 
     @staticmethod
+    async def preferred(name: str) -> str:
+        """Where the nook `name` belongs: "opfs" or "indexeddb"; where it is, or where a new one is read faster."""
+        return str(await asked(_module().preferred(name)))
+
+    @staticmethod
     async def delete(name: str) -> bool:
         """Forget the nook `name`; False where another tab has it open."""
         return bool(await asked(_module().deleteFolder(name)))
