@@ -360,6 +360,7 @@ def test_lists_and_graphs_live_too(kind, space, monkeypatch):
         del truth[gone]
     for _ in range(2):
         assert {segment.part.kind for segment in index._collection.segments} == {kind} and len(index) == 1000
+        assert not index.damage
         for share in (1.0, 0.3, 0.02):
             allow = random.random(1200) < share
             ids = np.array([id_ for id_ in truth if allow[id_]])
@@ -524,3 +525,43 @@ def test_under_a_budget_adding_goes_on(short):
     assert again.count == len(here) and sorted(run(again.ids(), store).tolist()) == sorted(here)
     hits = run(again.search(np.array(rows), 1), store)
     assert np.mean([hit.scores[0] > 0.9999 for hit in hits]) > 0.9
+
+
+@pytest.mark.parametrize("space", ["cosine", "l2"])
+def test_the_papers_way(space, short):
+    """Vectors one by one, read while a graph is walked, into a cache of the budget's size; the more fits, the fewer
+    round trips. Deleted and recent vectors are as anywhere."""
+    store, vectors = Durable(), clusters(1200)
+    made = Collection("a", budget=1 << 20)
+    run(made.create(Form(DIM, space), "webanns", {"M": 8, "ef_construction": 60}), store)
+    run(made.add(vectors[:1100], np.arange(1100)), store)
+    run(made.delete(np.arange(0, 1100, 5)), store)
+    run(made.add(vectors[1100:], np.arange(1100, 1200)), store)
+    assert sum("/vectors/" in key for key in store.pages) == 1100
+    form, left = made.form, np.array([n for n in range(1200) if n >= 1100 or n % 5])
+    scored, queries, trips = form.floats(form.rows(vectors[left])), clusters(30), []
+    for rows in (10, 300, 1200):
+        now = Collection("a", budget=rows * DIM * 4)
+        assert run(now.open(), store) and now.head.count == 100
+        [one] = now.segments
+        assert one.kind.cache.room == min(rows, 1100) and one.kind.cache.policy == "fifo"
+        right = 0
+        for _ in range(2):
+            for n, query in enumerate(queries):
+                allow = None if n % 2 else (lambda ids: ids % 2 == 0)
+                hits = found(now, store, query, 10, allow=allow)
+                scores = form.scores(form.queries(query)[0], scored)
+                scores = scores if allow is None else np.where(allow(left), scores, -np.inf)
+                right += len(set(hits.ids.tolist()) & set(left[np.argsort(-scores)[:10]].tolist()))
+                assert np.allclose(
+                    hits.scores, form.scores(form.queries(query)[0], run(now.get(hits.ids), store)), atol=1e-5
+                )
+        stats = now.stats()
+        assert (
+            right >= 0.95 * 600
+            and stats.queries == 60
+            and stats.misses
+            and stats.kinds == {"webanns": 880, "head": 100}
+        )
+        trips.append(sum(number * count for number, count in stats.trips.items()))
+    assert trips[0] > 4 * trips[2] and trips[0] > trips[1] > trips[2]

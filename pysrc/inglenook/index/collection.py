@@ -25,6 +25,7 @@ from inglenook.index.journal import Batch
 from inglenook.index.live import NONE, Ids
 from inglenook.index.manifest import Keys, Manifest
 from inglenook.index.merging import Merged, in_batches
+from inglenook.index.paper import Paper
 from inglenook.index.reading import Late, Reading
 from inglenook.index.searching import Allowed, Hits, Searched
 from inglenook.index.stats import Stats
@@ -62,12 +63,14 @@ class Collection(Searched, Merged):
 
     def stats(self) -> Stats:
         """What there is, what it holds, and what searches cost so far."""
+        caches = [one.kind.cache for one in self.segments if isinstance(one.kind, Paper)]
         kinds = Counter({"head": self.head.live} if self.head.live else {})
         for segment in self.segments:
             kinds[segment.part.kind] += segment.live
         return Stats(
             self.count, len(self.segments), dict(kinds), self.budget, self._memory(),
-            sum(segment.stored for segment in self.segments), self.cache.hits, self.cache.misses, dict(self.trips),
+            sum(segment.stored for segment in self.segments), self.cache.hits + sum(cache.hits for cache in caches),
+            self.cache.misses + sum(cache.misses for cache in caches), dict(self.trips),
             len(self.damage),
         )  # fmt: skip
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ class Entry(NamedTuple):
     where it lies in the head."""
 
     name: str
-    type: str
+    type: np.dtype[Any]
     shape: tuple[int, ...]
     page: int
     ends: Longs
@@ -46,7 +46,7 @@ class Entry(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.type).itemsize
+        return int(np.prod(self.shape, dtype=np.int64)) * self.type.itemsize
 
     def keys(self, keys: Keys, segment: str) -> list[str]:
         """The keys of its pages."""
@@ -74,7 +74,7 @@ def directory(arrays: Arrays, pieces: Mapping[str, Longs]) -> Directory:
             ends = np.empty(0, np.int64)
         else:
             ends = _whole(pieces[name]) if name in pieces else _even(values.nbytes, CHUNK)
-        entry = Entry(name, values.dtype.str, values.shape, -1, ends)
+        entry = Entry(name, values.dtype, values.shape, -1, ends)
         if len(ends):
             entry = entry._replace(page=numbers[entry.sort])
             numbers[entry.sort] += len(ends)
@@ -96,7 +96,8 @@ def write(
             start = end
         if not len(entry.ends):
             small.append(data)
-        told.append({"name": name, "type": entry.type, "shape": entry.shape, "page": entry.page, "sizes": sizes})
+        type_ = entry.type.str if entry.type.fields is None else entry.type.descr
+        told.append({"name": name, "type": type_, "shape": entry.shape, "page": entry.page, "sizes": sizes})
     head = json.dumps({"arrays": told, "chunk": CHUNK, **more}, separators=(",", ":")).encode()
     yield keys.of(segment, "head"), pages.seal(_LENGTH.pack(len(head)) + head + b"".join(small))
 
@@ -111,7 +112,8 @@ def read(head: memoryview) -> tuple[Directory, Arrays, dict[str, int]]:
     arrays: Arrays = {}
     chunk = more.pop("chunk")
     for told in more.pop("arrays"):
-        entry = Entry(told["name"], told["type"], tuple(told["shape"]), told["page"], np.empty(0, np.int64))
+        type_ = told["type"] if isinstance(told["type"], str) else [tuple(field) for field in told["type"]]
+        entry = Entry(told["name"], np.dtype(type_), tuple(told["shape"]), told["page"], np.empty(0, np.int64))
         size = entry.nbytes
         if told["page"] < 0:
             array = np.empty(entry.shape, entry.type)

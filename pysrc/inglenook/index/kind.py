@@ -24,7 +24,7 @@ Allow = NDArray[np.bool_]
 Arrays = dict[str, NDArray[np.generic]]
 
 NOTHING = float("-inf")
-MODULES = {"flat": "linear", "ivf": "lists", "hnsw": "network"}
+MODULES = {"flat": "linear", "ivf": "lists", "hnsw": "network", "webanns": "paper"}
 """The module of each kind."""
 
 

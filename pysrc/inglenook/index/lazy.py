@@ -27,6 +27,7 @@ from inglenook.index.graph import Graph
 from inglenook.index.hnsw import HNSW, NEAR, Compiled
 from inglenook.index.walk import neighbours
 
+Payload = Callable[[bytes | None], bytes | memoryview | None]
 ORDERS = {"fifo": 0, "lru": 1, "often": 2}
 """What a use does to a row's key (wasm/lazy.c)."""
 
@@ -44,11 +45,13 @@ class Layout(ctypes.Structure):
 
 
 def search(
-    index: HNSW, query: NDArray[np.floating[Any]], k: int, ef: int, cache: Cache, *, key: Callable[[int], str]
-) -> Flow:
+    index: HNSW, query: NDArray[np.floating[Any]], k: int, ef: int, cache: Cache, *, key: Callable[[int], str],
+    payload: Payload = lambda page: page,
+) -> Flow:  # fmt: skip
     """The k best rows and their scores, best first. Yields one `Get` for each batch of vectors that is missing.
 
-    `key` names the page of a row: its vector, float32. NookError("corrupt") if one is missing or has another size.
+    `key` names the page of a row, `payload` is what of it is the vector, float32 (None: it is damaged).
+    NookError("corrupt") if one is missing or has another size.
     """
     walk = walker(index, query, max(ef, k, 1), cache)
     misses = trips = 0
@@ -57,7 +60,7 @@ def search(
         if not len(rows):
             break
         pages = yield Get([key(row) for row in rows.tolist()])
-        vectors = _vectors(pages, rows, cache.dim)
+        vectors = _vectors([payload(page) for page in pages], rows, cache.dim)
         walk.take(vectors)
         cache.put(rows, vectors)
         misses, trips = misses + len(rows), trips + 1
@@ -203,12 +206,12 @@ class Plain:
         del self._pool[self._width :]
 
 
-def _vectors(pages: list[bytes | None], rows: Rows, dim: int) -> Vectors:
+def _vectors(pages: list[bytes | memoryview | None], rows: Rows, dim: int) -> Vectors:
     for row, page in zip(rows.tolist(), pages):
         if page is None or len(page) != 4 * dim:
-            what = "is missing" if page is None else "has the wrong size"
+            what = "is missing or damaged" if page is None else "has the wrong size"
             raise NookError("corrupt", f"The vector of row {row} {what}.", "Build the index again.")
-    return np.frombuffer(b"".join(page for page in pages if page), np.float32).reshape(len(rows), dim)
+    return np.frombuffer(b"".join(page for page in pages if page is not None), np.float32).reshape(len(rows), dim)
 
 
 def _scores(scores: NDArray[np.float32], query: Vectors, space: str) -> NDArray[np.float32]:

@@ -24,6 +24,7 @@ from inglenook.index.head import Head
 from inglenook.index.journal import Batch
 from inglenook.index.kind import Allow, Rows
 from inglenook.index.manifest import Keys, Manifest, Part
+from inglenook.index.paper import Paper
 from inglenook.index.recent import Recent
 from inglenook.index.segment import Segment
 from inglenook.index.store import Change
@@ -260,6 +261,13 @@ class Live:
 
     def _settle(self) -> Flow:
         """Have in memory what the budget allows, and nothing else."""
+        if self.manifest.kind == "webanns":
+            for segment in self.segments:
+                if isinstance(segment.kind, Paper):
+                    part = segment.count / max(sum(other.count for other in self.segments), 1)
+                    segment.kind.hold(None if self.budget is None else int(self.budget * part))
+                    yield from segment.load(["ids"], self.damage)
+            return
         needs = [segment.needs() for segment in self.segments]
         if self.budget is not None:
             held = sum(self._memory().values()) - self.cache.size - self.working
@@ -275,7 +283,7 @@ class Live:
 
     def _weigh(self) -> None:
         """Give to the cache what is left."""
-        if self.budget is None:
+        if self.budget is None or self.manifest.kind == "webanns":
             return
         held = sum(self._memory().values()) - self.cache.size - self.working
         self._spare = self.budget - held
@@ -293,7 +301,7 @@ class Live:
 
     def _enough(self) -> None:
         """NookError("budget-too-small") where there is no room for what a query reads."""
-        if self.budget is not None and self._spare < self._reading:
+        if self.budget is not None and self.manifest.kind != "webanns" and self._spare < self._reading:
             least = self.budget - self._spare + self._reading
             message = f"The index “{self.keys.collection}” needs {least:,} bytes of memory, and has {self.budget:,}."
             raise NookError("budget-too-small", message, f"Give it a budget of {least:,} or more.")

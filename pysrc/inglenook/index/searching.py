@@ -19,6 +19,7 @@ from inglenook.index.form import Scores, Vectors
 from inglenook.index.head import Head
 from inglenook.index.kind import NOTHING, Allow, Found, Listed, Pieces, Rows
 from inglenook.index.live import NONE, Ids, Live
+from inglenook.index.paper import WIDE, Paper
 from inglenook.index.reading import Late, Reading
 from inglenook.index.recent import EACH
 from inglenook.index.segment import Segment
@@ -138,6 +139,8 @@ class Searched(Live):
         for part in self._parts():
             one = yield from _opened(part, allow)
             open_.append(one)
+        walked = [one for one in open_ if isinstance(one.part.kind, Paper)]
+        open_ = [one for one in open_ if not isinstance(one.part.kind, Paper)]
         resident = all(one.part.resident is not None for one in open_)
         first = want or planner.candidates(k, resident)
         step = TOGETHER if self.budget is None else max(1, min(TOGETHER, self._spare // max(self._reading, 1)))
@@ -150,6 +153,11 @@ class Searched(Live):
                     chosen = yield from _chosen(open_, some, reading)
                     trip = reading.trips
                 near: list[list[tuple[Ids, Scores]]] = [[] for _ in some]
+                for ask, found in zip(some, near):
+                    for one in walked:
+                        ids, scores, more = yield from _walked(one, ask)
+                        found.append((ids, scores))
+                        trip += more
                 for number, pages in enumerate(_loads(open_, chosen, self.room)):
                     with Reading(self) as reading:
                         yield from reading.fetch(pages)
@@ -274,6 +282,18 @@ def _among(one: Open, look: Look, ask: Ask, pages: dict[str, bytes]) -> Found:
     lost = lost if one.mask is None else lost[one.mask[lost]]
     scores = np.concatenate([near.scores, np.full(len(lost), np.inf, np.float32)])
     return Found(np.concatenate([near.rows, lost]), scores)
+
+
+def _walked(one: Open, ask: Ask) -> Flow:
+    """The nearest of a part whose kind reads by itself, and how often it read."""
+    part = one.part
+    assert isinstance(part, Segment) and isinstance(part.kind, Paper)
+    most = ask.k if one.mask is None else max(ask.k, ask.effort or WIDE)
+    rows, scores, trips = yield from part.kind.walk(ask.query, most, ask.effort, part.key, part.vector)
+    if one.mask is not None:
+        rows, scores = rows[one.mask[rows]][: ask.k], scores[one.mask[rows]][: ask.k]
+    ids = yield from part.ids_of(rows)
+    return ids, scores, trips
 
 
 def _opened(part: Head | Segment, allow: Filter | None) -> Flow:

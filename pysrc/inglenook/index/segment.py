@@ -199,6 +199,11 @@ class Segment:
             rows[by_id[at[hits]]] = hits + first
         return rows
 
+    def ids_of(self, rows: Rows) -> Flow:
+        """The ids of rows."""
+        ids = yield from self.all_ids()
+        return ids[rows]
+
     def living(self, rows: Rows) -> Rows:
         """Those of some rows, -1 for none, that are alive; -1 for the others."""
         return rows if self.alive is None else np.where((rows >= 0) & self.alive[rows], rows, -1).astype(np.int32)
@@ -283,10 +288,6 @@ class Segment:
 
     # ── vectors ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def key(self, number: int) -> str:
-        """The key of a page of vectors."""
-        return f"{self._prefix}{number:06x}"
-
     def codes_of(self, lists: Rows) -> tuple[dict[str, int], NDArray[np.intp], NDArray[np.int64]]:
         """The pages of codes that some lists lie in, by key with their bytes, and of each list the number of its page
         among these, and where in it it begins."""
@@ -299,11 +300,20 @@ class Segment:
         keys = [f"{prefix}{entry.page + n:06x}" for n in numbers.tolist()]
         return dict(zip(keys, (entry.ends[numbers] - starts).tolist())), which, begin - starts[which]
 
+    def key(self, number: int) -> str:
+        """The key of a page of vectors."""
+        return f"{self._prefix}{number:06x}"
+
+    def vector(self, page: bytes | None) -> memoryview | None:
+        """The vector of a page that has only one; None where it is damaged."""
+        payload = checked(page)
+        return None if payload is None else payload[8:]
+
     def pages_of(self, rows: Rows) -> dict[str, int]:
         """The pages of vectors that rows lie in and that have to be read, by key with their bytes."""
         if self.resident is not None:
             return {}
-        return {f"{self._prefix}{n:06x}": self.page for n in np.unique(rows // self.part.per).tolist()}
+        return {self.key(n): self.page for n in np.unique(rows // self.part.per).tolist()}
 
     def vectors_of(self, rows: Rows, pages: Mapping[str, bytes]) -> tuple[Allow, Ids, Raw]:
         """Which rows (n,) could be read, and their ids and vectors; `pages` are those of `pages_of`, as far as they are
@@ -313,7 +323,7 @@ class Segment:
             return np.ones(len(rows), np.bool_), self.ids[rows], self.resident[rows]
         per, width = self.part.per, self.form.width
         numbers, page = np.unique(rows // per, return_inverse=True)
-        found = [pages.get(f"{self._prefix}{n:06x}") for n in numbers.tolist()]
+        found = [pages.get(self.key(n)) for n in numbers.tolist()]
         good = np.ones(len(rows), np.bool_)
         if None in found:
             good = np.array([one is not None for one in found])[page]
