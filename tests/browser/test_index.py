@@ -135,6 +135,7 @@ await index.add_items(vectors(1, seed=1)[0], metadata=[dict(lang="la", year=60)]
 assert await nearest(index, vectors(1)[0], filter=dict(lang="la")) == 6000
 await index.update_metadata([6000], [dict(year=61)])
 assert await index.get_metadata([6000, 5]) == [dict(lang="la", year=61), dict()]
+assert (await index.get_metadata())[-2:] == [dict(), dict(lang="la", year=61)]
 assert await nearest(index, vectors(1, seed=1)[0]) == 6000
 assert [await nearest(index, v) for v in (vectors(100)[99], -vectors(1)[0])] == [99, 10]
 assert await nearest(index, vectors(100)[99], filter=lambda ids: ids > 99) > 99

@@ -165,7 +165,7 @@ class Index:
         """What labels have: a dict each, in the order of `get_ids` where none are given. NookError("unknown-id")."""
         await self._fresh()
         found: list[dict[str, Any]] = await self._run(
-            self.collection.metadata(self.get_ids() if ids is None else _labels(ids))
+            self.collection.metadata((await self.get_ids()) if ids is None else _labels(ids))
         )
         return found
 
