@@ -153,6 +153,17 @@ def test_pictures(profile, built, shoot):
     expect(room.locator(".lead")).to_contain_text("No source found", timeout=SLOW)
     answered(room)
     shoot(room, "no-source")
+    room.locator("#question").fill("")
+    room.get_by_role("button", name="Map of the library").click()
+    expect(room.locator(".map .facts")).to_contain_text("topics", timeout=SLOW)
+    room.locator("#question").fill("four essential human freedoms")
+    expect(room.locator(".hit").nth(3)).to_be_visible()
+    shoot(room, "map-found")
+    room.locator("#question").fill("")
+    shoot(room, "map")
+    room.locator(".map-topic").nth(2).click()
+    shoot(room, "map-topic")
+    room.keyboard.press("Escape")
     names = {
         "History": "history", "Storage and export": "storage", "Where answers are made": "server",
         "Privacy ledger": "ledger", "Help and keys": "help",

@@ -24,6 +24,9 @@ export class Atlas {
     this.y = new Float32Array(column(made.y));
     const titles = new Map(cards.map((card) => [card.document, card.title || card.path]));
     this.documents = made.documents.map((id) => ({ id, title: titles.get(id) ?? 'A document that is gone' }));
+    /** @type {number[][]} points of each topic */
+    this.on = made.topics.map(() => []);
+    for (const [i, t] of this.topic.entries()) this.on[t].push(i);
     this.colours = colours(made.topics);
     this.names = made.topics.map((topic, t) => (topic.words.length ? topic.words : [this.inside(t)[0]?.title ?? '…']));
     /** @type {Map<string, number[]>} points of each document, by id */
@@ -63,8 +66,7 @@ export class Atlas {
   inside(t) {
     /** @type {Map<number, number[]>} */
     const found = new Map();
-    for (let i = 0; i < this.size; i++) {
-      if (this.topic[i] !== t) continue;
+    for (const i of this.on[t]) {
       const points = found.get(this.document[i]);
       if (points) points.push(i);
       else found.set(this.document[i], [i]);

@@ -20,7 +20,7 @@ Vectors = NDArray[np.float32]
 
 KEPT = 50  # principal components in which k-means looks for topics: the rest is mostly noise
 WITHIN = 0.3  # what the spread inside topics counts for the plane, beside that between them
-STARTS = 4  # runs of k-means, of which the best counts
+STARTS, STEPS = 2, 100  # runs of k-means, of which the best counts, and steps of one at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def cluster(vectors: Vectors, groups: int) -> Clusters:
 def _found(vectors: Vectors, groups: int, means: Any, components: Any) -> Clusters:
     smaller = components(min(KEPT, *vectors.shape), random_state=0)
     reduced = smaller.fit_transform(vectors)
-    found = means(min(groups, len(vectors)), n_init=STARTS, random_state=0).fit(reduced)
+    found = means(min(groups, len(vectors)), n_init=STARTS, max_iter=STEPS, random_state=0).fit(reduced)
     middles = found.cluster_centers_[found.labels_]
     apart = components(2, random_state=0).fit(middles + WITHIN * (reduced - middles))
     centres = smaller.inverse_transform(found.cluster_centers_)
