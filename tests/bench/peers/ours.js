@@ -32,7 +32,6 @@ export async function ours(vectors, dim, report, options) {
     [vectors.buffer],
   );
   const more = { ...made.more, page_s: performance.now() / 1e3 };
-  const round = options.op === 'paper' ? 'round_paper' : 'round';
   return {
     efforts: made.efforts,
     more,
@@ -40,7 +39,7 @@ export async function ours(vectors, dim, report, options) {
     query: () => {
       throw new Error('asked in rounds');
     },
-    round: (queries, k, effort) => ask({ op: round, queries, k, effort, options: '{}' }),
+    round: (queries, k, effort) => ask({ op: 'round', queries, k, effort, options: '{}' }),
     call: (/** @type {string} */ op, /** @type {object} */ how) => ask({ op, options: JSON.stringify(how) }),
   };
 }

@@ -1,4 +1,4 @@
-"""Our arm of the index benchmark, in Pyodide: one index, built or opened, and asked; and the paper's arm.
+"""Our arm of the index benchmark, in Pyodide: one index, built or opened, and asked. The paper's way is a kind of it.
 
 A message names what is done (`op`); the answer is JSON. Vectors come whole with the message, or are fetched in parts of
 `CHUNK` rows where a store keeps them.
@@ -9,14 +9,15 @@ import time
 
 import js
 import numpy as np
-from inglenook.flow import Pause
-from inglenook.index import Index, cache, hnsw, lazy
-from inglenook.index.drive import Driver
+from inglenook.index import Index
 from inglenook.platform.browser import index as tab
 from inglenook.platform.browser import opfs, store
 from inglenook.platform.browser.range import RangeStore
 
 CHUNK = 20_000
+EFFORTS = {"webanns": [16, 24, 32, 40, 64, 100, 160, 256, 400]}
+"""By kind; 0 lets the index choose."""
+LISTS = [0, 4, 8, 16, 32, 64, 128]
 state = {}
 counts = {"trips": 0, "bytes": 0}
 
@@ -99,7 +100,7 @@ async def build(message, options, report):
     more = {"python_build_s": took, "resident_bytes_per_vector": held / count}
     if options["store"] != "memory":
         more |= {"segments": index.stats().segments, "stored": index.stats().stored, "peak": max(peak, held)}
-    return {"efforts": [0, 4, 8, 16, 32, 64, 128], "more": more}
+    return {"efforts": EFFORTS.get(kind, LISTS), "more": more}
 
 
 async def open_(message, options, report):
@@ -122,7 +123,8 @@ async def open_(message, options, report):
         "index": sum(held for sort, held in index.stats().memory.items() if sort not in ("cache", "vectors")),
         "memory": index.memory, "segments": index.stats().segments,
     }  # fmt: skip
-    return {"efforts": [0, 4, 8, 16, 32, 64, 128], "more": more, "ids": labels[0].tolist()}
+    kind = index.collection.manifest.kind
+    return {"efforts": EFFORTS.get(kind, LISTS), "more": more, "ids": labels[0].tolist()}
 
 
 async def ask(message, options, report):
@@ -157,45 +159,6 @@ async def churn(message, options, report):
     return {"ids": sorted(gone.tolist())}
 
 
-async def paper(message, options, report):
-    """WebANNS (2507.00521): the graph in memory, each vector a page of its own, phased lazy loading under a budget of
-    bytes of vectors, first in, first out."""
-    count, dim = options["rows"], message.dim
-    graph = hnsw.HNSW(dim, "cosine", M=16, ef_construction=200, capacity=count)
-    pages = await store.BrowserStore.open("paper")
-    began = time.perf_counter()
-    for first in range(0, count, CHUNK):
-        vectors = await rows(first, min(first + CHUNK, count))
-        graph.append(vectors)
-        for linked in graph.linking(0.2):
-            report(linked)
-            await Driver(pages).perform(Pause())
-        for start in range(0, len(vectors), 2000):
-            some = vectors[start : start + 2000]
-            await pages.commit({f"v{first + start + n}": row.tobytes() for n, row in enumerate(some)}, [])
-    state.update(graph=graph, dim=dim, pages=pages, driver=Driver(pages))
-    state["cache"] = cache.Cache(count, dim, options["budget"], "fifo")
-    links = graph.graph.links.nbytes + graph.graph.upper.nbytes
-    return {
-        "efforts": [16, 24, 32, 40, 64, 100, 160, 256],
-        "more": {"took": time.perf_counter() - began, "graph": links},
-    }
-
-
-async def ask_paper(message, options, report):
-    queries = np.frombuffer(message.queries.to_bytes(), np.float32).reshape(-1, state["dim"])
-    ids, ms, trips = [], [], []
-    for query in queries:
-        before = state["cache"].trips
-        began = time.perf_counter()
-        flow = lazy.search(state["graph"], query, message.k, int(message.effort), state["cache"], key=lambda n: f"v{n}")
-        found, _ = await state["driver"].run(flow)
-        ms.append((time.perf_counter() - began) * 1e3)
-        trips.append(state["cache"].trips - before)
-        ids.append(found.tolist())
-    return {"ids": ids, "ms": ms, "trips": trips, "held": state["cache"].memory}
-
-
 async def stores(message, options, report):
     """Milliseconds of reading 50 pages at random places, and of a commit of one vector and of 50 pages."""
     rng = np.random.default_rng(1)
@@ -227,7 +190,4 @@ async def stores(message, options, report):
     return {"efforts": [0], "more": out}
 
 
-OPS = {
-    "build": build, "open": open_, "round": ask, "churn": churn, "paper": paper, "round_paper": ask_paper,
-    "stores": stores,
-}  # fmt: skip
+OPS = {"build": build, "open": open_, "round": ask, "churn": churn, "stores": stores}
