@@ -15,7 +15,7 @@ from tests.browser.test_real import SLOW, ready, settled
 def shown(room):
     """The page with its map open and made."""
     room.get_by_role("button", name="Map of the library").click()
-    expect(room.locator(".map .facts")).to_contain_text("topics")
+    expect(room.locator(".map .facts")).to_contain_text("passages in")
     return room
 
 

@@ -155,7 +155,7 @@ def test_pictures(profile, built, shoot):
     shoot(room, "no-source")
     room.locator("#question").fill("")
     room.get_by_role("button", name="Map of the library").click()
-    expect(room.locator(".map .facts")).to_contain_text("topics", timeout=SLOW)
+    expect(room.locator(".map .facts")).to_contain_text("passages in", timeout=SLOW)
     room.locator("#question").fill("four essential human freedoms")
     expect(room.locator(".hit").nth(3)).to_be_visible()
     shoot(room, "map-found")
