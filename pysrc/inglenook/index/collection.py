@@ -51,7 +51,7 @@ class Collection(Searched, Merged):
         log = yield Scan(self.keys.log)
         gone = [key for part in parts for key in self.keys.all(part)]
         gone += [key for run in self.manifest.runs for key in self.keys.run(run)]
-        yield from self._commit({}, [*gone, *log, self.keys.manifest, self.keys.mirror], {})
+        yield from self._commit({}, [*gone, *log, self.keys.draft, self.keys.manifest, self.keys.mirror], {})
         self._begin(Manifest(self.manifest.form))
 
     @property
@@ -173,7 +173,7 @@ class Collection(Searched, Merged):
                 head = self._head_is_full()
                 some = [] if head else planner.merge(self.segments, most)
             if not head and not some:
-                return did
+                return ((yield from self._sweep(everything=True)) if everything else False) or did
             yield from self._build([self.segments[n] for n in some], head=head)
             did = True
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from importlib import import_module
-from typing import NamedTuple, Protocol, cast, runtime_checkable
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ Arrays = dict[str, NDArray[np.generic]]
 NOTHING = float("-inf")
 MODULES = {"flat": "linear", "ivf": "lists", "hnsw": "network", "webanns": "paper"}
 """The module of each kind."""
+GOES_ON = ("ivf",)
+"""Kinds whose builds can be taken up again."""
 
 
 class Found(NamedTuple):
@@ -123,8 +125,13 @@ class _Module(Protocol):
     def load(self, form: Form, arrays: Arrays) -> Kind: ...
 
 
-def build(name: str, form: Form, vectors: Vectors, options: Mapping[str, int] | None = None) -> Steps:
-    """Build the kind `name` of vectors (n, dim), as `Form.floats` gives them."""
+def build(
+    name: str, form: Form, vectors: Vectors, options: Mapping[str, int] | None = None, state: Arrays | None = None
+) -> Steps:
+    """Build the kind `name` of vectors (n, dim), as `Form.floats` gives them. A kind of GOES_ON fills `state` with what
+    it knows, and goes on from there when it is given it again."""
+    if state is not None and name in GOES_ON:
+        return cast(Any, _module(name)).build(form, vectors, options or {}, state)  # type: ignore[no-any-return]
     return _module(name).build(form, vectors, options or {})
 
 

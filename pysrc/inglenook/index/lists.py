@@ -18,11 +18,11 @@ ROUGH = 48, 128
 """Rows that are confirmed for 10 neighbours, at least and at most, where only codes of a bit a dimension are there."""
 
 
-def build(form: Form, vectors: Vectors, options: Mapping[str, int]) -> Steps:
-    """Lists of vectors. `options`: lists, seed, and whether to have `fine` codes."""
+def build(form: Form, vectors: Vectors, options: Mapping[str, int], state: Arrays | None = None) -> Steps:
+    """Lists of vectors. `options`: lists, seed, and whether to have `fine` codes. `state`: see `making.building`."""
     work = building(
         vectors, space=form.space, lists=options.get("lists"), seed=options.get("seed", 0),
-        fine=bool(options.get("fine", 1)),
+        fine=bool(options.get("fine", 1)), state=state,
     )  # fmt: skip
     while True:
         try:

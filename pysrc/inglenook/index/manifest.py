@@ -3,6 +3,7 @@
 i/<collection>/manifest         this page, twice: `manifest` and `mirror`, so that no single byte takes it away
 i/<collection>/w/<n>            write-ahead batches (`index/journal.py`)
 i/<collection>/t/<segment>      which rows of a segment are dead: a bit each
+i/<collection>/draft            how far a large build is, until it is done
 i/<collection>/<segment>/…      pages of a segment (`index/segment.py`), or of a run of metadata
 """
 
@@ -22,7 +23,8 @@ VERSION = 1
 @dataclass(frozen=True, slots=True)
 class Part:
     """A segment: `count` rows of the index kind `kind`, `per` in a page of vectors; how many pages of each sort it has;
-    `born`: the last write-ahead batch that it already knows of; `dead`: whether it has a page of dead rows."""
+    `born`: the last write-ahead batch that it already knows of; `dead`: whether it has a page of dead rows. While it is
+    written: `draft`, the mark of the build (`index/draft.py`), and `turn`, which no two writers have in common."""
 
     name: str
     kind: str
@@ -34,6 +36,8 @@ class Part:
     vectors: int
     born: int
     dead: bool = False
+    draft: str = ""
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,11 @@ class Keys:
 
     def batch(self, number: int) -> str:
         return f"i/{self.collection}/w/{number:08x}"
+
+    @property
+    def draft(self) -> str:
+        """What a build that was stopped has left (`index/draft.py`)."""
+        return f"i/{self.collection}/draft"
 
     def dead(self, segment: str) -> str:
         return f"i/{self.collection}/t/{segment}"

@@ -6,6 +6,7 @@ finishes is swept away.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
@@ -14,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inglenook.errors import NookError
-from inglenook.flow import Flow, Hold, Pause
+from inglenook.flow import Flow, Get, Hold, Pause
+from inglenook.index import draft, planner
 from inglenook.index import kind as kinds
-from inglenook.index import planner
 from inglenook.index import segment as segments
 from inglenook.index.form import Raw, Vectors
 from inglenook.index.graves import Graves
 from inglenook.index.head import Head
 from inglenook.index.journal import Batch
-from inglenook.index.kind import Rows
+from inglenook.index.kind import Arrays, Rows
 from inglenook.index.live import NO_ROWS, NONE, Ids, Live, alive_in
 from inglenook.index.manifest import Part
 from inglenook.index.segment import Segment
@@ -85,11 +86,18 @@ class Merged(Live):
         origin = np.repeat(np.arange(len(some)) - (rows is not None), [len(one) for one in some])  # -1: `rows`
         place = np.concatenate([np.empty(0, np.int32), *some])
         kind_name = planner.kind(len(ids), form.dim, self.manifest.kind, self.budget)
-        built = yield from self._steps(kind_name, form.floats(raw))
-        if built.order is not None:
-            ids, raw, origin, place = (array[built.order] for array in (ids, raw, origin, place))
+        mark, state = "", Arrays()
+        if self.durable and kind_name in kinds.GOES_ON:
+            mark = draft.mark(form, self.manifest.options, ids, raw)
+            left, state = draft.read((yield Get([self.keys.draft]))[0])
+            state = state if left == mark else {}
+        name = ""
         try:
-            part = yield from self._reserve(segments.plan(form, kind_name, built.kind, ""))
+            built, mark = yield from self._steps(kind_name, form.floats(raw), mark, state)
+            if built.order is not None:
+                ids, raw, origin, place = (array[built.order] for array in (ids, raw, origin, place))
+            part = yield from self._reserve(replace(segments.plan(form, kind_name, built.kind, ""), draft=mark))
+            name = part.name
             fresh = Segment(self.keys, form, part, built.kind, ids, resident=None if self.durable else raw)
             if self.durable:
                 yield from self._write(fresh, ids, raw)
@@ -100,27 +108,38 @@ class Merged(Live):
             return done
         except BaseException:
             self._swept = False  # what was written is garbage: the next housekeeping takes it away
+            self._building.discard(name)
             raise
 
-    def _steps(self, name: str, vectors: Vectors) -> Flow:
-        """The index kind `name` of vectors: what `kinds.build` returns."""
-        steps = kinds.build(name, self.form, vectors, self.manifest.options)
+    def _steps(self, name: str, vectors: Vectors, mark: str, state: Arrays) -> Flow:
+        """The index kind `name` of vectors: what `kinds.build` returns. With a mark, how far it is, `state`, is stored;
+        the mark is returned, too, if all of it was."""
+        steps, stage = kinds.build(name, self.form, vectors, self.manifest.options, state), draft.stage(state)
         while True:
             try:
                 done, total = next(steps)
             except StopIteration as stop:
-                return stop.value
+                return stop.value, mark if stage == draft.DONE else ""
             yield Progress("index", done, total, "vectors", name)
             yield Pause()
+            if mark and draft.stage(state) > stage:
+                with suppress(NookError):  # what cannot be stored is made again
+                    page = {self.keys.draft: draft.page(mark, state)}
+                    yield from self._commit(page, [], {self.keys.manifest: self._page})
+                    stage = draft.stage(state)
 
     def _reserve(self, part: Part) -> Flow:
-        """A name for a segment; the manifest says that its pages may be garbage until it is switched to."""
+        """A name for a segment; the manifest says that its pages may be garbage until it is switched to. Where a build
+        with the same mark was stopped while it wrote, its pages are taken over."""
         release = yield Hold(f"index/{self.keys.collection}")
         try:
             while True:
                 old = self.manifest
-                part = replace(part, name=f"{old.next:06x}")
-                new = old.switched(pending=(*old.pending, part), next=old.next + 1)
+                left = [one for one in old.pending if part.draft and replace(part, name=one.name, turn=one.turn) == one]
+                name = left[0].name if left else f"{old.next:06x}"
+                part = replace(part, name=name, turn=old.next)
+                others = tuple(one for one in old.pending if one not in left[:1])
+                new = old.switched(pending=(*others, part), next=old.next + 1)
                 if (yield from self._adopt(new, {}, [])):
                     self._building.add(part.name)
                     return part
@@ -132,9 +151,15 @@ class Merged(Live):
         total, done = fresh.count * (self.form.width + 8), 0
         puts: dict[str, bytes] = {}
         for batch in chain(in_batches(fresh.pages(ids, raw), puts), [puts]):
-            while any(part.name == fresh.name for part in self.manifest.pending):
+            last = next(reversed(batch), "")
+            vectors = self.keys.of(fresh.name, "vectors")
+            known = fresh.part.draft and last.startswith(vectors) and (yield Get([last]))[0] is not None
+            while fresh.part in self.manifest.pending:
                 try:
-                    yield from self._commit(batch, [], {self.keys.manifest: self._page})
+                    if (
+                        not known
+                    ):  # pages of vectors are written in order, and first: what came before the last is there
+                        yield from self._commit(batch, [], {self.keys.manifest: self._page})
                     break
                 except NookError as error:
                     if error.code != "conflict":
@@ -151,8 +176,9 @@ class Merged(Live):
         release = yield Hold(f"index/{self.keys.collection}")
         try:
             while True:
-                if not all(part in (self.head, *self.segments) for part in old) or not (
-                    any(part.name == fresh.name for part in self.manifest.pending)
+                if (
+                    not all(part in (self.head, *self.segments) for part in old)
+                    or fresh.part not in self.manifest.pending
                 ):
                     yield from self._discard(fresh)  # another tab has merged these before
                     return False
@@ -191,11 +217,13 @@ class Merged(Live):
         parts = []
         for segment in (*kept, fresh):
             rows = dying.get(segment.name, NO_ROWS)
-            part = replace(segment.part, born=number - 1, dead=bool(segment.dead or len(rows)))
+            part = replace(segment.part, born=number - 1, dead=bool(segment.dead or len(rows)), draft="", turn=0)
             if segment.changed or len(rows):
                 puts[self.keys.dead(segment.name)] = segment.dead_page(rows)
             parts.append(part)
         gone = [key for part in made.old if isinstance(part, Segment) for key in self.keys.all(part.part)]
+        if fresh.part.draft:
+            gone.append(self.keys.draft)
         log = before.log
         if head:
             log = head[1] + 1
@@ -237,24 +265,31 @@ class Merged(Live):
         """Take away the pages of a segment that nobody wants any more."""
         while True:
             old = self.manifest
-            new = old.switched(pending=tuple(part for part in old.pending if part.name != fresh.name))
-            if (yield from self._adopt(new, {}, list(self.keys.all(fresh.part)))):
+            new = old.switched(pending=tuple(part for part in old.pending if part != fresh.part))
+            mine = list(self.keys.all(fresh.part)) if fresh.part in old.pending else []  # or another writer's by now
+            if (yield from self._adopt(new, {}, mine)):
                 self._building.discard(fresh.name)
                 return
 
-    def _sweep(self) -> Flow:
-        """Delete what a writer that died, or was stopped, has left."""
-        if self._swept:
+    def _sweep(self, everything: bool = False) -> Flow:
+        """Delete what a writer that died, or was stopped, has left: once, and of `everything` also what the next build
+        might go on from."""
+        if self._swept and not everything:
             return False
         release = yield Hold(f"index/{self.keys.collection}")
         try:
-            while self.manifest.pending:
-                gone = [key for part in self.manifest.pending for key in self.keys.all(part)]
-                if (yield from self._adopt(self.manifest.switched(pending=()), {}, gone)):
-                    self._swept = True
+            while True:
+                left = draft.read((yield Get([self.keys.draft]))[0])[0] if self.durable else ""
+                spared = "" if everything else left
+                pending = self.manifest.pending
+                kept = tuple(one for one in pending if one.name in self._building or (spared and one.draft == spared))
+                gone = [key for part in pending if part not in kept for key in self.keys.all(part)]
+                gone += [self.keys.draft] if left and not spared else []
+                self._swept = True
+                if not gone:
+                    return False
+                if (yield from self._adopt(self.manifest.switched(pending=kept), {}, gone)):
                     return True
-            self._swept = True
-            return False
         finally:
             release()
 
