@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from inglenook.index import threads
 from inglenook.index.codes import ADDRESS, INT, Floats, address, bind
 from inglenook.index.quantise import Codes
 
@@ -63,10 +64,15 @@ def assign(vectors: Codes, centroids: Centroids, *, plain: bool = False) -> tupl
     n, width = vectors.codes.shape
     labels, values = np.empty(n, np.int32), np.empty(n, np.float32)
     codes, scale = np.ascontiguousarray(vectors.codes), np.ascontiguousarray(vectors.scale)
-    kernel(
-        address(codes), address(scale), n, width, *(address(column) for column in centroids), len(centroids.codes),
-        address(labels), address(values),
-    )  # fmt: skip
+
+    def some(rows: slice) -> None:
+        kernel(
+            address(codes[rows]), address(scale[rows]), rows.stop - rows.start, width,
+            *(address(column) for column in centroids), len(centroids.codes), address(labels[rows]),
+            address(values[rows]),
+        )  # fmt: skip
+
+    threads.each(some, n)
     return labels, values
 
 

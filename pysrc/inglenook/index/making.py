@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inglenook.errors import NookError
-from inglenook.index import kernel
+from inglenook.index import kernel, threads
 from inglenook.index.codes import Floats, Rotation
 from inglenook.index.inverted import SPACES
 from inglenook.index.ivf import IVF
 from inglenook.index.kmeans import Centroids, assign, centroids_of, train
+from inglenook.index.quantise import Codes
 from inglenook.index.rabitq import Encoder
 from inglenook.index.tune import ASKED, NOISE, Trial
 
@@ -99,13 +100,24 @@ def building(
     mean, labels = state["mean"], state["labels"]
     centroids = Centroids(*(state[name] for name in Centroids._fields))
 
-    def turned(rows: slice) -> Floats:
-        return rotation.apply(prepared(vectors[rows], space, rows.start), mean, plain=plain)
+    def turned(rows: slice) -> tuple[Floats, Codes]:
+        """Rotated vectors and their codes."""
+        given = vectors[rows]
+
+        def some(part: slice) -> tuple[Floats, Codes]:
+            values = rotation.apply(prepared(given[part], space, rows.start + part.start), mean, plain=plain)
+            return values, quantise(values)
+
+        pieces = threads.each(some, len(given))
+        if len(pieces) == 1:
+            return pieces[0]
+        codes = Codes(*map(np.concatenate, zip(*(codes for _, codes in pieces))))
+        return np.concatenate([values for values, _ in pieces]), codes
 
     for rows in slices:
         if labels[rows.stop - 1] < 0:
-            values = turned(rows)
-            found, near = assign(quantise(values), centroids, plain=plain)
+            values, codes = turned(rows)
+            found, near = assign(codes, centroids, plain=plain)
             state["distances"][rows] = np.sqrt(np.maximum(np.einsum("ij,ij->i", values, values) - near, 0))
             labels[rows] = found
             yield Step("assign", 0.5 + 0.25 * rows.stop / n)
@@ -131,9 +143,9 @@ def building(
     trial = Trial(queries, order[own], asked, scanner, squared=space == "l2")
     encoder = Encoder(centroids, start, squared=space == "l2", fine=fine, plain=plain)
     for rows in slices:
-        values = turned(rows)
+        values, codes = turned(rows)
         encoder.add(values, labels[rows], order[rows])
-        trial.compare(quantise(values), np.einsum("ij,ij->i", values, values), order[rows])
+        trial.compare(codes, np.einsum("ij,ij->i", values, values), order[rows])
         yield Step("encode", 0.75 + 0.24 * rows.stop / n)
     ivf = IVF(
         dim=dim, space=space, rotation=rotation, mean=mean, centroids=centroids, start=start, permutation=permutation,

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from inglenook.errors import NookError
+from inglenook.index import threads
 from inglenook.index.collection import Allowed, Collection, Hits
 from inglenook.index.drive import Hear, run
 from inglenook.index.form import DTYPES, Form
@@ -84,8 +85,8 @@ class Index:
     ) -> None:  # fmt: skip
         """Add vectors (n, dim), or one; a known id's vector is replaced. Without ids they are numbered on from the
         highest. When this returns they are stored. `metadata` is a dict for each vector, or a column of values for each
-        field; a value is a text, a number, True or False, or a list of texts. `progress` is told of events such as
-        `wire.messages.Progress`."""
+        field; a value is a text, a number, True or False, or a list of texts. `num_threads` of the machine (-1: all)
+        train lists and assign vectors to them. `progress` is told of events such as `wire.messages.Progress`."""
         collection = self._made()
         vectors = np.asarray(data)
         vectors = vectors[None] if vectors.ndim == 1 else vectors
@@ -94,8 +95,9 @@ class Index:
             labels = np.arange(first, first + len(vectors), dtype=np.int64)
         else:
             labels = _labels(ids)
-        self._run(collection.add(vectors, labels, metadata), progress)
-        self._run(collection.maintain(), progress)
+        with threads.using(num_threads):
+            self._run(collection.add(vectors, labels, metadata), progress)
+            self._run(collection.maintain(), progress)
 
     def knn_query(
         self, data: ArrayLike, k: int = 1, num_threads: int = -1, filter: Choice = None
@@ -241,9 +243,10 @@ class Index:
         """All labels, ascending."""
         return np.sort(self._run(self._made().ids()))
 
-    def optimize(self, progress: Hear | None = None) -> None:
+    def optimize(self, progress: Hear | None = None, num_threads: int = -1) -> None:
         """Merge all there is into one segment, the fastest form."""
-        self._run(self._made().maintain(everything=True), progress)
+        with threads.using(num_threads):
+            self._run(self._made().maintain(everything=True), progress)
 
     def refresh(self) -> bool:
         """See what another process has stored since; whether anything was."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inglenook.index import threads
 from inglenook.index.codes import Floats
 from inglenook.index.ivf import IVF, Dials
 from inglenook.index.kernel import Columns, Scanner
@@ -46,10 +47,15 @@ class Trial:
         want = min(NEIGHBOURS + 1, len(rows))
         numbers = np.zeros((len(self._own), want), np.int32)
         scores = np.zeros((len(self._own), want), np.float32)
-        for i in range(len(self._own)):
-            query = part_of(self._turned, slice(i, i + 1))
-            best, scores[i] = self._kernel.scan(columns, len(rows), query, 1.0, want=want, allow=None)
-            numbers[i] = rows[best]
+
+        def some(asked: slice) -> None:
+            for i in range(asked.start, asked.stop):
+                query = part_of(self._turned, slice(i, i + 1))
+                best, scores[i] = self._kernel.scan(columns, len(rows), query, 1.0, want=want, allow=None)
+                numbers[i] = rows[best]
+
+        some(slice(0, 1))  # by itself: it tells the kernel where the columns are
+        threads.each(lambda rest: some(slice(rest.start + 1, rest.stop + 1)), len(self._own) - 1, least=8)
         self._found.append((numbers, scores))
 
     def dials(self, ivf: IVF, recall: float) -> Dials:
