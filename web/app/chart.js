@@ -12,6 +12,7 @@ const CLOSEST = 90; // pixels between two passages at the nearest look
 const SPACING = 1.45; // between two passages, in the map's unit
 const TITLES = 44; // pixels between two passages from which on titles are shown
 const NEAR = 10; // pixels from a point that still mean it
+const ROOMY = 34; // pixels: the radius of a disc that has room for more than a word
 const LONG = 28; // characters of a title
 const SMALL = 1.6; // pixels: the radius of a point that is drawn as a square
 const MOST = 120; // titles
@@ -238,16 +239,18 @@ export class Chart {
       const x = topic.x * view.scale + view.x;
       const y = topic.y * view.scale + view.y;
       const reach = topic.radius * view.scale + this.#dot;
-      const line = { text: short(first), font: `600 ${reach > 60 ? 17 : 15}px ${serif}` };
-      const more =
-        rest.length && reach > 24
-          ? { text: rest.map((word) => short(word)).join(', '), font: `12.5px ${sans}` }
-          : undefined;
-      const open = t === this.topic || view.scale * SPACING > TITLES; // points are looked at: the name makes room
-      const above = /** @type {[number, number]} */ ([x, y - reach - 20]);
-      const below = /** @type {[number, number]} */ ([x, y + reach + 20]);
-      const places = open ? [above, below] : [/** @type {[number, number]} */ ([x, y]), above, below];
-      return { t, size: topic.points, label: /** @type {Label} */ ({ line, more, places }) };
+      const small = reach < ROOMY; // only the first word, and nowhere but on its disc
+      const line = { text: short(first), font: `600 ${small ? 13 : 16}px ${serif}` };
+      const more = { text: rest.map((word) => short(word)).join(', '), font: `12.5px ${sans}` };
+      const aside = t === this.topic || view.scale * SPACING > TITLES; // points are looked at: the name makes room
+      /** @type {Array<[number, number]>} */
+      const places = aside
+        ? [
+            [x, y - reach - 22],
+            [x, y + reach + 12],
+          ]
+        : [[x, y]];
+      return { t, size: topic.points, label: { line, places, more: small || !rest.length ? undefined : more } };
     });
     labels.sort((a, b) => Number(b.t === this.topic) - Number(a.t === this.topic) || b.size - a.size);
     return [...labels.map(({ label }) => label), ...this.#titles(sans)];

@@ -8,6 +8,7 @@ room, so a large disc is a large topic.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -44,26 +45,21 @@ def discs(places: Floats, sizes: NDArray[np.integer]) -> tuple[Floats, Floats]:
     return centres * max(1.0, float((need / np.maximum(far, 1e-9)).max())), radii
 
 
-def scatter(
-    sides: Floats, distances: NDArray[Any], topic: NDArray[np.integer], centres: Floats, radii: Floats
-) -> Floats:
-    """Points (n, 2) on the discs of their topics, in rings: near the middle those with small `distances` (n,), round
-    it in the order of their `sides` (n, 2). No two are nearer to one another than 1.3."""
-    points = np.empty((len(topic), 2))
-    for t, (centre, radius) in enumerate(zip(centres, radii)):
-        mine = np.flatnonzero(topic == t)
-        mine = mine[np.argsort(distances[mine], kind="stable")]
-        even = _evened(sides[mine])
-        angles = np.arctan2(even[:, 1], even[:, 0])
-        rings, last = _rings(len(mine))
-        for ring in np.unique(rings):
-            round_it = mine[rings == ring]
-            turned = np.argsort(angles[rings == ring], kind="stable")
-            slots = np.arange(len(turned)) * (2 * np.pi / len(turned))
-            off = np.exp(1j * (angles[rings == ring][turned] - slots)).mean()
-            at = slots + np.angle(off)
-            reach = radius * RIM * ring / last
-            points[round_it[turned]] = centre + reach * np.stack([np.cos(at), np.sin(at)], axis=1)
+def scatter(sides: Floats, distances: NDArray[Any]) -> Floats:
+    """Points (n, 2) on a disc round the origin, in rings: near the middle those with small `distances` (n,), round it
+    in the order of their `sides` (n, 2). The disc's radius is the root of n; no two are nearer than 1.3."""
+    n = len(distances)
+    points = np.empty((n, 2))
+    order = np.argsort(distances, kind="stable")
+    even = _evened(sides[order])
+    angles = np.arctan2(even[:, 1], even[:, 0])
+    rings, last = _rings(n)
+    edges = np.searchsorted(rings, np.arange(last + 2))
+    for ring, (start, end) in enumerate(itertools.pairwise(edges.tolist())):
+        turned = start + np.argsort(angles[start:end], kind="stable")
+        slots = np.arange(end - start) * (2 * np.pi / max(1, end - start))
+        at = slots + np.angle(np.exp(1j * (angles[turned] - slots)).sum())
+        points[order[turned]] = np.sqrt(n) * RIM * ring / last * np.stack([np.cos(at), np.sin(at)], axis=1)
     return points
 
 

@@ -8,11 +8,12 @@ stems; how a word is written is taken from passages of the topic.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inglenook.flow import Flow, Pause
 from inglenook.search.lexical import STOP
 from inglenook.search.postings import Run
 from inglenook.search.terms import analysed, split
@@ -25,14 +26,16 @@ WORDS = 3
 Candidates = list[list[tuple[str, float]]]
 
 
-def candidates(run: Run, topic: NDArray[np.integer], topics: int) -> Candidates:
+def candidates(run: Run, topic: NDArray[np.integer], topics: int) -> Flow:
     """For each topic the terms that tell it from the rest and their weights, best first; `topic` is of each row, -1
-    for none."""
+    for none. Answer: `Candidates`."""
     entry = np.repeat(np.arange(len(run.keys)), run.count)
     rows, _ = run.take(np.arange(len(run.keys)))
     of = topic[rows]
     entry, of = entry[of >= 0], of[of >= 0]
+    yield Pause()
     _, first, term = np.unique(_marks(run), return_index=True, return_inverse=True)
+    yield Pause()
     total = np.bincount(term[entry], minlength=len(first))
     passages = int(np.count_nonzero(topic >= 0))
     common = np.flatnonzero(total >= min(FEW, 1 + passages // 30))
@@ -40,7 +43,9 @@ def candidates(run: Run, topic: NDArray[np.integer], topics: int) -> Candidates:
     place[common] = np.arange(len(common))
     at = place[term[entry]]
     counts = np.bincount(at[at >= 0] * topics + of[at >= 0], minlength=len(common) * topics).reshape(-1, topics)
+    yield Pause()
     weight = _weights(counts.astype(np.float64)) * np.log(1 + passages / total[common])[:, None]
+    yield Pause()
     found: Candidates = []
     for t in range(topics):
         best = np.argsort(-weight[:, t], kind="stable")[:MANY]
@@ -74,9 +79,8 @@ def _word(run: Run, entry: int) -> str:
     return bytes(run.blob[run.at[entry] : run.at[entry] + run.size[entry]]).decode()
 
 
-def chosen(found: Candidates, texts: Iterable[Iterable[str]]) -> list[list[str]]:
-    """Names of topics, at most `WORDS` words each, written as in the topic's `texts`; none stands in two names."""
-    written = [_written(some) for some in texts]
+def chosen(found: Candidates, written: Sequence[Mapping[str, str]]) -> list[list[str]]:
+    """Names of topics, at most `WORDS` words each, as the topic's texts write them; none stands in two names."""
     ranked = sorted(
         ((weight, t, term) for t, terms in enumerate(found) for term, weight in terms if term in written[t]),
         key=lambda one: (-one[0], one[1:]),
@@ -95,8 +99,8 @@ def telling(term: str) -> bool:
     return term not in STOP and not any(letter.isdigit() for letter in term) and (len(term) > 2 or not term.isascii())
 
 
-def _written(texts: Iterable[str]) -> dict[str, str]:
-    """How each term is written: mostly."""
+def written(texts: Iterable[str]) -> dict[str, str]:
+    """How each term is mostly written in these texts."""
     forms: dict[str, Counter[str]] = {}
     for text in texts:
         for token in split(text)[1::2]:

@@ -25,9 +25,10 @@ def by_place(entries: list[Entry]) -> wire.Topics:
         return event("place", Drawn([], [], nothing, nothing, np.zeros((0, 2))), entries)
     sizes = np.array([len(some) for _, some in kept], np.intp)
     topic = np.repeat(np.arange(len(kept)), sizes)
-    order = np.concatenate([np.arange(size) for size in sizes])
     centres, radii = layout.discs(layout.spiral(len(kept)), sizes)
-    where = layout.scatter(layout.spiral(int(sizes.max()))[order], order, topic, centres, radii)
+    where = np.concatenate(
+        [c + layout.scatter(layout.spiral(n), np.arange(n)) for c, n in zip(centres, sizes.tolist())]
+    )
     topics = [
         wire.Topic(words, len(some), float(x), float(y), float(radius))
         for (words, some), (x, y), radius in zip(kept, centres, radii)

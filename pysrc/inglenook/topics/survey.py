@@ -134,8 +134,11 @@ def _drawn(library: Library, points: Points, placed: Placed, clusters: Clusters)
     renamed[order] = np.arange(len(order))
     topic = renamed[placed.topic]
     centres, radii = layout.discs(clusters.centres[order] @ clusters.plane.T, sizes)
-    where = layout.scatter(placed.side, placed.distance, topic, centres, radii)
-    yield Pause()
+    where = np.empty((len(topic), 2))
+    for t, centre in enumerate(centres):
+        mine = np.flatnonzero(topic == t)
+        where[mine] = centre + layout.scatter(placed.side[mine], placed.distance[mine])
+        yield Pause()
     spans = list(_spans(points))
     near = np.lexsort((placed.distance, topic))
     typical = [near[topic[near] == t][:TYPICAL] for t in range(len(order))]
@@ -149,10 +152,15 @@ def _drawn(library: Library, points: Points, placed: Placed, clusters: Clusters)
     of[[points.entries[entry].first + row for entry, row in zip(points.entry.tolist(), points.ordinal.tolist())]] = (
         topic
     )
-    words = names.chosen(names.candidates(run, of[ids], len(order)), told)
+    found: names.Candidates = yield from names.candidates(run, of[ids], len(order))
+    written = []
+    for some in told:
+        written.append(names.written(some))
+        yield Pause()
+    words = names.chosen(found, written)
     topics = [
-        wire.Topic(some, int(size), float(x), float(y), float(radius), _begun(texts))
-        for some, size, (x, y), radius, texts in zip(words, sizes, centres, radii, told)
+        wire.Topic(name, int(size), float(x), float(y), float(radius), _begun(some))
+        for name, size, (x, y), radius, some in zip(words, sizes, centres, radii, told)
     ]
     return Drawn(topics, spans, points.ordinal, topic, where)
 
