@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from inglenook.index.cache import AGE, POLICIES, Cache, Fit, Trial
+from inglenook.index.recent import EACH, Recent
+from inglenook.index.recent import POLICIES as PAGED
 
 DIM = 3
 
@@ -175,3 +177,44 @@ def test_rolling_back():
     assert fit.overrun(49) is None
     assert fit.best == sizes[-1]
     assert fit.overrun(51) == sizes[-2] == fit.best
+
+
+# ── pages
+
+
+def filled(policy, trace, room=40):
+    """A cache of so many pages after a trace of searches, of which each takes what it needs and puts it back."""
+    cache = Recent(room * (100 + EACH), policy)
+    for keys in trace:
+        held = {key: cache.take(key) or bytes(100) for key in keys}
+        for key, page in held.items():
+            cache.put(key, page)
+        assert cache.size == len(cache._pages) * (100 + EACH) <= cache.budget
+    return cache
+
+
+def test_pages_that_are_used_often_stay():
+    """Of a trace like that of searches, a tenth fewer pages are read than if the oldest went; and what was used much
+    long ago goes at last."""
+    random = np.random.default_rng(3)
+    share = 1 / np.arange(1, 201)
+    needs = [random.integers(0, 3000, 12) for _ in share]
+    trace = [[str(page) for page in set(needs[n])] for n in random.choice(200, 3000, p=share / share.sum())]
+    missed = {policy: filled(policy, trace, 200).misses for policy in PAGED}
+    assert missed["often"] < 0.9 * missed["lru"]
+    old, new = [str(n) for n in range(30)], [str(n) for n in range(100, 140)]
+    cache = filled("often", [*[old] * 300, *[new] * 5000])
+    assert sum(key in cache._pages for key in new) > 30
+
+
+@pytest.mark.parametrize("policy", PAGED)
+def test_a_smaller_cache_of_pages(policy):
+    cache = filled(policy, [["a", "b"], ["b", "c"], ["b"]], 3)
+    assert (cache.hits, cache.misses) == (2, 3)
+    cache.fit(100 + EACH)
+    assert list(cache._pages) == ["b"] and cache.size == 100 + EACH
+    cache.put("d", bytes(300))  # larger than all of it
+    cache.fit(0)
+    assert cache.size == 0 and cache.take("b") is None
+    with pytest.raises(ValueError, match="policy"):
+        Recent(1, "fifo")

@@ -565,3 +565,40 @@ def test_the_papers_way(space, short):
         )
         trips.append(sum(number * count for number, count in stats.trips.items()))
     assert trips[0] > 4 * trips[2] and trips[0] > trips[1] > trips[2]
+
+
+def test_the_cache_is_as_small_as_the_latency_allows(short):
+    """Reading takes 0.1 ms a page, then 1 ms, then 0.1 ms: memory is given back, taken again, and never more than the
+    budget. With more time the cache is smaller."""
+    store, vectors = Durable(), clusters(3000)
+    run(begun(store).add(vectors, np.arange(3000)), store)
+    get, cost, clock = store.get, 1e-4, [0.0]
+
+    def slow(keys):
+        clock[0] += cost * len(keys)
+        return get(keys)
+
+    store.get = slow
+    random = np.random.default_rng(1)
+    asked = vectors[random.integers(0, 40, 3000)] + 0.05
+    caches = {}
+    for target in (0.3, 3):
+        cost = 1e-4
+        collection = Collection("a", budget=600_000, target_ms=target)
+        collection.clock = lambda: clock[0]
+        run(collection.open(), store)
+        whole = collection.cache.budget
+        spent = []
+        for query in asked[:1500]:
+            before = clock[0]
+            run(collection.search(query, 10), store)
+            spent.append((clock[0] - before) * 1e3)
+            assert collection.memory <= 600_000
+        caches[target] = collection.cache.budget
+        assert caches[target] < whole and collection.cache.size <= caches[target]
+        assert np.mean(np.array(spent[-300:]) <= target) > 0.8
+        cost = 1e-3
+        for query in asked[1500:]:
+            run(collection.search(query, 10), store)
+        assert collection.cache.budget > caches[target]
+    assert caches[3] < caches[0.3]

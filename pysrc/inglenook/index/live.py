@@ -7,6 +7,7 @@ change. What is added or deleted is a batch of the journal, committed before it 
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from itertools import takewhile
 
@@ -17,6 +18,7 @@ from inglenook.errors import NookError
 from inglenook.flow import Flow, Get, Hold, Scan
 from inglenook.index import journal, manifest, planner
 from inglenook.index import segment as segments
+from inglenook.index.adapt import Adapt
 from inglenook.index.attributes import Attributes
 from inglenook.index.form import Form, Raw
 from inglenook.index.graves import Graves
@@ -25,7 +27,7 @@ from inglenook.index.journal import Batch
 from inglenook.index.kind import Allow, Rows
 from inglenook.index.manifest import Keys, Manifest, Part
 from inglenook.index.paper import Paper
-from inglenook.index.recent import Recent
+from inglenook.index.recent import EACH, Recent
 from inglenook.index.segment import Segment
 from inglenook.index.store import Change
 
@@ -50,8 +52,12 @@ class Live:
         """What `delete` took, until it is merged away."""
         self.cache = Recent(planner.CACHE if budget is None else 0)
         """Pages that searches have read."""
+        self.target_ms: float | None = None
+        self.adapt: Adapt | None = None
+        """What finds the smallest cache, where reading may take `target_ms` of a query's time."""
         self.working = 0
         """Bytes of pages that searches hold just now."""
+        self.clock = time.perf_counter
         self.missed: set[str] = set()
         """Keys of pages that should be there and are not."""
         self.attributes = Attributes(budget)
@@ -183,6 +189,7 @@ class Live:
         self._next = found.log
         self._batches = 0
         self.graves = Graves()
+        self._aside = 0  # bytes that are left free for what is read
         self._spare = self._reading = 0  # bytes left for the cache, and of what a query reads
 
     def _readable(self, page: bytes | None, mirror: bytes | None) -> Manifest | None:
@@ -287,6 +294,9 @@ class Live:
             return
         held = sum(self._memory().values()) - self.cache.size - self.working
         self._spare = self.budget - held
+        if self.target_ms and self.segments and self.adapt is None:
+            page = max(segment.page for segment in self.segments) + EACH
+            self.adapt = Adapt(self.target_ms, self._spare, page)
         self.squeeze(0)
 
     @property
@@ -297,7 +307,15 @@ class Live:
     def squeeze(self, more: int) -> None:
         """Let the cache have what is left when so many bytes more are needed."""
         if self.budget is not None:
-            self.cache.fit(max(0, self._spare - self.working - more))
+            left = self._spare - self.working - more
+            most = min(left, self._spare - self._aside)
+            self.cache.fit(max(0, most if self.adapt is None else min(most, self.adapt.limit)))
+
+    def read(self, size: int) -> None:
+        """So many bytes were read, which there must be room for the next time, too: pages of the cache that are used
+        more often shall not go for them."""
+        self._aside = max(size, self._aside - self._aside // 64)
+        self.squeeze(0)
 
     def _enough(self) -> None:
         """NookError("budget-too-small") where there is no room for what a query reads."""

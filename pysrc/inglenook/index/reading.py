@@ -16,12 +16,15 @@ class Late(Exception):
 
 
 class Reading:
-    """`pages` are payloads by key, those that are damaged left out; `trips` is how often storage was asked."""
+    """`pages` are payloads by key, those that are damaged left out."""
 
     def __init__(self, live: Live) -> None:
         self.pages: dict[str, bytes] = {}
-        self.trips = 0
-        self._live, self._lost = live, set[str]()
+        self.trips = self.read = 0
+        """How often storage was asked, and for how many pages."""
+        self.ms = 0.0
+        """How long that took."""
+        self._live, self._lost, self._read = live, set[str](), 0
 
     def fetch(self, wanted: dict[str, int]) -> Flow:
         """Read pages, given by key with their bytes, in one batch, as far as they are not in the cache."""
@@ -35,9 +38,15 @@ class Reading:
                     self._hold(key, page)
         if not missing:
             return
-        live.squeeze(sum(wanted[key] + EACH for key in missing))
+        size = sum(wanted[key] + EACH for key in missing)
+        live.squeeze(size)
+        self._read += size
         self.trips += 1
-        for key, sealed in zip(missing, (yield Get(missing))):
+        self.read += len(missing)
+        start = live.clock()
+        found = yield Get(missing)
+        self.ms += (live.clock() - start) * 1e3
+        for key, sealed in zip(missing, found):
             if sealed is None and key not in live.missed:
                 live.missed.add(key)  # gone for good if it is not there after a look at the manifest, either
                 raise Late
@@ -63,6 +72,6 @@ class Reading:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         live = self._live
         live.working -= sum(len(page) + EACH for page in self.pages.values())
-        live.squeeze(0)
+        live.read(self._read)
         for key, page in self.pages.items():
             live.cache.put(key, page)

@@ -1,9 +1,9 @@
 """Pages in memory under a budget in bytes: those that searches have read, as long as there is room for them.
 
 A search takes the pages it uses out and puts them back when it is done, so that what is being used is never counted
-twice. When there is no room the page goes that was used least of the few that were put back longest ago ("often"; the
-idea of TinyLFU, Einziger et al. 2017: uses of all pages, in memory or not, are counted, in a byte for each of a few
-thousand places that pages share, and halved from time to time), or just the one that was put back longest ago ("lru").
+twice. Of the few pages that were put back longest ago the one goes that was used least, if not less than the one that
+comes ("often"; the idea of TinyLFU, Einziger et al. 2017: uses of all pages, in memory or not, are counted, in a byte
+for each of a few thousand places that pages share, and halved from time to time); with "lru" the very oldest goes.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ class Recent:
     def take(self, key: str) -> bytes | None:
         """A page, which is no longer here then."""
         if self.policy == "often":
-            place = hash(key) % PLACES
-            self._counts[place] = min(self._counts[place] + 1, 255)
+            self._counts[hash(key) % PLACES] = min(self._used(key) + 1, 255)
             self._uses += 1
             if self._uses > AGE:
                 self._counts, self._uses = self._counts.translate(HALVED), 0
@@ -51,18 +50,34 @@ class Recent:
         return page
 
     def put(self, key: str, page: bytes) -> None:
-        """Keep a page, if there is room for it among the others that are used as much."""
-        if key not in self._pages and len(page) + EACH <= self.budget:
-            self._pages[key] = page
-            self.size += len(page) + EACH
-            self.fit(self.budget)
+        """Keep a page, if it is worth more than what would have to go for it."""
+        need = len(page) + EACH
+        if key in self._pages or need > self.budget:
+            return
+        while self.size + need > self.budget:
+            victim = self._victim()
+            if self.policy == "often" and self._used(victim) > self._used(key):
+                return
+            self._drop(victim)
+        self._pages[key] = page
+        self.size += need
 
     def fit(self, budget: int) -> None:
         """Keep no more than `budget` bytes from now on."""
         self.budget = budget
         while self.size > budget:
-            oldest = list(islice(self._pages, LOOKED if self.policy == "often" else 1))
-            if len(oldest) > 1:
-                oldest.sort(key=lambda key: self._counts[hash(key) % PLACES])
-                self._pages.move_to_end(oldest[-1])
-            self.size -= len(self._pages.pop(oldest[0])) + EACH
+            self._drop(self._victim())
+
+    def _victim(self) -> str:
+        """The page that goes next."""
+        if self.policy == "lru":
+            return next(iter(self._pages))
+        oldest = sorted(islice(self._pages, LOOKED), key=self._used)
+        self._pages.move_to_end(oldest[-1])
+        return oldest[0]
+
+    def _used(self, key: str) -> int:
+        return self._counts[hash(key) % PLACES]
+
+    def _drop(self, key: str) -> None:
+        self.size -= len(self._pages.pop(key)) + EACH

@@ -75,8 +75,11 @@ class Look(NamedTuple):
 class Searched(Live):
     """An index that can be searched."""
 
-    def __init__(self, name: str, *, budget: int | None = None, durable: bool = True) -> None:
+    def __init__(
+        self, name: str, *, budget: int | None = None, durable: bool = True, target_ms: float | None = None
+    ) -> None:
         super().__init__(name, budget=budget, durable=durable)
+        self.target_ms = target_ms
         self.trips: Counter[int] = Counter()
         """Queries by the batches that were read from storage for them."""
 
@@ -149,9 +152,11 @@ class Searched(Live):
             asked, todo = todo, []
             for start in range(0, len(asked), step):
                 some = [Ask(queries[n], most, k, effort) for n, most in asked[start : start + step]]
+                began, done = self.clock(), list[Reading]()
                 with Reading(self) as reading:
                     chosen = yield from _chosen(open_, some, reading)
-                    trip = reading.trips
+                    done.append(reading)
+                trip = 0
                 near: list[list[tuple[Ids, Scores]]] = [[] for _ in some]
                 for ask, found in zip(some, near):
                     for one in walked:
@@ -161,12 +166,14 @@ class Searched(Live):
                 for number, pages in enumerate(_loads(open_, chosen, self.room)):
                     with Reading(self) as reading:
                         yield from reading.fetch(pages)
-                        trip += reading.trips
+                        done.append(reading)
                         for ask, (rows, _), found in zip(some, chosen, near):
                             for one, here in zip(open_, rows):
                                 if len(here) and (one.part.resident is None or not number):
                                     _, ids, raw = one.part.vectors_of(here, reading.pages)
                                     found.append((ids, self.form.scores(ask.query, self.form.floats(raw))))
+                trip += sum(reading.trips for reading in done)
+                self._adapted(len(some), done, began)
                 for (n, most), (_, ceiling), found in zip(asked[start : start + step], chosen, near):
                     answers[n] = hits = _best(found, k)
                     trips[n] += trip
@@ -175,6 +182,14 @@ class Searched(Live):
         self.trips.update(trips)
         self._weigh()  # what queries work in grows with k
         return answers
+
+    def _adapted(self, queries: int, done: list[Reading], began: float) -> None:
+        """Let the cache learn from some queries."""
+        if self.adapt is not None:
+            looked, read = sum(len(one.pages) for one in done), sum(one.read for one in done)
+            took, reading = (self.clock() - began) * 1e3, sum(one.ms for one in done)
+            if self.adapt.note(looked // queries, read // queries, took / queries, reading / queries):
+                self.squeeze(0)
 
 
 def _loads(open_: Sequence[Open], chosen: list[tuple[list[Rows], float]], room: float) -> list[dict[str, int]]:
