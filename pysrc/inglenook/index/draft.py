@@ -4,8 +4,9 @@ very same vectors goes on from there, and does not write again what of it is sto
 from __future__ import annotations
 
 import hashlib
-import io
-import zipfile
+import json
+import math
+import struct
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,6 +21,8 @@ MARK = 32
 """Letters of a mark."""
 DONE = 2
 """The last stage."""
+
+_LENGTH = struct.Struct("<I")
 
 
 def mark(form: Form, options: Mapping[str, int], ids: NDArray[np.int64], raw: Raw) -> str:
@@ -38,16 +41,24 @@ def stage(state: Arrays) -> int:
 
 def page(of: str, state: Arrays) -> bytes:
     """The draft of a build as a page."""
-    kept = io.BytesIO()
-    np.savez(kept, **state)  # type: ignore[arg-type]
-    return pages.seal(of.encode() + kept.getvalue())
+    told = [[name, values.dtype.str, values.shape] for name, values in state.items()]
+    head = json.dumps(told, separators=(",", ":")).encode()
+    return pages.seal(of.encode() + _LENGTH.pack(len(head)) + head + b"".join(map(_bytes, state.values())))
 
 
 def read(page: bytes | None) -> tuple[str, Arrays]:
     """The mark of the build that left a draft, and how far it was; nothing where it cannot be read."""
     try:
         payload = pages.unseal(page or b"")
-        with np.load(io.BytesIO(payload[MARK:]), allow_pickle=False) as arrays:
-            return payload[:MARK].decode(), dict(arrays)
-    except (NookError, ValueError, KeyError, OSError, zipfile.BadZipFile):
+        (length,) = _LENGTH.unpack_from(payload, MARK)
+        at, state = MARK + _LENGTH.size + length, Arrays()
+        for name, dtype, shape in json.loads(payload[MARK + _LENGTH.size : at]):
+            values = np.frombuffer(payload, dtype, math.prod(shape), at)
+            state[name], at = values.reshape(shape).copy(), at + values.nbytes
+        return payload[:MARK].decode(), state
+    except (NookError, ValueError, TypeError, struct.error):
         return "", {}
+
+
+def _bytes(values: NDArray[np.generic]) -> bytes:
+    return values.tobytes()
