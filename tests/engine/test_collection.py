@@ -602,3 +602,19 @@ def test_the_cache_is_as_small_as_the_latency_allows(short):
             run(collection.search(query, 10), store)
         assert collection.cache.budget > caches[target] or target < 3  # that one needs to read nothing any more
     assert caches[3] < caches[0.3]
+
+
+def test_what_is_kept_in_memory_leaves_room_for_the_rest(short):
+    """Of three segments the smallest fits, and searches still have what they need."""
+    store, vectors = Durable(), clusters(7000)
+    made = begun(store)
+    for start, stop in ((0, 1000), (1000, 3000), (3000, 7000)):
+        run(made.add(vectors[start:stop], np.arange(start, stop)), store)
+    least, warmed = opened(store, 1 << 30).memory, []
+    for budget in (least + 100_000, least + 300_000, 1 << 22):
+        now = opened(store, budget)
+        run(now.warm(budget), store)
+        warmed.append(sum(one.resident is not None for one in now.segments))
+        for query in vectors[::700]:
+            assert found(now, store, query, 1).scores[0] > 0.99 and now.memory <= budget
+    assert 0 < warmed[1] < 3 == warmed[2] and now.stats().trips_at(1) == 0

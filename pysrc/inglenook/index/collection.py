@@ -178,9 +178,11 @@ class Collection(Searched, Merged):
             did = True
 
     def warm(self, most: int) -> Flow:
-        """Keep the vectors of segments in memory as far as `most` bytes go, the smallest first."""
+        """Keep the vectors of segments in memory as far as `most` bytes go, and the budget, the smallest first."""
+        if self.budget is not None:
+            most = min(most, self._spare - self._reading)
         for segment in sorted(self.segments, key=lambda segment: segment.count):
-            need = segment.count * self.form.width
+            need = segment.count * (self.form.width + (8 if segment.ids is None else 0))
             if segment.resident is None and need <= most:
                 rows, there, ids = yield from segment.everything()
                 if there.all():
@@ -188,7 +190,7 @@ class Collection(Searched, Merged):
                     segment.hold(rows)
             if segment.resident is not None:
                 most -= need
-        self._weigh()
+        yield from self._settle()
 
     def save(self, keep: Callable[[dict[str, bytes]], None], name: str = "") -> Flow:
         """Give all pages of this collection, as one called `name`, to `keep`, some at a time, the manifest last."""
