@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,8 +22,8 @@ from buildlib.project import ROOT
 
 WARM_UP = 100
 """So many of the queries are asked before those that are timed; nothing of the timed ones was ever asked before."""
-FEW = 10
-"""Where a query takes seconds, so many choose the effort, and twice as many are timed."""
+EFFORT = 40
+"""With this mememo's recall is 0.958 at 10k in memory."""
 SHARES = (20, 5)
 """Budgets, in hundredths of the vectors' bytes."""
 STORES = ("indexeddb", "opfs")
@@ -176,11 +177,19 @@ class Stored:
             return timed(arm, effort) | {"budget_mb": round(budget / 1e6, 2), "page_mb": home.memory()}
 
     def _mememo(self, size: str) -> dict[str, Any]:
+        """A query takes seconds: as many as are answered in time, at the effort that suffices in memory."""
         home = Home(self.driver, self.home(size, STORES[0]).url, self.data(size), self.options.patience)
         try:
             with home.arm("mememo-indexeddb", budget=home.bytes // 5) as arm:
-                arm.calibrate(last=FEW)
-                return timed(arm, arm.row.effort, FEW, 3 * FEW)
+                until, ids, ms = time.monotonic() + self.options.patience, [], []
+                while len(ms) < WARM_UP and time.monotonic() < until:
+                    said = arm.ask(EFFORT, len(ms), len(ms) + 1)
+                    ids += said["ids"]
+                    ms += said["ms"]
+                return {
+                    "p50_ms": round(nearest_rank(ms, 50)), "p99_ms": round(nearest_rank(ms, 99)),
+                    "found": round(recall(ids, arm.data.truth[: len(ids)]), 3), "effort": EFFORT, "queries": len(ms),
+                }  # fmt: skip
         finally:
             home.close()
 
