@@ -194,7 +194,7 @@ class Stored:
             home.close()
 
     def cold(self) -> None:
-        """From a page that was just loaded, with Python up, to the first correct answer."""
+        """From a page that was just loaded, with Python up, to the first correct answer; with the smaller budget."""
         size = self._one("100k")
         say(f"· cold, {size}")
         for store in (*STORES, "url"):
@@ -206,7 +206,7 @@ class Stored:
 
     def _cold(self, size: str, store: str) -> dict[str, Any]:
         home = self.home(size, STORES[0] if store == "url" else store)
-        how: dict[str, Any] = {"op": "open", "store": store, "budget": home.bytes // 5, "vectors": ""}
+        how: dict[str, Any] = {"op": "open", "store": store, "budget": home.bytes * SHARES[-1] // 100, "vectors": ""}
         if store == "url":
             how["url"] = f"{home.url}static/{SERVED.name}"
             served(self.data(size))
