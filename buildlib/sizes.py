@@ -51,7 +51,7 @@ def _budgets() -> Iterable[tuple[str, int, int]]:
 
 
 def _rooms(wheel: Path) -> Iterable[tuple[str, int, int]]:
-    """The wheel by rooms: the vector index and the map are libraries of their own size, the rest is the app's engine."""
+    """The wheel by rooms: the index and the map are libraries of their own size, the rest is the app's engine."""
     rest = wheel.stat().st_size
     with zipfile.ZipFile(wheel) as parts:
         for room, limit in ROOMS.items():
