@@ -365,7 +365,7 @@ for sort in ("manifest", "head", "ids/", "codes/", "vectors/", "w/"):
     for at in (0, len(page) // 2, len(page) - 1):
         flipped = page[:at] + bytes([page[at] ^ 1]) + page[at + 1 :]
         await index.store.commit({{key: flipped}}, [])
-        again = await open_index("flipped", storage={storage!r}, budget=100_000)
+        again = await open_index("flipped", storage={storage!r}, budget=3_000_000)
         found = [await nearest(again, v) for v in vectors(12_000)[::1500]]
         if sort == "vectors/":
             await again.knn_query(first, 1)  # it lies in the damaged page
