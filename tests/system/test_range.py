@@ -179,7 +179,7 @@ def test_an_index_opens_with_little_of_it(tmp_path):
     index.save_index(path)
     with serving(path.read_bytes()) as (_, url):
         store = RangeStore(url)
-        remote = Index(store=store, budget=0)
+        remote = Index(store=store, budget=2 << 20)
         assert len(remote) == 6000 and store.ranges.received < 0.3 * store.size()  # a byte of four, and ids
         before = store.ranges.received
         labels, distances = remote.knn_query(vectors[:3], 5)
