@@ -21,6 +21,7 @@ from inglenook.search.terms import analysed, split
 PRIOR = 500.0  # words of the whole library that a topic is thought to share before it is looked at
 FEW = 3  # passages that a word must stand in, in all but the smallest libraries
 MANY = 40  # words a topic may choose from
+NOISE = 1e-9  # what rounding leaves of a weight of nothing
 WORDS = 3
 
 Candidates = list[list[tuple[str, float]]]
@@ -49,7 +50,7 @@ def candidates(run: Run, topic: NDArray[np.integer], topics: int) -> Flow:
     found: Candidates = []
     for t in range(topics):
         best = np.argsort(-weight[:, t], kind="stable")[:MANY]
-        found.append([(_word(run, int(first[common[i]])), float(weight[i, t])) for i in best if weight[i, t] > 0])
+        found.append([(_word(run, int(first[common[i]])), float(weight[i, t])) for i in best if weight[i, t] > NOISE])
     return found
 
 
