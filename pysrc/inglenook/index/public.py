@@ -11,7 +11,7 @@ index.save_index("copy.nook")
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from inglenook.errors import NookError
-from inglenook.index import threads
-from inglenook.index.collection import Allowed, Collection, Hits
+from inglenook.index import given, threads
+from inglenook.index.collection import Collection, Hits
 from inglenook.index.drive import Hear, run
 from inglenook.index.form import DTYPES, Form
+from inglenook.index.given import Choice
 from inglenook.index.store import MemoryStore, Store
 from inglenook.index.table import Metadata
 
 Ids = NDArray[np.int64]
-Choice = Callable[..., Any] | Mapping[str, Any] | ArrayLike | None
 
 WARM = 1 << 30
 """Bytes of vectors that an index on a machine keeps in memory where no budget says otherwise."""
@@ -88,13 +88,7 @@ class Index:
         field; a value is a text, a number, True or False, or a list of texts. `num_threads` of the machine (-1: all)
         train lists and assign vectors to them. `progress` is told of events such as `wire.messages.Progress`."""
         collection = self._made()
-        vectors = np.asarray(data)
-        vectors = vectors[None] if vectors.ndim == 1 else vectors
-        if ids is None:
-            first = collection.highest + 1
-            labels = np.arange(first, first + len(vectors), dtype=np.int64)
-        else:
-            labels = _labels(ids)
+        vectors, labels = given.labelled(data, ids, collection.highest)
         with threads.using(num_threads):
             self._run(collection.add(vectors, labels, metadata), progress)
             self._run(collection.maintain(), progress)
@@ -110,17 +104,12 @@ class Index:
         allowed.
         """
         made = self._made()
-        queries, allow = np.asarray(data), _filter(filter)
+        queries, allow = np.asarray(data), given.allowed(filter)
         quick = made.at_once(queries, k, allow=allow, effort=self.nprobe) if queries.ndim == 1 else []
         if quick and (hit := quick[0]) and len(hit.ids) == k:
             return hit.ids[None], made.form.distances(hit.scores)[None]
         hits: list[Hits] = self._run(made.search(queries, k, allow=allow, effort=self.nprobe))
-        labels = np.full((len(hits), k), -1, np.int64)
-        distances = np.full((len(hits), k), np.inf, np.float32)
-        for n, hit in enumerate(hits):
-            labels[n, : len(hit.ids)] = hit.ids
-            distances[n, : len(hit.ids)] = made.form.distances(hit.scores)
-        return labels, distances
+        return given.arrays(hits, k, made.form)
 
     def set_ef(self, ef: int) -> None:
         """How wide a query searches; the same as `nprobe`."""
@@ -130,27 +119,27 @@ class Index:
 
     def mark_deleted(self, label: int) -> None:
         """Forget a label. NookError("unknown-id")."""
-        if not self._run(self._made().delete(_labels([label]))):
+        if not self._run(self._made().delete(given.labels([label]))):
             raise NookError("unknown-id", f"There is no vector {label} in this index.", "Look at get_ids_list().")
 
     def unmark_deleted(self, label: int) -> None:
         """Take a deletion back, as long as nothing was merged since. NookError("unknown-id")."""
-        self._run(self._made().restore(_labels([label])))
+        self._run(self._made().restore(given.labels([label])))
 
     def get_items(self, ids: ArrayLike | None = None, return_type: str = "numpy") -> Any:
         """Vectors (n, dim) float32 by label, of unit length for cosine; `return_type` "numpy" or "list"."""
-        labels = self.get_ids() if ids is None else _labels(ids)
+        labels = self.get_ids() if ids is None else given.labels(ids)
         vectors = self._run(self._made().get(labels))
         return vectors.tolist() if return_type == "list" else vectors
 
     def get_metadata(self, ids: ArrayLike | None = None) -> list[dict[str, Any]]:
         """What labels have: a dict each, in the order of `get_ids` where none are given. NookError("unknown-id")."""
-        return self._run(self._made().metadata(self.get_ids() if ids is None else _labels(ids)))  # type: ignore[no-any-return]
+        return self._run(self._made().metadata(self.get_ids() if ids is None else given.labels(ids)))  # type: ignore[no-any-return]
 
     def update_metadata(self, ids: ArrayLike, metadata: Metadata) -> None:
         """Change fields of labels, given as for `add_items`; the others stay, and None takes one away.
         NookError("unknown-id" | "bad-metadata")."""
-        self._run(self._made().update(_labels(ids), metadata))
+        self._run(self._made().update(given.labels(ids), metadata))
 
     def get_ids_list(self) -> list[int]:
         """All labels, ascending."""
@@ -209,7 +198,7 @@ class Index:
 
     def remove_ids(self, ids: ArrayLike) -> int:
         """Forget ids; returns how many there were."""
-        return int(self._run(self._made().delete(_labels(ids))))
+        return int(self._run(self._made().delete(given.labels(ids))))
 
     def reconstruct(self, key: int) -> NDArray[np.float32]:
         """One vector."""
@@ -281,9 +270,7 @@ class Index:
     def _attach(self, collection: Collection) -> None:
         if run(collection.open(), self._store):
             known = Form(self.dim, self.space, DTYPES.get(self.dtype, "")) if self.dim else collection.form
-            if known != collection.form:
-                message = f"The index {self._name!r} has {_told(collection.form)}, not {_told(known)}."
-                raise NookError("bad-shape", message, "Open it as what it is, or give another name.")
+            given.same(self._name, collection.form, known)
             run(collection.warm(WARM if self.budget is None else self.budget - collection.memory), self._store)
             self._take(collection)
 
@@ -304,51 +291,6 @@ class Index:
 
     def _run(self, flow: Any, hear: Hear | None = None) -> Any:
         return run(flow, self._store, hear)
-
-
-def _told(form: Form) -> str:
-    return f"{form.dim} dimensions, {form.space}, {form.dtype}"
-
-
-def _labels(ids: ArrayLike) -> Ids:
-    given = np.asarray(ids)
-    if given.dtype.kind not in "iu" and given.size:
-        raise NookError("bad-id", f"Ids are whole numbers, not {given.dtype}.", "Number your vectors.")
-    if given.dtype.kind == "u" and given.size and given.max() > np.iinfo(np.int64).max:
-        raise NookError("bad-id", "An id does not fit into 63 bits.", "Number your vectors.")
-    return given.astype(np.int64).reshape(-1)
-
-
-def _filter(choice: Choice) -> Allowed | None:
-    """What may be given as a filter: a condition, or a function of an array of labels."""
-    if choice is None or isinstance(choice, Mapping):
-        return choice
-    if callable(choice):
-        return _asking(choice)
-    given = np.asarray(choice)
-    if given.dtype == np.bool_ and given.ndim == 1:
-        return lambda ids: (
-            (ids >= 0) & (ids < len(given)) & given[np.clip(ids, 0, max(len(given) - 1, 0))]
-            if len(given)
-            else np.zeros(len(ids), np.bool_)
-        )
-    wanted = np.unique(_labels(given))
-    return lambda ids: np.isin(ids, wanted)
-
-
-def _asking(choice: Callable[..., Any]) -> Allowed:
-    """A person's function of an array of labels, or of one."""
-
-    def asked(ids: Ids) -> NDArray[np.bool_]:
-        try:
-            answer = np.asarray(choice(ids))
-            if answer.dtype == np.bool_ and answer.shape == ids.shape:
-                return answer
-        except (ValueError, TypeError):  # it knows one label at a time, as hnswlib's do
-            pass
-        return np.fromiter((bool(choice(id_)) for id_ in ids.tolist()), np.bool_, len(ids))
-
-    return asked
 
 
 __all__: Sequence[str] = ["Index"]

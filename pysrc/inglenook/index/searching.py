@@ -49,9 +49,6 @@ class Ask(NamedTuple):
     effort: int
 
 
-NO_SCORES: Scores = np.empty(0, np.float32)
-
-
 class Open(NamedTuple):
     """A part in a search: its rows that may be found (None: all), and how many they are."""
 
@@ -274,10 +271,10 @@ def _candidates(
         most = max(most, len(found.rows))
         if len(found.rows) < one.allowed:
             ceiling = max(ceiling, found.ceiling)
-    told = np.concatenate([NO_SCORES, *scores])
-    told = told[told < np.inf]  # rows that no code has judged are confirmed whatever the others are
-    if len(open_) > 1 and len(told) > most:
-        line = np.partition(told, -most)[-most]
+    if len(open_) > 1 and sum(map(len, rows)) > most:
+        told = np.concatenate(scores)
+        told = told[told < np.inf]  # rows that no code has judged are confirmed whatever the others are
+        line = np.partition(told, -most)[-most] if len(told) > most else NOTHING
         for n, one in enumerate(open_):
             below = scores[n] < line
             if below.any():

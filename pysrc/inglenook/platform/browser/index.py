@@ -26,11 +26,11 @@ from pyodide.ffi import to_js
 
 from inglenook.errors import NookError
 from inglenook.flow import Effect, Flow, Hold
-from inglenook.index import container
+from inglenook.index import container, given
 from inglenook.index.collection import Collection, Hits
 from inglenook.index.drive import Driver, Hear
 from inglenook.index.form import DTYPES, Form
-from inglenook.index.public import Choice, _filter, _labels, _told
+from inglenook.index.given import Choice
 from inglenook.index.stats import Stats
 from inglenook.index.store import MemoryStore
 from inglenook.index.table import Metadata
@@ -110,13 +110,7 @@ class Index:
         highest. `metadata` as in `inglenook.index.Index`. When this returns they are stored; what is to be merged is
         merged later, beside everything else."""
         await self._fresh()
-        vectors = np.asarray(data)
-        vectors = vectors[None] if vectors.ndim == 1 else vectors
-        if ids is None:
-            first = self.collection.highest + 1
-            labels = np.arange(first, first + len(vectors), dtype=np.int64)
-        else:
-            labels = _labels(ids)
+        vectors, labels = given.labelled(data, ids, self.collection.highest)
         await self._run(self.collection.add(vectors, labels, metadata), progress)
         self._again = True
         if self._tidying is None or self._tidying.done():
@@ -130,14 +124,9 @@ class Index:
         if self._stale:
             await self._fresh()
         made = self.collection
-        queries, allow = np.asarray(data), _filter(filter)
+        queries, allow = np.asarray(data), given.allowed(filter)
         hits: list[Hits] = await self._run(made.search(queries, k, allow=allow, effort=self.nprobe))
-        labels = np.full((len(hits), k), -1, np.int64)
-        distances = np.full((len(hits), k), np.inf, np.float32)
-        for n, hit in enumerate(hits):
-            labels[n, : len(hit.ids)] = hit.ids
-            distances[n, : len(hit.ids)] = made.form.distances(hit.scores)
-        return labels, distances
+        return given.arrays(hits, k, made.form)
 
     def set_ef(self, ef: int) -> None:
         """How wide a query searches; the same as `nprobe`."""
@@ -151,13 +140,13 @@ class Index:
     async def unmark_deleted(self, label: int) -> None:
         """Take a deletion back, as long as nothing was merged since. NookError("unknown-id")."""
         await self._fresh()
-        await self._run(self.collection.restore(_labels([label])))
+        await self._run(self.collection.restore(given.labels([label])))
 
     async def get_items(self, ids: ArrayLike | None = None) -> NDArray[np.float32]:
         """Vectors (n, dim) by label, of unit length for cosine."""
         await self._fresh()
         vectors: NDArray[np.float32] = await self._run(
-            self.collection.get((await self.get_ids()) if ids is None else _labels(ids))
+            self.collection.get((await self.get_ids()) if ids is None else given.labels(ids))
         )
         return vectors
 
@@ -165,7 +154,7 @@ class Index:
         """What labels have: a dict each, in the order of `get_ids` where none are given. NookError("unknown-id")."""
         await self._fresh()
         found: list[dict[str, Any]] = await self._run(
-            self.collection.metadata((await self.get_ids()) if ids is None else _labels(ids))
+            self.collection.metadata((await self.get_ids()) if ids is None else given.labels(ids))
         )
         return found
 
@@ -173,7 +162,7 @@ class Index:
         """Change fields of labels; the others stay, and None takes one away. NookError("unknown-id" |
         "bad-metadata")."""
         await self._fresh()
-        await self._run(self.collection.update(_labels(ids), metadata))
+        await self._run(self.collection.update(given.labels(ids), metadata))
 
     async def save_index(self) -> Any:
         """A copy as one `.nook` file, which a web server can hand out by ranges, too: a JavaScript Blob."""
@@ -199,7 +188,7 @@ class Index:
     async def remove_ids(self, ids: ArrayLike) -> int:
         """Forget ids; returns how many there were."""
         await self._fresh()
-        return int(await self._run(self.collection.delete(_labels(ids))))
+        return int(await self._run(self.collection.delete(given.labels(ids))))
 
     async def optimize(self, progress: Hear | None = None) -> None:
         """Merge all there is into one segment, the fastest form, as far as the budget allows."""
@@ -303,9 +292,8 @@ class Index:
             except NookError as error:
                 if error.code != "conflict" or not await self._run(collection.open()):  # another tab makes it, too
                     raise
-        if form and form != collection.form:
-            message = f"The index “{collection.keys.collection}” has {_told(collection.form)}, not {_told(form)}."
-            raise NookError("bad-shape", message, "Open it as what it is, or give another name.")
+        if form:
+            given.same(collection.keys.collection, collection.form, form)
         if self.storage != "url":
             self._later(self._warm())  # the first answer does not wait for it
 
