@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,8 @@ from vectors import Set
 
 from buildlib.project import cache
 
-PINS = ("hnswlib==0.8.0", "faiss-cpu==1.15.1", "usearch==2.26.6")
+PINS = ("hnswlib==0.8.0", "faiss-cpu==1.15.1", "usearch==2.26.6", "numkong==7.8.6", "tqdm==4.70.1")
+"""usearch needs the last two."""
 EFS = (16, 24, 32, 40, 64, 100, 160, 256)
 M, EF_CONSTRUCTION = 16, 200
 
@@ -28,7 +30,7 @@ Ask = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
 
 def measure(data: Set, rounds: int) -> dict[str, dict[str, Any]]:
     """p50 and p99 of each, and how it was built."""
-    folder = cache() / "bench" / "site-packages"
+    folder = cache() / "bench" / f"site-{zlib.crc32(repr(PINS).encode()):08x}"
     if not folder.exists():
         command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder, *PINS]
         subprocess.run(command, check=True)
