@@ -10,7 +10,7 @@ from pathlib import Path
 from buildlib.project import STAMPS, run, step
 
 MODELS = ("panel.c", "team.c", "llama.c", "bert.c", "probe.c")
-SIDE = ("vectors.c", "hnsw.c", "lazy.c", "codes.c", "kmeans.c")
+SIDE = ("vectors.c", "nearest.c", "hnsw.c", "lazy.c", "codes.c", "kmeans.c")
 FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror", "-g0"]
 BASE = "mvp+simd128+mutable_globals+bulk_memory+sign_ext+nontrapping_fptoint"
 RELAXED = {"simd": "", "relaxed": "+relaxed_simd"}

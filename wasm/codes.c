@@ -529,13 +529,14 @@ static MACHINE void refine(const Lists *v, Query *q) {
   }
 }
 
-/* Scores of the found rows from their vectors: inner product, or minus the squared distance. */
+/* Scores of the found rows from their vectors: inner product, or minus the squared distance. Halves are only about as
+ * long as they should be. */
 static void confirm(const Lists *v, Query *q) {
-  const int32_t whole = v->dim & -4, squared = v->space == SQUARED;
+  const int32_t whole = v->dim & -4, squared = v->space == SQUARED, stretched = v->half && v->space == COSINE;
   const F4 zero = {0};
   for (int32_t i = 0; i < q->size; i++) {
     const intptr_t at = (intptr_t)q->found[i].row * v->dim;
-    F4 sum = zero;
+    F4 sum = zero, length = zero;
     float part[4] = {0}, asked[4] = {0};
     for (int32_t d = 0; d < v->dim; d += 4) {
       F4 x, a;
@@ -567,8 +568,10 @@ static void confirm(const Lists *v, Query *q) {
         sum -= x * x;
       } else
         sum += x * a;
+      if (stretched) length += x * x;
     }
-    q->found[i].estimate = f4_sum(sum);
+    const float square = f4_sum(length);
+    q->found[i].estimate = square > 0 ? f4_sum(sum) / __builtin_sqrtf(square) : f4_sum(sum);
     q->found[i].error = 0;
   }
 }

@@ -97,9 +97,9 @@ def test_one_segment_in_memory_answers_at_once_what_the_long_way_says(space, see
                 monkeypatch.setattr(segment.kind, "candidates", counted(segment.kind.candidates, calls := []))
                 short = run(collection.search(queries, k, allow=allow), None)
                 asked, longer = asked + len(queries), longer + len(calls)
-                kind, segment.confirming = segment.confirming, None
-                long = run(collection.search(queries, k, allow=allow), None)
-                segment.confirming = kind
+                with monkeypatch.context() as patch:
+                    patch.setattr(collection, "at_once", lambda *_, **__: [])
+                    long = run(collection.search(queries, k, allow=allow), None)
                 for query, one, other in zip(collection.form.queries(queries), short, long, strict=True):
                     assert len(one.ids) == len(set(one.ids.tolist())) == len(other.ids)
                     size = np.abs(other.scores).max(initial=1)
@@ -119,6 +119,65 @@ def test_one_segment_in_memory_answers_at_once_what_the_long_way_says(space, see
             with pytest.raises(NookError) as error:
                 run(collection.search(query, 3), None)
             assert error.value.code == code
+
+
+@pytest.mark.parametrize("space", ["cosine", "ip", "l2"])
+@pytest.mark.parametrize("dtype", ["f4", "f2"])
+def test_all_parts_in_memory_answer_at_once_what_the_long_way_says(space, dtype, small, monkeypatch):
+    """A head, scanned segments and lists, deletions in each, equal vectors, filters; where all is scanned, exactly."""
+    monkeypatch.setattr(planner, "LISTS", 200)
+    random = np.random.default_rng(2)
+    collection = Collection("a", durable=False)
+    run(collection.create(Form(DIM, space, dtype)), None)
+    kinds, hits, same = set(), 0, 0
+    centres = cloud(30, seed=9) * 2
+    for step in range(10):
+        vectors = centres[random.integers(0, 30, 90)] + cloud(90, seed=step)
+        vectors[:6] = vectors[6:12]
+        vectors[12] = 0
+        run(collection.add(vectors[: 90 if step % 2 else 30], random.permutation(2000)[: 90 if step % 2 else 30]), None)
+        run(collection.maintain(), None)
+        run(collection.delete(random.integers(0, 2000, 100)), None)
+        kinds |= {(bool(collection.head.count), *sorted({one.part.kind for one in collection.segments}))}
+        scanned = all(one.part.kind == "flat" for one in collection.segments)
+        allowed = random.random(2000) < 0.6
+        for allow in (None, lambda ids, allowed=allowed: allowed[ids]):
+            for k in (1, 10, 3000):
+                queries = np.concatenate([vectors[:9] * 3, cloud(4, seed=k), np.zeros((1, DIM), np.float32)])
+                short = collection.at_once(queries, k, allow=allow)
+                with monkeypatch.context() as patch:
+                    patch.setattr(collection, "at_once", lambda *_, **__: [])
+                    long = run(collection.search(queries, k, allow=allow), None)
+                assert len(short) == len(queries) or not scanned
+                for query, one, other in zip(collection.form.queries(queries), short, long):
+                    if one is None:
+                        assert not scanned
+                        continue
+                    assert len(one.ids) == len(set(one.ids.tolist())) == len(other.ids)
+                    size = np.abs(other.scores).max(initial=1)
+                    assert (one.scores >= other.scores - 1e-5 * size).all()
+                    assert all((a, -i) > (b, -j) for (a, i), (b, j) in pairwise(zip(one.scores, one.ids)))
+                    assert allow is None or allow(one.ids).all()
+                    truth = collection.form.scores(query, run(collection.get(one.ids), None))
+                    assert np.allclose(one.scores, truth, atol=1e-5 * size)
+                    assert not scanned or np.allclose(one.scores, other.scores, atol=1e-5 * size)
+                    hits, same = hits + len(one.ids), same + np.count_nonzero(one.ids == other.ids)
+    assert hits > 5000 and same > 0.98 * hits
+    assert {kind[0] for kind in kinds} >= {True} and {kind[1:] for kind in kinds} >= {("flat",), ("flat", "ivf")}
+    for bad, code in ((np.full(DIM, np.inf), "bad-vector"), (np.ones(DIM + 1), "bad-shape")):
+        with pytest.raises(NookError) as error:
+            collection.at_once(bad, 3)
+        assert error.value.code == code
+
+
+def test_a_scan_that_does_not_suffice_looks_at_more(small):
+    """Rows that all have one code: no bound tells them apart, so the first candidates cannot be sure."""
+    collection = Collection("a", durable=False)
+    run(collection.create(Form(DIM, "ip")), None)
+    vectors = np.ones((45, DIM), np.float32) + np.arange(45, dtype=np.float32)[:, None] * 1e-6
+    run(collection.add(vectors, np.arange(45)), None)
+    [hits] = collection.at_once(np.ones(DIM, np.float32), 5, want=5)
+    assert hits.ids.tolist() == [44, 43, 42, 41, 40]
 
 
 def counted(function, calls):

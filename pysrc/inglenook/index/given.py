@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from inglenook.errors import NookError
-from inglenook.index.collection import Allowed, Hits
+from inglenook.index.collection import Allowed, Collection, Hits
 from inglenook.index.form import Form
 
 Ids = NDArray[np.int64]
 Choice = Callable[..., Any] | Mapping[str, Any] | ArrayLike | None
+Answer = tuple[Ids, NDArray[np.float32]]
 
 
 def labelled(data: ArrayLike, ids: ArrayLike | None, highest: int) -> tuple[NDArray[Any], Ids]:
@@ -70,7 +71,17 @@ def _asking(choice: Callable[..., Any]) -> Allowed:
     return asked
 
 
-def arrays(hits: list[Hits], k: int, form: Form) -> tuple[Ids, NDArray[np.float32]]:
+def at_once(made: Collection, data: NDArray[Any], k: int, allow: Allowed | None, effort: int) -> Answer | None:
+    """Labels and distances of one query (dim,) where all there is lies in memory and the answer is sure; else None."""
+    if data.ndim != 1 or not (quick := made.at_once(data, k, allow=allow, effort=effort)):
+        return None
+    hit = quick[0]
+    if hit is None or len(hit.ids) < k:
+        return None
+    return hit.ids[None], made.form.distances(hit.scores)[None]
+
+
+def arrays(hits: list[Hits], k: int, form: Form) -> Answer:
     """Labels and distances (m, k) of what m queries found; -1 and inf where there are fewer."""
     found = np.full((len(hits), k), -1, np.int64)
     distances = np.full((len(hits), k), np.inf, np.float32)

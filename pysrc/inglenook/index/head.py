@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inglenook.index.form import Form, Raw
-from inglenook.index.kind import Rows
+from inglenook.index.kind import Allow, Rows
 from inglenook.index.linear import Linear
+from inglenook.index.nearest import View, masked
 
 Ids = NDArray[np.int64]
 T = TypeVar("T", bound=np.generic)
@@ -62,6 +63,14 @@ class Head:
         self._alive[before : self.count] = True
         self._row.update(zip(ids.tolist(), range(before, self.count)))
         self.kind.extend(self.form.floats(np.ascontiguousarray(rows)))
+
+    def view(self) -> View | None:
+        """Where the rows lie, for `Nearest`."""
+        return self.kind.view(self._raw, self._ids)
+
+    def masked(self, allow: Callable[[Ids], Allow] | None) -> Allow | None:
+        """Which rows are alive and allowed; None: all."""
+        return masked(self.ids, self.alive, allow)
 
     def pages_of(self, rows: Rows) -> dict[str, int]:
         """What has to be read to see rows: nothing."""

@@ -110,8 +110,8 @@ class IVF(Inverted):
         return self._probe.scan(self._asked(query), pieces, self._effort(want, k, None, allow, sure))
 
     def attach(self, vectors: NDArray[np.floating] | None) -> None:
-        """Keep vectors in memory for `search`: (ntotal, dim), float32 or float16, in the order of rows; of unit length
-        for cosine."""
+        """Keep vectors in memory for `search`: (ntotal, dim), float32 or float16, in the order of rows; for cosine
+        float32 of unit length, float16 of any."""
         if vectors is not None and (vectors.shape != (self.ntotal, self.dim) or vectors.dtype.char not in "ef"):
             raise ValueError("attach float16 or float32 vectors in the order of rows")
         self.exact = None if vectors is None else np.ascontiguousarray(vectors)

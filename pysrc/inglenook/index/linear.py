@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from inglenook.errors import NookError
 from inglenook.index import kernel
 from inglenook.index.flat import PLAIN, ROUNDING
-from inglenook.index.form import Form
+from inglenook.index.form import Form, Raw
 from inglenook.index.kernel import WIDEST, Columns, Scanner
 from inglenook.index.kind import NOTHING, Allow, Arrays, Built, Found, Steps, Vectors
+from inglenook.index.nearest import Ids, Shown, View
 from inglenook.index.quantise import stride
 
 
@@ -28,7 +29,8 @@ class Linear:
     def __init__(self, form: Form, scanner: Scanner | None = None) -> None:
         self.form, self.count = form, 0
         self._scanner = scanner or (_scanner() if stride(form.dim) <= WIDEST else PLAIN)
-        self._longest = 0.0  # no vector is longer
+        self._longest = 0.0  # no vector is longer, and none that a code stands for
+        self._shown = Shown()
         self._columns, self._error, self._squares = self._room(0)
 
     @property
@@ -73,6 +75,13 @@ class Linear:
         rows, bounds = self._scanner.scan(self._columns, self.count, code, norm, want=want, allow=allow)
         bounds = bounds + np.float32(slack - shift)
         return Found(rows, bounds, float(bounds[-1]) if len(rows) == want else NOTHING)
+
+    def view(self, raw: Raw, ids: Ids) -> View:
+        """Where these rows lie, given their vectors and ids, for `Nearest`."""
+        codes, scale, *_ = self._columns
+        view = self._shown.view(self.form, (codes, scale, self._error, self._squares), raw, ids)
+        view.count, view.longest = self.count, self._longest
+        return view
 
     def arrays(self) -> Arrays:
         n = self.count

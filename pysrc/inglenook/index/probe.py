@@ -281,6 +281,9 @@ class Plain:
             rows, scores = rows[keep], scores[keep]
         if exact is not None:
             vectors = exact[rows].astype(np.float32)
+            if ivf.space == "cosine" and exact.dtype == np.float16:  # only about as long as they should be
+                lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+                vectors /= np.where(lengths > 0, lengths, 1)
             scores = -((vectors - asked) ** 2).sum(1) if ivf.space == "l2" else vectors @ asked
         order = np.lexsort((rows, -scores))[: k if exact is not None else None]
         return rows[order].astype(np.int32), scores[order].astype(np.float32)

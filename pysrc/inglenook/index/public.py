@@ -105,9 +105,8 @@ class Index:
         """
         made = self._made()
         queries, allow = np.asarray(data), given.allowed(filter)
-        quick = made.at_once(queries, k, allow=allow, effort=self.nprobe) if queries.ndim == 1 else []
-        if quick and (hit := quick[0]) and len(hit.ids) == k:
-            return hit.ids[None], made.form.distances(hit.scores)[None]
+        if answer := given.at_once(made, queries, k, allow, self.nprobe):
+            return answer
         hits: list[Hits] = self._run(made.search(queries, k, allow=allow, effort=self.nprobe))
         return given.arrays(hits, k, made.form)
 

@@ -1,6 +1,6 @@
 """How a live index is searched: every part for candidates by codes, then the exact vectors of the best of all, read in
 *one* batch, put them in order. Codes that do not fit in memory are read in one batch before that. Where all there is
-lies in one segment in memory, its kernel does all of it at once.
+lies in memory, kernels do all of it at once.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 
 from inglenook.flow import Flow
 from inglenook.index import planner
+from inglenook.index.attributes import Attributes
 from inglenook.index.form import Scores, Vectors
 from inglenook.index.head import Head
 from inglenook.index.kind import NOTHING, Allow, Found, Listed, Pieces, Rows
 from inglenook.index.live import NONE, Ids, Live
+from inglenook.index.manifest import Manifest
+from inglenook.index.nearest import Nearest
 from inglenook.index.paper import WIDE, Paper
 from inglenook.index.reading import Late, Reading
 from inglenook.index.recent import EACH
@@ -83,6 +86,14 @@ class Searched(Live):
         self.trips: Counter[int] = Counter()
         """Queries by the batches that were read from storage for them."""
 
+    def _begin(self, found: Manifest, attributes: Attributes | None = None) -> None:
+        super()._begin(found, attributes)
+        self._nearest = Nearest(found.form)
+
+    def _memory(self) -> dict[str, int]:
+        held = super()._memory()
+        return held | {"head": held["head"] + self._nearest.memory}
+
     def search(
         self, queries: NDArray[np.generic], k: int, *, allow: Allowed | None = None, effort: int = 0, want: int = 0
     ) -> Flow:
@@ -108,28 +119,36 @@ class Searched(Live):
     def at_once(
         self, queries: NDArray[np.generic], k: int, *, allow: Allowed | None = None, effort: int = 0, want: int = 0
     ) -> list[Hits | None]:
-        """`search` without its ado where all there is lies in one segment that confirms by itself, [] elsewhere. None
-        for a query where a row that is left out might be as near as the last one."""
-        if len(self.segments) != 1 or self.head.count or k < 1 or not (kind := self.segments[0].confirming):
+        """`search` without its ado where all there is lies in memory, [] elsewhere. None for a query where a row of
+        lists that is left out might be as near as the last one."""
+        parts = self._parts()
+        views = [(part, view) for part in parts if (view := part.view())]
+        lists = [part for part in parts if isinstance(part, Segment) and part.confirming]
+        if k < 1 or not parts or len(views) + len(lists) < len(parts) or (views and not self._nearest.works):
             return []
         allow = self.attributes.choose(allow) if isinstance(allow, Mapping) else allow
-        segment, mask, allowed = self.segments[0], None, self.segments[0].count
         want = want or planner.candidates(k, True)
-        if allow is not None or segment.dead:
-            mask = segment.alive if allow is None else segment.masked(allow)
-            allowed = segment.live if mask is None else int(np.count_nonzero(mask))
-            if allowed <= min(want, planner.FEW):
+        masks = [part.masked(allow) for part, _ in views]
+        listed: list[tuple[Segment, Allow | None, int]] = []
+        for segment in lists:
+            mask = segment.masked(allow)
+            allowed = segment.count if mask is None else int(np.count_nonzero(mask))
+            if mask is not None and allowed <= min(want, planner.FEW):
                 return []
+            listed.append((segment, mask, min(want, allowed)))
         answers: list[Hits | None] = []
-        asked = self.form.asked(queries)
-        for n in range(len(asked)):
-            rows, scores = kind.nearest(asked[n], k, min(want, allowed), allow=mask, effort=effort)
-            told = scores.tolist()
-            ids, scores = segment.ids[rows[:k]], scores[:k]  # type: ignore[index]
-            if len(set(told)) < len(told):
-                by_id = np.lexsort((ids, -scores))
-                ids, scores = ids[by_id], scores[by_id]
-            answers.append(None if len(told) > k and told[k] == told[k - 1] else Hits(ids, scores))
+        for query in self.form.asked(queries):
+            found: list[tuple[Ids, Scores]] = []
+            line = NOTHING
+            if views:
+                found.append(self._nearest.search([view for _, view in views], masks, query, k, want))
+            for segment, mask, most in listed:
+                rows, scores = segment.confirming.nearest(query, k, most, allow=mask, effort=effort)  # type: ignore[union-attr]
+                if len(rows) > k and scores[k] == scores[k - 1]:
+                    line = max(line, float(scores[k]))
+                found.append((segment.ids[rows[:k]], scores[:k]))  # type: ignore[index]
+            hits = Hits(*found[0]) if views and not lists else _best(found, k)
+            answers.append(None if line > NOTHING and len(hits.ids) == k and line >= hits.scores[-1] else hits)
         self.trips[0] += sum(hits is not None for hits in answers)
         return answers
 
@@ -315,11 +334,5 @@ def _walked(one: Open, ask: Ask) -> Flow:
 def _opened(part: Head | Segment, allow: Filter | None) -> Flow:
     """A part under a filter."""
     listed = part.listed if isinstance(part, Segment) else None
-    if allow is None:
-        return Open(part, part.alive, part.live, listed)
-    if isinstance(part, Segment):
-        mask = yield from part.opened(allow)
-    else:
-        mask = np.asarray(allow(part.ids), np.bool_)
-        mask = mask if part.alive is None else mask & part.alive
-    return Open(part, mask, int(np.count_nonzero(mask)), listed)
+    mask: Allow | None = (yield from part.opened(allow)) if isinstance(part, Segment) else part.masked(allow)
+    return Open(part, mask, part.live if allow is None or mask is None else int(np.count_nonzero(mask)), listed)

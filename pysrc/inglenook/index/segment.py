@@ -27,7 +27,9 @@ from inglenook.index import kind as kinds
 from inglenook.index.directory import Directory, Entry
 from inglenook.index.form import Form, Raw
 from inglenook.index.kind import Allow, Arrays, Confirming, Kind, Listed, Rows
+from inglenook.index.linear import Linear
 from inglenook.index.manifest import Keys, Part
+from inglenook.index.nearest import View, masked
 from inglenook.index.planner import Needs
 
 Ids = NDArray[np.int64]
@@ -160,9 +162,15 @@ class Segment:
     def hold(self, raw: Raw) -> None:
         """Keep all rows (count, width) in memory. Ids are there."""
         self.resident = raw
-        if self.form.dtype == "f4" and isinstance(self.kind, Confirming):
-            self.kind.attach(self.form.floats(raw))
+        if self.form.dtype in ("f4", "f2") and isinstance(self.kind, Confirming):
+            self.kind.attach(raw.view(f"<{self.form.dtype}"))
             self.confirming = self.kind
+
+    def view(self) -> View | None:
+        """Where the rows lie, for `Nearest`; None where they are not in memory, or of a kind that it does not know."""
+        if self.resident is None or self.ids is None or not isinstance(self.kind, Linear):
+            return None
+        return self.kind.view(self.resident, self.ids)
 
     def _become(self, arrays: Arrays) -> None:
         self.kind = kinds.load(self.part.kind, self.form, arrays)
@@ -217,16 +225,15 @@ class Segment:
             ids[first : first + IDS] = yield from self.some_ids(first)
         return ids
 
-    def masked(self, allow: Callable[[Ids], Allow]) -> Allow:
-        """Which rows are alive and allowed, where ids are in memory."""
+    def masked(self, allow: Callable[[Ids], Allow] | None) -> Allow | None:
+        """Which rows are alive and allowed, where ids are in memory; None: all."""
         assert self.ids is not None
-        mask = np.asarray(allow(self.ids), np.bool_)
-        return mask if self.alive is None else mask & self.alive
+        return masked(self.ids, self.alive, allow)
 
-    def opened(self, allow: Callable[[Ids], Allow]) -> Flow:
-        """Which rows are alive and allowed."""
-        if self.ids is not None:
-            return self.masked(allow)
+    def opened(self, allow: Callable[[Ids], Allow] | None) -> Flow:
+        """Which rows are alive and allowed; None: all."""
+        if allow is None or self.ids is not None:
+            return self.alive if allow is None else self.masked(allow)
         mask = np.ones(self.count, np.bool_) if self.alive is None else self.alive.copy()
         for first in range(0, self.count, IDS):
             ids = yield from self.some_ids(first)

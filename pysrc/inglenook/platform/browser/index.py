@@ -125,6 +125,8 @@ class Index:
             await self._fresh()
         made = self.collection
         queries, allow = np.asarray(data), given.allowed(filter)
+        if answer := given.at_once(made, queries, k, allow, self.nprobe):
+            return answer
         hits: list[Hits] = await self._run(made.search(queries, k, allow=allow, effort=self.nprobe))
         return given.arrays(hits, k, made.form)
 
