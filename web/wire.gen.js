@@ -72,10 +72,10 @@ export const PROTOCOL = 1;
  */
 
 /**
- * The latency asked for: milliseconds to the first token, and per token after it. 0 asks for nothing.
+ * The latency asked for: milliseconds to the first token, and per token after it. None asks for nothing.
  * @typedef {object} Slo
- * @property {number} [first]
- * @property {number} [token]
+ * @property {number | null} [first]
+ * @property {number | null} [token]
  */
 
 /**

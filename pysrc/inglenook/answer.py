@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -116,7 +117,7 @@ def _timing(
     per_token = made.decode_ms / max(1, len(made.ids) - 1)
     met = None
     if slo.first or slo.token:
-        met = (not slo.first or first <= slo.first) and (not slo.token or per_token <= slo.token)
+        met = first <= (slo.first or math.inf) and per_token <= (slo.token or math.inf)
     return wire.Timing(
         search_ms=search_ms,
         load_ms=load_ms,

@@ -83,10 +83,10 @@ class Search(Request):
 
 @dataclass(frozen=True, slots=True)
 class Slo:
-    """The latency asked for: milliseconds to the first token, and per token after it. 0 asks for nothing."""
+    """The latency asked for: milliseconds to the first token, and per token after it. None asks for nothing."""
 
-    first: float = 0.0
-    token: float = 0.0
+    first: float | None = None
+    token: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
