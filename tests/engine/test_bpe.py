@@ -10,7 +10,8 @@ import pytest
 from engine.tiny import MERGES, tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inglenook.elastic.tokenizer import Stream, Tokenizer, _letters, _pattern
+from inglenook.elastic.pattern import SMOLLM, compiled
+from inglenook.elastic.tokenizer import Stream, Tokenizer, _letters
 from inglenook.errors import NookError
 
 TINY = tokenizer()
@@ -29,7 +30,7 @@ def textbook(word: str) -> list[str]:
 
 
 def words(text: str) -> list[str]:
-    found: list[str] = _pattern().findall(text)
+    found: list[str] = compiled(SMOLLM).findall(text)
     return found
 
 

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine.test_tokenizer_json import LLAMA3
 from engine.tiny import gguf as tiny_gguf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inglenook.elastic import chat
 from inglenook.elastic.convert import export
-from inglenook.elastic.tokenizer import Stream, Tokenizer, _pattern
+from inglenook.elastic.pattern import SMOLLM, compiled
+from inglenook.elastic.tokenizer import Stream, Tokenizer
+from inglenook.elastic.tokenizer_json import convert
 from inglenook.errors import NookError
 from system.smollm2 import ROOT, gguf
 
@@ -108,7 +111,7 @@ def test_every_character_is_of_the_same_class(theirs: tuple[Any, Any]) -> None:
     for at in range(0, len(points), 500):
         text = "".join(f"a{chr(point)} {chr(point)}.{chr(point)}\n" for point in points[at : at + 500])
         cuts = [begin for _, (begin, _) in split(text)]
-        assert [match.start() for match in _pattern().finditer(text)] == cuts, hex(points[at])
+        assert [match.start() for match in compiled(SMOLLM).finditer(text)] == cuts, hex(points[at])
 
 
 def test_random_ids_decode_alike(ours: Tokenizer, theirs: tuple[Any, Any]) -> None:
@@ -151,3 +154,37 @@ def test_the_file_is_plain_json(ours: Tokenizer, tmp_path: Path) -> None:
     export(gguf(), tmp_path / "t.json")
     file = json.loads((tmp_path / "t.json").read_bytes())
     assert set(file) == {"format", "tokens", "merges", "special", "ends", "template"}
+
+
+@pytest.fixture(scope="module", params=["ByteLevel", "Split", "NFC"])
+def other(request: pytest.FixtureRequest) -> tuple[Tokenizer, Any]:
+    """Small tokenizers of other families, from the tokenizer.json that `tokenizers` itself writes."""
+    trained = tokenizers.Tokenizer(tokenizers.models.BPE())
+    pre = tokenizers.pre_tokenizers
+    split = pre.Split(tokenizers.Regex(LLAMA3), "isolated")
+    trained.pre_tokenizer = (
+        pre.ByteLevel(add_prefix_space=False)
+        if request.param == "ByteLevel"
+        else pre.Sequence([split, pre.ByteLevel(add_prefix_space=False, use_regex=False)])
+    )
+    if request.param == "NFC":
+        trained.normalizer = tokenizers.normalizers.NFC()
+    special = ["<|im_start|>", "<|im_end|>"]
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=900, special_tokens=special, initial_alphabet=pre.ByteLevel.alphabet(), show_progress=False
+    )
+    trained.train_from_iterator([*HARD, (ROOT / "ARCHITECTURE.md").read_text("utf-8")], trainer)
+    return Tokenizer.load(convert(trained.to_str().encode(), [1])), trained
+
+
+@pytest.mark.parametrize("text", HARD)
+def test_other_families_are_exact_on_hard_texts(other: tuple[Tokenizer, Any], text: str) -> None:
+    ours, theirs = other
+    assert ours.encode(text) == theirs.encode(text).ids
+
+
+@given(TEXT)
+@settings(max_examples=300)
+def test_other_families_are_exact(other: tuple[Tokenizer, Any], text: str) -> None:
+    ours, theirs = other
+    assert ours.encode(text) == theirs.encode(text).ids

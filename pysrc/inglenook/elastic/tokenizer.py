@@ -1,4 +1,4 @@
-"""SmolLM2's tokenizer: byte-level BPE over words cut by GPT-2's pattern, every digit on its own.
+"""SmolLM2's tokenizer and its kin: byte-level BPE over words cut by GPT-2's pattern, every digit on its own.
 
     tokenizer = Tokenizer.load(path.read_bytes())
     ids = tokenizer.encode("Hello <|im_end|>", special=False)  # what people write never becomes a control token
@@ -8,8 +8,8 @@ Byte-pair encoding: Sennrich et al. (1508.07909); over bytes, with the printable
 "Language Models are Unsupervised Multitask Learners" (2019, section 2.2) and its published encoder.
 The result is that of `tokenizers` for HuggingFaceTB/SmolLM2: Digits(individual_digits=True), then ByteLevel.
 
-The file is one JSON object made by `convert.export`; tokens and merges are one string each, since splitting a string is
-the fastest way to a list of 49,000 in Pyodide.
+The file is one JSON object made by `convert.export` or `tokenizer_json.convert`; tokens and merges are one string each,
+since splitting a string is the fastest way to a list of 49,000 in Pyodide.
 """
 
 from __future__ import annotations
@@ -18,29 +18,34 @@ import codecs
 import heapq
 import json
 import re
+import unicodedata
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from inglenook.elastic.classes import LETTERS, NUMBERS
+from inglenook.elastic.pattern import SMOLLM, compiled
 from inglenook.errors import NookError
 
 FORMAT = 1
-_SPACES = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # White_Space; Python's \s has four more
 _CACHED_WORDS = 50_000
 _CACHED_LENGTH = 64  # characters; longer words hardly ever come again
 
 
 class Tokenizer:
-    """Text to token ids and back. `specials` maps a control token's text to its id; any of `ends` ends a text."""
+    """Text to token ids and back. `specials` maps a control token's text to its id; any of `ends` ends a text.
+
+    `cut` is the pattern of the words that are merged, each on its own (`pattern`); `composed`: text is brought to NFC.
+    """
 
     def __init__(
-        self, tokens: list[str], merges: list[str], special: Iterable[int], ends: Iterable[int] = (), template: str = ""
-    ) -> None:
+        self, tokens: list[str], merges: list[str], special: Iterable[int], ends: Iterable[int] = (),
+        template: str = "", *, cut: str = SMOLLM, composed: bool = False,
+    ) -> None:  # fmt: skip
         self.tokens = tokens
         self.ends = frozenset(ends)
         self.template = template
         self.specials = {tokens[index]: index for index in special}
+        self._cut, self._composed = compiled(cut), composed
         self._controls = frozenset(self.specials.values())
         self._ids = dict(zip(tokens, range(len(tokens)), strict=True))
         self._ranks = dict(zip(merges, range(len(merges)), strict=True))
@@ -56,7 +61,8 @@ class Tokenizer:
             if file["format"] != FORMAT:
                 raise ValueError(file["format"])
             tokens, merges = file["tokens"].split("\n"), file["merges"].split("\n")
-            return cls(tokens, merges, file["special"], file["ends"], file["template"])
+            how = {"cut": file.get("cut", SMOLLM), "composed": file.get("composed", False)}
+            return cls(tokens, merges, file["special"], file["ends"], file["template"], **how)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise NookError("model-corrupt", "The tokenizer's file is damaged.", "Download it again.") from error
 
@@ -91,7 +97,9 @@ class Tokenizer:
     def _plain(self, text: str) -> list[int]:
         ids: list[int] = []
         words = self._words
-        for word in _pattern().findall(text):
+        if self._composed:
+            text = unicodedata.normalize("NFC", text)
+        for word in self._cut.findall(text):
             known = words.get(word)
             if known is None:
                 known = self._merge(word)
@@ -150,31 +158,6 @@ class Stream:
     def push(self, token: int) -> str:
         """The text that is complete now ("" inside a character). Control tokens have no text."""
         return "" if self._tokenizer.is_special(token) else self._decoder.decode(self._tokenizer.piece(token))
-
-
-@cache
-def _pattern() -> re.Pattern[str]:
-    """GPT-2's split within the pieces that single digits leave: a run of spaces yields its last only to a word."""
-    letter, number = _class(LETTERS), _class(NUMBERS)
-    return re.compile(
-        "'(?:[stmd]|re|ve|ll)"
-        f"| ?[{letter}]+"
-        f"|[{number}]"
-        f"| ?[^{_SPACES}{letter}{number}]+"
-        f"|[{_SPACES}]+(?![^{_SPACES}{number}])"
-        f"|[{_SPACES}]+"
-    )
-
-
-def _class(ranges: str) -> str:
-    """The inside of a regular expression's [] for the ranges of `classes`: "gap+length gap …"."""
-    parts, at = [], 0
-    for item in ranges.split():
-        gap, _, length = item.partition("+")
-        first = at + int(gap, 16)
-        at = first + int(length or "1", 16)
-        parts.append(f"{chr(first)}-{chr(at - 1)}" if length else chr(first))
-    return "".join(parts)
 
 
 @cache
