@@ -1,6 +1,6 @@
 """What the app costs a person: time to the first search, search, indexing, answers, memory; as the page does it.
 
-    python3 build.py bench app [start] [index] [search] [answer] [peers] [recall] [--force] [--quick]
+    python3 build.py bench app [start] [index] [search] [answer] [recall] [--force] [--quick]
 
 Without names all parts are measured; --quick takes one round of each.
 
@@ -267,13 +267,6 @@ def answering(figures: dict[str, float]) -> None:
     figures["memory_mb"] = round(done["memory"] / 1e6, 1)
 
 
-def peers(figures: dict[str, float]) -> None:
-    """The model beside wllama, in the same run."""
-    import llm
-
-    figures |= {name: value for name, value in llm.measure(rounds=ROUNDS).items() if "_vs_" in name}
-
-
 def recall(figures: dict[str, float]) -> None:
     """Whether search finds what is asked for."""
     import retrieval
@@ -282,8 +275,7 @@ def recall(figures: dict[str, float]) -> None:
 
 
 PARTS = {
-    "start": first_search, "index": indexing, "search": searching, "answer": answering, "peers": peers,
-    "recall": recall,
+    "start": first_search, "index": indexing, "search": searching, "answer": answering, "recall": recall,
 }  # fmt: skip
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildlib import venv
+from buildlib.project import cache, digest, say
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
@@ -33,6 +36,25 @@ def quiet() -> float:
         print(f"  waiting for an idle machine (load {load:.2f}) …", flush=True)
         time.sleep(15)
     return load
+
+
+def packages(pins: Sequence[str]) -> Path:
+    """A folder with packages of PyPI, installed into the cache at the first run, not into the project's environment."""
+    folder = cache() / "bench" / f"site-{zlib.crc32(repr(tuple(pins)).encode()):08x}"
+    if not folder.exists():
+        command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder, *pins]
+        subprocess.run(command, check=True)
+    return folder
+
+
+def node_packages(folder: Path) -> None:
+    """Install what the package-lock.json of `folder` pins from the npm registry, again only when that changed."""
+    stamp, wanted = folder / "node_modules" / ".installed", digest([folder / "package-lock.json"])
+    if not stamp.exists() or stamp.read_text() != wanted:
+        say(f"installing what {folder.name}/package-lock.json names …")
+        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]
+        subprocess.run(command, cwd=folder, check=True)
+        stamp.write_text(wanted)
 
 
 @contextmanager

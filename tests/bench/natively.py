@@ -1,23 +1,17 @@
-"""hnswlib, faiss and usearch on the machine, one thread, each at the least effort with recall@10 of 0.95.
-
-They are installed from PyPI into the cache folder at the first run, not into the project's environment.
-"""
+"""hnswlib, faiss and usearch on the machine, one thread, each at the least effort with recall@10 of 0.95."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from arms import RECALL, K, recall
+from harness import packages
 from numpy.typing import NDArray
 from vectors import Set
-
-from buildlib.project import cache
 
 PINS = ("hnswlib==0.8.0", "faiss-cpu==1.15.1", "usearch==2.26.6", "numkong==7.8.6", "tqdm==4.70.1")
 """usearch needs the last two."""
@@ -30,11 +24,7 @@ Ask = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
 
 def measure(data: Set, rounds: int) -> dict[str, dict[str, Any]]:
     """p50 and p99 of each, and how it was built."""
-    folder = cache() / "bench" / f"site-{zlib.crc32(repr(PINS).encode()):08x}"
-    if not folder.exists():
-        command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder, *PINS]
-        subprocess.run(command, check=True)
-    sys.path.append(str(folder))
+    sys.path.append(str(packages(PINS)))
     rows = {}
     for name, build in (("hnswlib", _hnswlib), ("faiss", _faiss), ("usearch", _usearch)):
         began = time.perf_counter()

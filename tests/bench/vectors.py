@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from harness import node_packages
 from numpy.typing import NDArray
 
 from buildlib.project import ROOT, cache
@@ -39,9 +39,7 @@ class Set(NamedTuple):
 
 def install() -> None:
     """The peers from the npm registry, as tests/bench/peers/package-lock.json pins them."""
-    if not (PEERS / "node_modules").exists():
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        subprocess.run(command, cwd=PEERS, check=True)
+    node_packages(PEERS)
 
 
 def minilm(n: int) -> Set:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from inglenook.embed.reference import Reference
 
-from tests.reference import embed_models
+from tests.reference import embed_models, onnx_bytes
 
 ROOT = Path(__file__).parents[2]
 ORT = "static/ort/ort-wasm-simd-threaded.wasm"
@@ -37,8 +37,8 @@ def engine():
     with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
         archive.add(ROOT / "pysrc/inglenook", "inglenook", filter=lambda i: None if "__pycache__" in i.name else i)
         archive.add(ROOT / "tests/browser/onnx/checks.py", "checks.py")
-        for name in ("embed_models.py", "embed.json", "embed.npy"):
-            archive.add(ROOT / "tests/reference" / name, name)
+        for name in ("onnx_bytes.py", "embed_models.py", "embed.json", "embed.npy"):
+            archive.add(ROOT / "tests/reference" / name, f"reference/{name}")
     return packed.getvalue()
 
 
@@ -159,7 +159,7 @@ def test_models_run(check):
 
 
 def test_every_type_passes_through(check):
-    assert check("every_type") == len(embed_models.TYPES)
+    assert check("every_type") == len(onnx_bytes.TYPES)
 
 
 def test_the_synchronous_face(check):

@@ -46,7 +46,7 @@ def test_every_build_command_in_the_readme_exists_and_every_verb_is_documented()
 
 def test_every_benchmark_the_readme_names_exists() -> None:
     named = {name for names in re.findall(r"\bbench ([\w|]+)`", README) for name in names.split("|")}
-    assert named >= {"app", "llm"}
+    assert named >= {"app", "elastic"}
     assert {f"{name}.py" for name in named} <= {path.name for path in (ROOT / "tests" / "bench").iterdir()}
 
 

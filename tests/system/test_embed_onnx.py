@@ -8,6 +8,7 @@ from inglenook.errors import NookError
 from inglenook.onnx import DTYPES, InferenceSession, NodeArg
 
 from tests.reference import embed_models as models
+from tests.reference import onnx_bytes
 
 A = np.array([[1, 2], [3, 4]], np.float32)
 B = np.array([[1, 0, 2], [0, 1, 3]], np.float32)
@@ -55,10 +56,10 @@ def test_arrays_need_not_be_contiguous(session):
 
 
 def test_every_type_has_a_sample():
-    assert {str(dtype) for dtype in DTYPES.values()} == set(models.TYPES)
+    assert {str(dtype) for dtype in DTYPES.values()} == set(onnx_bytes.TYPES)
 
 
-@pytest.mark.parametrize("dtype", models.TYPES)
+@pytest.mark.parametrize("dtype", onnx_bytes.TYPES)
 @pytest.mark.parametrize("rows", [2, 0])
 def test_every_type_passes_through(dtype, rows):
     with InferenceSession(models.identity(dtype)) as session:

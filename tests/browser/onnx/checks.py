@@ -5,15 +5,16 @@ import json
 import sys
 from pathlib import Path
 
-import embed_models as models
 import js
 import numpy as np
 from inglenook.embed.session import OnnxEncoder
 from inglenook.errors import NookError
 from inglenook.onnx import InferenceSession
 from pyodide.ffi import can_run_sync
+from reference import embed_models as models
+from reference import onnx_bytes
 
-HERE = Path(__file__).parent
+HERE = Path(models.__file__).parent
 A = np.array([[1, 2], [3, 4]], np.float32)
 B = np.array([[1, 0, 2], [0, 1, 3]], np.float32)
 
@@ -39,7 +40,7 @@ async def arithmetic():
 
 
 async def every_type():
-    for dtype in models.TYPES:
+    for dtype in onnx_bytes.TYPES:
         session = await InferenceSession.create(models.identity(dtype))
         for rows in (2, 0):
             sent = models.samples(dtype)[:rows]
@@ -51,7 +52,7 @@ async def every_type():
     [received] = await session.run_async(None, {"x": np.int64(-5)})
     assert received.shape == ()
     assert received == -5
-    return len(models.TYPES)
+    return len(onnx_bytes.TYPES)
 
 
 async def synchronous():
