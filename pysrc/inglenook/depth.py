@@ -1,4 +1,4 @@
-"""JSON from outside: parsed only if it is not nested deeper than anything of ours can be.
+"""JSON from outside: parsed, or written, only if it is not nested deeper than anything of ours can be.
 
 CPython raises RecursionError for a hundred thousand brackets; in WebAssembly the same input overflows the engine's
 stack, which nothing can catch. So the depth is counted first, and only where there are enough brackets to matter.
@@ -13,6 +13,7 @@ from typing import Any
 DEEPEST = 100
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_GROUPS = (dict, list, tuple)
 _BRACKET = re.compile(r"[][{}]")
 
 
@@ -23,6 +24,15 @@ def parse(text: str | bytes) -> Any:
     if text.count("[") + text.count("{") > DEEPEST and depth(text) > DEEPEST:
         raise ValueError(f"nested more than {DEEPEST} deep")
     return json.loads(text)
+
+
+def shallow(value: Any) -> bool:
+    """Whether lists and dictionaries are nested `DEEPEST` deep at most: then it may become JSON."""
+    level = [value]
+    for _ in range(DEEPEST):
+        groups = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, _GROUPS)]
+        level = [item for group in groups for item in group]
+    return not any(isinstance(item, _GROUPS) for item in level)
 
 
 def depth(text: str) -> int:

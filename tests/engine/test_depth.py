@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from inglenook.depth import DEEPEST, depth, parse
+from inglenook.depth import DEEPEST, depth, parse, shallow
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,7 @@ def test_deep_json_is_refused(text: str) -> None:
 def test_as_deep_as_allowed_is_fine() -> None:
     text = "[" * DEEPEST + "]" * DEEPEST
     assert depth(text) == DEEPEST
+    assert shallow(parse(text)) and not shallow([parse(text)]) and not shallow({"a": (parse(text),)})
     assert json.dumps(parse(text), separators=(",", ":")) == text
 
 
