@@ -9,7 +9,7 @@ from pathlib import Path
 
 from buildlib.project import STAMPS, run, step
 
-MODELS = ("panel.c", "team.c", "llama.c", "bert.c", "probe.c")
+MODELS = ("panel.c", "team.c", "attention.c", "head.c", "pass.c", "llama.c", "bert.c", "crc.c", "probe.c")
 SIDE = ("vectors.c", "nearest.c", "hnsw.c", "lazy.c", "codes.c", "kmeans.c")
 FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror", "-g0"]
 BASE = "mvp+simd128+mutable_globals+bulk_memory+sign_ext+nontrapping_fptoint"

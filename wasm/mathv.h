@@ -1,4 +1,4 @@
-/* exp, SiLU and GELU on 4 lanes. Each is a fixed sequence of IEEE operations: the same bits on every machine. */
+/* exp, log, SiLU and GELU on 4 lanes. Each is a fixed sequence of IEEE operations: the same bits on every machine. */
 #ifndef MATHV_H
 #define MATHV_H
 
@@ -21,6 +21,26 @@ INLINE F4 f4_exp(F4 x) {
   p = p * (r * r) + r + F4C(1.0f);
   F4 power = p * (F4)((n + I4C(127)) << 23);
   return (F4)(bits_of(power) & ~tiny);
+}
+
+/* ln x of normal positive x, relative error below 3e-7: x = 2^n m, m from sqrt(1/2) to sqrt(2), and a polynomial of
+ * degree 9 for ln m (Cephes logf, S. Moshier). */
+INLINE F4 f4_log(F4 x) {
+  I4 n = (bits_of(x) >> 23) - I4C(126);
+  F4 m = (F4)((bits_of(x) & I4C(0x007fffff)) | I4C(0x3f000000));
+  I4 small = m < F4C(0.707106781186547524f);
+  n += small; /* minus one where the mask is set */
+  m = m + f4_pick(small, m, f4(0.0f)) - F4C(1.0f);
+  F4 k = f4_of(n), square = m * m, p = m * F4C(7.0376836292e-2f) + F4C(-1.1514610310e-1f);
+  p = p * m + F4C(1.1676998740e-1f);
+  p = p * m + F4C(-1.2420140846e-1f);
+  p = p * m + F4C(1.4249322787e-1f);
+  p = p * m + F4C(-1.6668057665e-1f);
+  p = p * m + F4C(2.0000714765e-1f);
+  p = p * m + F4C(-2.4999993993e-1f);
+  p = p * m + F4C(3.3333331174e-1f);
+  p = p * m * square + k * F4C(-2.12194440e-4f) - F4C(0.5f) * square;
+  return m + p + k * F4C(0.693359375f);
 }
 
 /* x * sigmoid(x) (Elfwing et al., 1702.03118). */

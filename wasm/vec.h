@@ -60,6 +60,14 @@ INLINE I4 i4(int32_t x) { return (I4){x, x, x, x}; }
 INLINE F4 f4_of(I4 v) { return __builtin_convertvector(v, F4); }
 INLINE I4 bits_of(F4 v) { return (I4)v; }
 INLINE F4 f4_pick(I4 mask, F4 yes, F4 no) { return (F4)((mask & (I4)yes) | (~mask & (I4)no)); }
+/* Is any lane of a mask set? */
+#if defined(__wasm_simd128__)
+INLINE int i4_any(I4 mask) { return wasm_v128_any_true((v128_t)mask); }
+#elif defined(__SSE2__)
+INLINE int i4_any(I4 mask) { return _mm_movemask_epi8((__m128i)mask) != 0; }
+#else
+INLINE int i4_any(I4 mask) { return (mask[0] | mask[1] | mask[2] | mask[3]) != 0; }
+#endif
 /* b where it is larger (smaller) than a, else a. */
 #if defined(__wasm_simd128__)
 INLINE F4 f4_max(F4 a, F4 b) { return (F4)wasm_f32x4_pmax((v128_t)a, (v128_t)b); }

@@ -1,8 +1,9 @@
 // A worker with one model in it, ours to call: lib/kernels.js is the other side.
 //
-// Takes { id, op: "load", kind, threads, context } once, then { id, op: "encode", tokens, urgent } or
-// { id, op: "forward", tokens, at, top }, and does one after the other, urgent ones first. Answers { id, done, total }
-// while it loads, { id, result }, or { id, error: { code, message, hint }, fatal }. To stop it, end it.
+// Takes { id, op: "load", kind, threads } once, then { id, op: "encode", tokens, urgent }, or of a language model
+// { id, op: "forward", tokens, at, top, how }, { id, op: "score", tokens, at, how }, { id, op: "copy", source, target }
+// and { id, op: "read" }, and does one after the other, urgent ones first. Answers { id, done, total } while it loads,
+// { id, result }, or { id, error: { code, message, hint }, fatal }. To stop it, end it.
 
 import { fetchModel } from './lib/load-model.js';
 import { spawn } from './lib/spawn.js';
@@ -12,12 +13,12 @@ import { build, Encoder, failure, LanguageModel } from './lib/wasm-model.js';
 let model;
 
 /**
- * @param {{ kind: 'encoder' | 'lm', threads: number, context: number }} what
+ * @param {{ kind: 'encoder' | 'lm', threads: number }} what
  * @param {(done: number, total: number) => void} onProgress
  */
-async function load({ kind, threads, context }, onProgress) {
+async function load({ kind, threads }, onProgress) {
   const made = await fetchModel(kind, threads > 1, onProgress);
-  const info = made instanceof Encoder ? made.open() : made.open(context, threads);
+  const info = made instanceof Encoder ? made.open() : made.open(threads);
   if (made instanceof LanguageModel) {
     await Promise.all(Array.from({ length: threads - 1 }, (_, i) => seat(made, i + 1)));
   }
@@ -39,7 +40,12 @@ function seat(made, me) {
 function run(job, progress) {
   if (job.op === 'load') return load(job, progress);
   if (job.op === 'encode' && model instanceof Encoder) return model.encode(job.tokens);
-  if (job.op === 'forward' && model instanceof LanguageModel) return model.forward(job.tokens, job.at, job.top);
+  if (model instanceof LanguageModel) {
+    if (job.op === 'forward') return model.forward(job.tokens, job.at, job.top, job.how);
+    if (job.op === 'score') return model.score(job.tokens, job.at, job.how);
+    if (job.op === 'copy') return model.copy(job.source, job.target);
+    if (job.op === 'read') return model.read();
+  }
   throw failure('model-missing', 'No model is loaded.', 'Load it first.');
 }
 

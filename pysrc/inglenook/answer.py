@@ -10,14 +10,13 @@ from inglenook.elastic import chat as chats
 from inglenook.elastic import decode
 from inglenook.elastic.sample import Sampler
 from inglenook.find import find
-from inglenook.flow import Flow, Hold
+from inglenook.flow import Flow
 from inglenook.library import Library
 from inglenook.search import cite, prompt
 from inglenook.wire import messages as wire
 
 BUDGET = 640  # prompt tokens when no latency is asked for
 PARAGRAPH = "\n\n"  # an answer is one paragraph: what a small model adds after it is rarely true
-CONTEXT = 2048  # positions the key-value cache has room for
 SMALLEST = 256  # below this a prompt holds no passage worth reading
 
 
@@ -39,15 +38,12 @@ def ask(library: Library, request: wire.Ask) -> Flow:
         yield wire.Timing(search_ms=search_ms, where=library.where)
         return
     begun = time.perf_counter()
-    release, tokenizer = yield from _alone(library)
-    try:
-        loaded = time.perf_counter()
-        budget = _budget(library, request.slo, (loaded - started) * 1e3)
-        asked = prompt.build(request.question, _lead_first(found.hits, leads), tokenizer, budget=budget)
-        sampler = Sampler(request.temperature, 1.0, request.seed)
-        made = yield from _generate(library, asked.ids, request.max_tokens, sampler, (PARAGRAPH,))
-    finally:
-        release()
+    tokenizer = yield from library.tokenizer("lm")
+    loaded = time.perf_counter()
+    budget = _budget(library, request.slo, (loaded - started) * 1e3)
+    asked = prompt.build(request.question, _lead_first(found.hits, leads), tokenizer, budget=budget)
+    sampler = Sampler(request.temperature, 1.0, request.seed)
+    made = yield from _generate(library, asked.ids, request.max_tokens, sampler, (PARAGRAPH,))
     for span, hit, source, score in cite.support(made.text, asked.hits):
         yield wire.Citation(span.start, span.end, hit, source, score)
     waited, before = (loaded - begun) * 1e3, (loaded - started) * 1e3
@@ -57,33 +53,19 @@ def ask(library: Library, request: wire.Ask) -> Flow:
 def chat(library: Library, request: wire.Chat) -> Flow:
     """The bare model. Events: Token, Timing."""
     started = time.perf_counter()
-    release, tokenizer = yield from _alone(library)
-    try:
-        loaded = time.perf_counter()
-        ids = chats.encode([(turn.role, turn.content) for turn in request.messages], tokenizer)
-        sampler = Sampler(request.temperature, request.top_p, request.seed)
-        made = yield from _generate(library, ids, request.max_tokens, sampler, tuple(request.stop))
-    finally:
-        release()
+    tokenizer = yield from library.tokenizer("lm")
+    loaded = time.perf_counter()
+    ids = chats.encode([(turn.role, turn.content) for turn in request.messages], tokenizer)
+    sampler = Sampler(request.temperature, request.top_p, request.seed)
+    made = yield from _generate(library, ids, request.max_tokens, sampler, tuple(request.stop))
     waited = (loaded - started) * 1e3
     yield _timing(library, made, request.slo, before_ms=waited, load_ms=waited)
-
-
-def _alone(library: Library) -> Flow:
-    """Wait for the model and hold it: its KV cache serves one answer at a time."""
-    release = yield Hold("lm")
-    try:
-        tokenizer = yield from library.tokenizer("lm")
-    except BaseException:
-        release()
-        raise
-    return release, tokenizer
 
 
 def _generate(library: Library, ids: list[int], most: int, sampler: Sampler, stop: tuple[str, ...]) -> Flow:
     tokenizer = library.tokenizers["lm"]
     made = yield from decode.generate(
-        ids, tokenizer, max_tokens=most, sampler=sampler, stop=stop, cached=library.cached, context=CONTEXT
+        ids, tokenizer, cache=library.cache, max_tokens=most, sampler=sampler, stop=stop, context=library.lm.context
     )
     if made.prefilled >= 32:
         library.prefill_rate = made.prefill_ms / made.prefilled
@@ -92,9 +74,10 @@ def _generate(library: Library, ids: list[int], most: int, sampler: Sampler, sto
 
 def _budget(library: Library, slo: wire.Slo, spent_ms: float) -> int:
     """Prompt tokens that leave the first token in time, by the prefill rate seen last on this device."""
+    most = min(BUDGET, library.lm.context * 3 // 4)
     if not slo.first or not library.prefill_rate:
-        return BUDGET
-    return max(SMALLEST, min(BUDGET, int((slo.first - spent_ms) / library.prefill_rate)))
+        return most
+    return max(SMALLEST, min(most, int((slo.first - spent_ms) / library.prefill_rate)))
 
 
 def _lead_first(hits: list[Any], leads: list[Any]) -> list[Any]:

@@ -13,11 +13,14 @@ with dictionaries.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import numpy as np
+
+from inglenook.types import Json
 
 
 class Effect:
@@ -77,35 +80,95 @@ class Finish(Effect):
 class Forward(Effect):
     """Run the language model over `tokens` placed from position `at` on; what the cache held from `at` on is dropped.
 
-    Answer: `Candidates` for the token after the last one, the `top` best.
+    `level` says how much of the model (`elastic.levels`). `pages` are the key-value pages of the positions up to the
+    last token (`elastic.cache`); none given means the first ones in their order, for who has the model alone.
+    `allow` is a bit set of tokens, little endian, that may come after the last one. `due` is when the answer should be
+    there, in seconds of `time.perf_counter`: what is due first runs first.
+    Answer: `Candidates` after each of the last `each` tokens (0 to 16), the `top` best.
+    Raises NookError("forward" | "context" | "tokens" | "worker-died").
     """
 
     tokens: list[int]
     at: int
     top: int = 64
+    level: int = field(default=0, kw_only=True)
+    pages: Sequence[int] = field(default=(), kw_only=True)
+    each: int = field(default=1, kw_only=True)
+    allow: bytes | None = field(default=None, kw_only=True)
+    due: float = field(default=inf, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Score(Effect):
+    """Run tokens as `Forward` does. Answer: the log-probability of each of `tokens` but the first, given those before
+    it, float32 of shape (len(tokens) - 1,). To score what follows a prompt that is cached, begin with its last token.
+    """
+
+    tokens: list[int]
+    at: int
+    level: int = field(default=0, kw_only=True)
+    pages: Sequence[int] = field(default=(), kw_only=True)
+    due: float = field(default=inf, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Copy(Effect):
+    """Make the key-value page `target` hold what `source` holds. Answer: None."""
+
+    source: int
+    target: int
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The best next tokens: `ids` int32 and `logits` float32, both of shape (top,), logits descending."""
+    """The best next tokens: `ids` int32 and `logits` float32, logits descending; `total` is the log-sum-exp of all
+    logits, allowed or not, so `logits - total` are log-probabilities.
+
+    For one row the shapes are (top,), less where fewer are allowed, and a float; for several (each, top), filled up
+    with -1 and minus infinity, and float32 (each,).
+    """
 
     ids: np.ndarray
     logits: np.ndarray
+    total: Any = 0.0
+
+    def row(self, index: int) -> Candidates:
+        """Those after one of several tokens."""
+        if self.ids.ndim == 1:
+            return self
+        found = self.ids[index] >= 0
+        return Candidates(self.ids[index][found], self.logits[index][found], float(self.total[index]))
 
 
 @dataclass(frozen=True, slots=True)
 class Load(Effect):
     """Make a model ready ("encoder" or "lm"); the driver emits Progress meanwhile.
 
-    Answer: the bytes of the model's tokenizer file. Raises NookError("model-missing" | "corrupt" | "memory", …).
+    Answer: `Loaded`. Raises NookError("model-missing" | "model-corrupt" | "memory", …).
     """
 
     model: str
 
 
 @dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that is ready: the bytes of its tokenizer's file, and what its artifact says of it (`config`).
+
+    A language model has room for `context` positions in a session and `pages` key-value pages for all of them; both may
+    be less than usual where memory was refused. `instance` is another number whenever it was loaded anew: its pages are
+    empty then.
+    """
+
+    tokenizer: bytes
+    config: Json = field(default_factory=dict)
+    pages: int = 0
+    context: int = 0
+    instance: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Hold(Effect):
-    """Wait for the only one of something, such as "lm", whose cache two answers must not share.
+    """Wait for the only one of something that two must not do at once.
 
     Answer: a function that lets go; call it in a `finally`.
     """
@@ -230,6 +293,6 @@ def _thrower(flow: Flow, error: BaseException) -> Callable[[], Any]:
 
 
 __all__ = [
-    "Begin", "Candidates", "Commit", "Effect", "Encode", "Finish", "Flow", "Forward", "Get", "Hold", "Load", "Measure",
-    "Pause", "Scan", "Stored", "adrive", "drive", "eager",
+    "Begin", "Candidates", "Commit", "Copy", "Effect", "Encode", "Finish", "Flow", "Forward", "Get", "Hold", "Load",
+    "Loaded", "Measure", "Pause", "Scan", "Score", "Stored", "adrive", "drive", "eager",
 ]  # fmt: skip

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 import inglenook
+from inglenook.elastic.cache import Cache
 from inglenook.embed import encoder, hashing
 from inglenook.errors import NookError
-from inglenook.flow import Commit, Flow, Get, Load, Measure, Scan, Stored
+from inglenook.flow import Commit, Flow, Get, Load, Loaded, Measure, Scan, Stored
 from inglenook.index import filter, pages
 from inglenook.index.entry import Entry
 from inglenook.index.flat import Flat
@@ -27,6 +28,7 @@ from inglenook.types import Filter
 from inglenook.wire import messages as wire
 
 LATELY = 2_000  # pieces of texts that are kept at hand
+CONTEXT = 2048  # positions a session of the language model has where memory is not short
 HASH = hashing.SPACE
 MODEL = encoder.SPACE
 
@@ -71,7 +73,8 @@ class Library:
             HASH: Flat(hashing.DIMENSIONS),
         }
         self.tokenizers: dict[str, Any] = {}
-        self.cached: list[int] = []  # what the language model's KV cache holds
+        self.lm = Loaded(b"")  # what is known of the language model once it was loaded,
+        self.cache = Cache(0)  # and what its key-value pages hold
         self.embedding: set[str] = set()  # documents some flow is embedding right now
         self.topics: tuple[str, wire.Topics] | None = None  # the last map, and the state of the library it is of
         self.prefill_rate = 0.0  # ms per prompt token, measured
@@ -252,10 +255,17 @@ class Library:
         return [_joined([next(read) for _ in keys]) for keys in wanted]
 
     def tokenizer(self, model: str) -> Flow:
-        """The tokenizer of a model, which is loaded if it was not."""
-        data = yield Load(model)
+        """The tokenizer of a model, which is loaded if it was not. Events: Progress."""
+        loaded: Loaded = yield Load(model)
         if model not in self.tokenizers:
-            self.tokenizers[model] = _load_tokenizer(model, data)
+            self.tokenizers[model] = _load_tokenizer(model, loaded.tokenizer)
+        if model == "lm" and (not self.cache.pages or loaded.instance != self.lm.instance):
+            self.cache.forget()
+            self.lm, self.cache = loaded, Cache(loaded.pages)
+            if loaded.context < CONTEXT:
+                yield wire.Progress(
+                    "load", 0, 0, "", f"There is little memory: {loaded.context} tokens are read at most."
+                )
         return self.tokenizers[model]
 
     def pending(self) -> Iterator[Entry]:

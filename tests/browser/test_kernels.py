@@ -33,7 +33,7 @@ RUN = """async ({ build, tokens, passages }) => {
   const vectors = passages.map((p) => Array.from(encoder.encode(Int32Array.from(p))));
   const lm = new LanguageModel(module, build.endsWith('threads'));
   take(lm, await bytes('static/models/smollm2-135m-instruct.nkm'));
-  lm.open(128, 1);
+  lm.open(1, [[128, 2]]);
   const best = lm.forward(Int32Array.from(tokens), 0, 32);
   return { vectors, ids: Array.from(best.ids), logits: Array.from(best.logits) };
 }"""

@@ -12,12 +12,14 @@ from inglenook.errors import NookError
 from inglenook.flow import (
     Candidates,
     Commit,
+    Copy,
     Effect,
     Encode,
     Forward,
     Get,
     Hold,
     Load,
+    Loaded,
     Measure,
     Pause,
     Scan,
@@ -40,6 +42,7 @@ class Driver:
         self.pages: dict[str, bytes] = {}
         self.library = Library()
         self.models = True
+        self.instance, self.context = 1, 2048  # of the language model
         self.reads = 0
         self.commits = 0
         self.fail: Callable[[Effect], None] = lambda effect: None
@@ -62,7 +65,9 @@ class Driver:
             case Load(model):
                 if not self.models:
                     raise NookError("model-missing", f"no {model}")
-                return "\n".join(WORDS).encode() if model == "encoder" else b""
+                return Loaded(
+                    "\n".join(WORDS).encode() if model == "encoder" else b"", {}, 64, self.context, self.instance
+                )
             case Measure():
                 return Stored(sum(map(len, self.pages.values())))
             case Hold():
@@ -73,6 +78,8 @@ class Driver:
                 return cluster(vectors, groups)
             case Forward():
                 return Candidates(np.zeros(1, np.int32), np.zeros(1, np.float32))
+            case Copy():
+                return None
         raise TypeError(effect)
 
     def run(self, request: wire.Request) -> list[Any]:

@@ -9,7 +9,7 @@ import pytest
 from engine import tiny
 from engine.harness import Driver, of
 from inglenook.errors import NookError
-from inglenook.flow import Candidates, Effect, Forward, Hold, drive
+from inglenook.flow import Begin, Candidates, Copy, Effect, Finish, Forward, drive
 from inglenook.wire import messages as wire
 
 OWL = """# Owls
@@ -28,32 +28,28 @@ class Writer(Driver):
         self.tokenizer = tiny.tokenizer()
         self.library.tokenizers["lm"] = self.tokenizer
         self.script = self.tokenizer.encode(script, special=False)
-        self.held: list[int] = []
+        self.kept = tiny.Pages()
         self.prompt = 0
         self.prefilled = 0
-        self.holding = 0
 
     def perform(self, effect: Effect, emit: Any = None) -> Any:
-        if isinstance(effect, Hold):
-            assert not self.holding, "two answers at once"
-            self.holding = 1
-
-            def release() -> None:
-                self.holding = 0
-
-            self.fail(effect)
-            return release
+        if isinstance(effect, Copy):
+            return self.kept.copy(effect)
         if isinstance(effect, Forward):
             self.fail(effect)
-            assert effect.at <= len(self.held)
-            if len(effect.tokens) > 1 or effect.at != len(self.held):
-                self.prefilled += len(effect.tokens)
-                self.prompt = effect.at + len(effect.tokens)
-            self.held[effect.at :] = effect.tokens
-            written = len(self.held) - self.prompt
+            held = self.kept.write(effect)
+            self.prompt = self.end_of_prompt(held)
+            self.prefilled += max(0, min(len(held), self.prompt) - effect.at)
+            written = len(held) - self.prompt
             following = self.script[written] if 0 <= written < len(self.script) else 2
-            return Candidates(np.array([following, 5], np.int32), np.array([9, 1], np.float32))
+            return Candidates(np.array([following, 5], np.int32), np.array([9, 1], np.float32), 9.0)
         return super().perform(effect, emit)
+
+    def end_of_prompt(self, held: list[int]) -> int:
+        """How many tokens the prompt has, as far as it was read: it ends where the assistant's turn begins."""
+        turn = self.tokenizer.encode("<|im_start|>assistant\n")
+        ends = [at for at in range(len(turn), len(held) + 1) if held[at - len(turn) : at] == turn]
+        return ends[-1] if ends else len(held) + 1
 
 
 @pytest.fixture
@@ -129,11 +125,48 @@ def test_stopping_frees_the_model_for_the_next_answer(nook: Writer) -> None:
     for event in flow:
         if isinstance(event, wire.Token):
             break
-    assert nook.holding
+    assert nook.library.cache.free < nook.library.cache.pages
     flow.close()
-    assert not nook.holding
+    assert nook.library.cache.free == nook.library.cache.pages
     again = "".join(e.text for e in of(nook.run(wire.Ask("How much did the property tax rise?")), wire.Token))
     assert again.startswith("The council")
+
+
+def test_answers_alternate_on_one_model(nook: Writer) -> None:
+    """Two questions at once: each flow goes on whenever the other waits, and both come out whole."""
+    flows = [nook.library.handle(wire.Ask(text)) for text in ("property tax rise?", "How did the council vote?")]
+    texts, answers, open_flows = ["", ""], [None, None], {0, 1}
+    while open_flows:
+        for i in sorted(open_flows):
+            try:
+                item = flows[i].send(answers[i])
+            except StopIteration:
+                open_flows.discard(i)
+                continue
+            texts[i] += item.text if isinstance(item, wire.Token) else ""
+            effect = item.effect if isinstance(item, Begin) else item.begun if isinstance(item, Finish) else item
+            answers[i] = effect if isinstance(item, Begin) else None
+            if isinstance(effect, Effect) and not isinstance(item, Begin):
+                answers[i] = nook.perform(effect)
+    assert texts == ["The council raised the property tax by four percent in March."] * 2
+
+
+def test_a_model_that_died_is_said_and_the_next_answer_has_the_new_one(nook: Writer) -> None:
+    flow = drive(nook.library.handle(wire.Ask("How much did the property tax rise?")), nook.perform)
+    next(event for event in flow if isinstance(event, wire.Token))
+    nook.instance += 1
+    nook.kept = tiny.Pages()
+    text = "".join(e.text for e in of(nook.run(wire.Ask("How did the council vote?")), wire.Token))
+    assert text.startswith("The council")
+    with pytest.raises(NookError) as error:
+        list(flow)
+    assert error.value.code == "worker-died" and error.value.hint
+
+
+def test_little_memory_is_said(nook: Writer) -> None:
+    nook.context = 512
+    events = nook.run(wire.Ask("How much did the property tax rise?"))
+    assert any("512 tokens" in event.note for event in of(events, wire.Progress)) and of(events, wire.Token)
 
 
 def test_a_model_that_cannot_be_had_leaves_the_passages(nook: Writer) -> None:
@@ -145,7 +178,7 @@ def test_a_model_that_cannot_be_had_leaves_the_passages(nook: Writer) -> None:
     events: list[Any] = []
     with pytest.raises(NookError):
         events.extend(drive(nook.library.handle(wire.Ask("How much did the property tax rise?")), nook.perform))
-    assert of(events, wire.Passage) and not nook.holding
+    assert of(events, wire.Passage) and nook.library.cache.free == nook.library.cache.pages
 
 
 def test_chat_is_the_bare_model(nook: Writer) -> None:

@@ -6,29 +6,44 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from engine.tiny import Script, run, tokenizer
+from engine.tiny import Pages, Script, run, tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inglenook.elastic import decode
+from inglenook.elastic.cache import Cache
 from inglenook.elastic.decode import CHUNK, Generation, generate
 from inglenook.elastic.sample import Sampler
 from inglenook.errors import Cancelled, NookError
-from inglenook.flow import Candidates, Forward
+from inglenook.flow import Effect, Forward
 from inglenook.wire.messages import Token
 
 TINY = tokenizer()
 END = 2
 
 
+class Model:
+    """A model's pages, and who knows what they hold."""
+
+    def __init__(self, pages: int = 32) -> None:
+        self.pages, self.cache = Pages(), Cache(pages)
+
+    def holding(self, text: str) -> Model:
+        """The same after an answer that held `text` and wrote nothing that counts."""
+        write("", text, model=self)
+        return self
+
+
 def write(
-    answer: str, prompt: str = "why", *, end: bool = True, cached: list[int] | None = None, **options: Any
+    answer: str, prompt: str = "why", *, end: bool = True, model: Model | None = None, **options: Any
 ) -> tuple[list[str], Generation, Script]:
     """What comes out of a model that answers `answer`: the pieces, the result and the model."""
+    model = model or Model()
     asked = TINY.encode(prompt, special=False)
     said = TINY.encode(answer, special=False) + [END] * end
-    script = Script(asked, said, None if cached is None else list(cached))
+    script = Script(asked, said, model.pages)
     options = {"max_tokens": 1000, "sampler": Sampler(guard=0), **options}
-    events, made = run(generate(asked, TINY, cached=cached, **options), script.answer)
+    events, made = run(generate(asked, TINY, cache=model.cache, **options), script.answer)
+    assert model.cache.free == model.cache.pages
     assert all(isinstance(event, Token) for event in events)
     return [event.text for event in events], made, script
 
@@ -38,13 +53,13 @@ def test_the_answer_comes_out_and_ends() -> None:
     assert pieces == ["t", "he", " a", "bc"]
     assert made.text == "the abc" and made.stop == "end" and made.ids == TINY.encode("the abc")
     assert made.prompt_tokens == made.prefilled == 3
-    assert made.cached == script.held == TINY.encode("why") + made.ids
+    assert script.pages.read([0], 3 + len(made.ids), 0) == TINY.encode("why") + made.ids
 
 
 def test_times_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, answer = [0.0], Script.answer
 
-    def slow(self: Script, effect: Forward) -> Candidates:
+    def slow(self: Script, effect: Forward) -> Any:
         clock[0] += 1.0  # each pass takes a second by this clock; a browser's own is too coarse
         return answer(self, effect)
 
@@ -59,24 +74,91 @@ def test_long_prompts_go_in_pieces() -> None:
     _, _, script = write("a", prompt)
     sizes = [len(asked.tokens) for asked in script.asked]
     assert sizes == [CHUNK, CHUNK, 180 - 2 * CHUNK, 1]
-    assert [asked.top for asked in script.asked] == [1, 1, 64, 64]
+    assert [asked.each for asked in script.asked] == [0, 0, 1, 1]
+    assert [len(asked.pages) for asked in script.asked] == [1, 2, 3, 3]
+
+
+def test_what_is_due_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "time", SimpleNamespace(perf_counter=lambda: 70.0))
+    _, _, script = write("abc", "xyz" * 30, due=70.3, pace=0.04, level=2)
+    assert [asked.due for asked in script.asked] == [70.3, 70.3, *[70.04] * (len(script.asked) - 2)]
+    assert {asked.level for asked in script.asked} == {2}
 
 
 def test_what_the_cache_holds_is_not_computed_again() -> None:
-    cached = TINY.encode("xyz" * 50 + "old", special=False)
-    _, made, script = write("a", "xyz" * 50 + "new", cached=cached)
-    assert script.asked[0] == Forward(TINY.encode("new"), 150) and made.prefilled == 3
+    model = Model().holding("xyz" * 50 + "old")
+    _, made, script = write("a", "xyz" * 50 + "new", model=model)
+    first = script.asked[0]
+    assert (first.tokens, first.at, made.prefilled) == (TINY.encode("new"), 150, 3)
 
 
 def test_the_same_prompt_again_runs_one_token() -> None:
-    _, made, script = write("a", "same", cached=TINY.encode("same"))
-    assert script.asked[0] == Forward(TINY.encode("e"), 3) and made.prefilled == 1
+    _, made, script = write("a", "same", model=Model().holding("same"))
+    assert (script.asked[0].tokens, script.asked[0].at, made.prefilled) == (TINY.encode("e"), 3, 1)
 
 
-@given(st.text("ab", min_size=1, max_size=12), st.text("ab", max_size=12))
+def test_another_level_begins_anew() -> None:
+    _, made, _ = write("a", "same", model=Model().holding("same"), level=1)
+    assert made.prefilled == 4
+
+
+@given(st.text("ab", min_size=1, max_size=12), st.text("ab", min_size=1, max_size=12))
 def test_any_cache_gives_the_same_answer(prompt: str, held: str) -> None:
-    pieces, made, script = write("the low", prompt, cached=TINY.encode(held))
-    assert "".join(pieces) == "the low" and made.cached == script.held
+    pieces, _, _ = write("the low", prompt, model=Model().holding(held))
+    assert "".join(pieces) == "the low"
+
+
+def test_two_answers_at_once_do_not_meet() -> None:
+    """Their passes alternate; what they have in common is read by both."""
+    model = Model(5)
+    whole = "xyz" * 30
+    write("", whole, model=model)
+    flows = []
+    for answer in ("the low", "abcabc"):
+        script = Script(TINY.encode(whole + answer[:1]), [*TINY.encode(answer), END], model.pages)
+        prompt = TINY.encode(whole + answer[:1])
+        flow = generate(prompt, TINY, cache=model.cache, max_tokens=99, sampler=Sampler())
+        flows.append((flow, script, [next(flow)]))
+    texts = ["", ""]
+    while any(items for _, _, items in flows):
+        for i, (flow, script, items) in enumerate(flows):
+            if not items:
+                continue
+            item = items.pop()
+            texts[i] += item.text if isinstance(item, Token) else ""
+            try:
+                items.append(flow.send(script.answer(item) if isinstance(item, Effect) else None))
+            except StopIteration:
+                pass
+    assert texts == ["the low", "abcabc"]
+
+
+def test_a_full_memory_is_an_error_and_the_other_answer_goes_on() -> None:
+    model = Model(2)
+    flow = generate(TINY.encode("xyz" * 30), TINY, cache=model.cache, max_tokens=9, sampler=Sampler())
+    script = Script(TINY.encode("xyz" * 30), [*TINY.encode("abc"), END], model.pages)
+    item = script.answer(next(flow))
+    item = flow.send(item)
+    with pytest.raises(NookError) as error:
+        write("a", "other", model=model)
+    assert error.value.code == "memory" and error.value.hint
+    text = ""
+    with pytest.raises(StopIteration):
+        while True:
+            text += item.text if isinstance(item, Token) else ""
+            item = flow.send(script.answer(item) if isinstance(item, Effect) else None)
+    assert text == "abc" and write("a", "other", model=model)[1].text == "a"
+
+
+def test_a_model_that_is_loaded_anew_ends_what_was_written_with_the_old_one() -> None:
+    model = Model()
+    flow = generate(TINY.encode("why"), TINY, cache=model.cache, max_tokens=9, sampler=Sampler())
+    first = Script(TINY.encode("why"), TINY.encode("abc"), model.pages).answer(next(flow))
+    model.cache.forget()
+    with pytest.raises(NookError) as error:
+        flow.send(first)
+        next(flow)
+    assert error.value.code == "worker-died" and error.value.hint
 
 
 @pytest.mark.parametrize(("limit", "text"), [(0, ""), (1, "t"), (2, "the"), (3, "the a")])
@@ -88,7 +170,7 @@ def test_length(limit: int, text: str) -> None:
 
 def test_the_context_is_a_limit_too() -> None:
     _, made, script = write("abcabcabcabc", "why", context=6)
-    assert made.stop == "length" and len(script.held) == 6
+    assert made.stop == "length" and script.asked[-1].at == 5
     with pytest.raises(NookError) as error:
         write("a", "whyyyy", context=6)
     assert error.value.code == "context" and error.value.hint
@@ -142,17 +224,18 @@ def test_a_character_cut_off_by_the_limit_is_left_out() -> None:
 def test_stopped_anywhere_the_cache_is_told_truly(at: int, error: Any) -> None:
     """Throw at the n-th yield, effect or event; the next answer, with the same cache, is right."""
     prompt, answer = "xyz" * 50, "the low"
-    cached = TINY.encode("xyz" * 10 + "else")
-    script = Script(TINY.encode(prompt), [*TINY.encode(answer), END], list(cached))
-    flow = generate(TINY.encode(prompt), TINY, max_tokens=9, sampler=Sampler(), cached=cached)
+    model = Model().holding("xyz" * 10 + "else")
+    script = Script(TINY.encode(prompt), [*TINY.encode(answer), END], model.pages)
+    flow = generate(TINY.encode(prompt), TINY, cache=model.cache, max_tokens=9, sampler=Sampler())
     item = next(flow)
     for _ in range(at):
-        item = flow.send(script.answer(item) if isinstance(item, Forward) else None)
+        item = flow.send(script.answer(item) if isinstance(item, Effect) else None)
     if error is GeneratorExit:
         flow.close()
     else:
         with pytest.raises(error if isinstance(error, type) else type(error)):
             flow.throw(error)
-    assert script.held[: len(cached)] == cached  # the kernel holds at least this
-    pieces, made, _ = write("abc", prompt, cached=cached)
-    assert "".join(pieces) == "abc" and made.cached is cached
+    assert model.cache.free == model.cache.pages
+    for text in ("xyz" * 10 + "else", prompt, prompt + "the"):
+        pieces, _, _ = write("abc", text, model=model)
+        assert "".join(pieces) == "abc"

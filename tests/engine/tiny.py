@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from inglenook.elastic.cache import PAGE
 from inglenook.elastic.gguf import KINDS, Gguf
 from inglenook.elastic.tokenizer import Tokenizer, _letters
-from inglenook.flow import Candidates, Flow, Forward
+from inglenook.flow import Candidates, Copy, Effect, Flow, Forward, Score
 
 NUMBER = {name: number for number, (name, _, _) in KINDS.items()}
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -93,32 +94,67 @@ def llama(layers: int = 2, heads: int = 4, kv_heads: int = 2, vocabulary: int = 
     return Gguf(gguf({**metadata, **changed}, tensors))
 
 
+class Pages:
+    """What a kernel's key-value pages hold: the tokens that were written there, and at which level."""
+
+    def __init__(self) -> None:
+        self.held: dict[int, list[tuple[int, int]]] = {}
+
+    def read(self, pages: Sequence[int], size: int, level: int) -> list[int]:
+        """The tokens of the first `size` positions, each of which must have been written at this level."""
+        found = [(self.held.get(page, []) + [(-1, -1)] * PAGE)[:PAGE] for page in pages]
+        entries = [entry for page in found for entry in page][:size]
+        assert len(entries) == size and all(entry[1] == level for entry in entries), (entries, level)
+        return [token for token, _ in entries]
+
+    def write(self, effect: Forward | Score) -> list[int]:
+        """Do what the effect does to the pages; returns all tokens up to its last."""
+        before = self.read(effect.pages, effect.at, effect.level)
+        assert effect.tokens and len(effect.pages) * PAGE >= effect.at + len(effect.tokens)
+        assert len(set(effect.pages)) == len(effect.pages)
+        for position, token in enumerate(effect.tokens, effect.at):
+            page = self.held.setdefault(effect.pages[position // PAGE], [])
+            page[position % PAGE :] = [(token, effect.level)]
+        return before + effect.tokens
+
+    def copy(self, effect: Copy) -> None:
+        self.held[effect.target] = list(self.held[effect.source])
+
+
 class Script:
     """A language model that says what it is told, and checks that it is asked rightly.
 
-    After `prompt` come `answer`'s tokens one by one; `held` is the cache. Every `Forward` must fit the cache, and
-    what the cache then holds must be the beginning of prompt + answer.
+    After `prompt` come `answer`'s tokens one by one. What is run must always be the beginning of prompt + answer.
     """
 
-    def __init__(self, prompt: list[int], answer: list[int], held: list[int] | None = None) -> None:
+    def __init__(self, prompt: list[int], answer: list[int], pages: Pages | None = None) -> None:
         self.whole = [*prompt, *answer]
-        self.held = [] if held is None else held
+        self.pages = pages or Pages()
         self.asked: list[Forward] = []
 
-    def answer(self, effect: Forward) -> Candidates:
-        assert 0 <= effect.at <= len(self.held) and effect.tokens
+    def answer(self, effect: Forward | Copy) -> Candidates | None:
+        if isinstance(effect, Copy):
+            return self.pages.copy(effect)
         self.asked.append(effect)
-        self.held[effect.at :] = effect.tokens
-        assert self.held == self.whole[: len(self.held)]
-        following = self.whole[len(self.held)] if len(self.held) < len(self.whole) else 0
-        others = [token for token in range(100, 100 + effect.top) if token != following][: effect.top - 1]
+        held = self.pages.write(effect)
+        assert held == self.whole[: len(held)]
+        rows = [self._row(len(held) - effect.each + 1 + i, effect.top) for i in range(effect.each)]
+        if len(rows) == 1:
+            return rows[0]
         return Candidates(
-            np.array([following, *others], np.int32), np.linspace(9, 0, 1 + len(others), dtype=np.float32)
+            np.array([row.ids for row in rows]), np.array([row.logits for row in rows]), np.array([9.5] * len(rows))
         )
+
+    def _row(self, size: int, top: int) -> Candidates:
+        """What comes after the first `size` tokens."""
+        following = self.whole[size] if size < len(self.whole) else 0
+        others = [token for token in range(100, 100 + top) if token != following][: top - 1]
+        ids = np.array([following, *others], np.int32)
+        return Candidates(ids, np.linspace(9, 0, 1 + len(others), dtype=np.float32), 9.5)
 
 
 def run(flow: Flow, answer: Callable[[Any], Any]) -> tuple[list[Any], Any]:
-    """Drive a flow of Forward effects: its events and what it returns."""
+    """Drive a flow of the language model's effects: its events and what it returns."""
     events: list[Any] = []
     result: Any = None
 
@@ -130,7 +166,7 @@ def run(flow: Flow, answer: Callable[[Any], Any]) -> tuple[list[Any], Any]:
     item = next(driven, None)
     while item is not None:
         try:
-            if isinstance(item, Forward):
+            if isinstance(item, Effect):
                 item = driven.send(answer(item))
             else:
                 events.append(item)

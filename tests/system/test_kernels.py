@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,29 +196,183 @@ def test_threads_change_no_bit(needs: Needs, model: LanguageModel, threads: int)
 
 
 def test_what_cannot_be_run_is_said(model: LanguageModel) -> None:
-    wrong = (([], 0, "forward"), ([1], 5, "forward"), ([49152], 0, "forward"), ([1] * 257, 0, "context"))
-    for tokens, at, code in wrong:
+    wrong: list[tuple[list[int], int, str, dict[str, Any]]] = [
+        ([], 0, "forward", {}), ([1], 5, "forward", {}), ([1] * 257, 0, "context", {}),
+        ([49152], 0, "tokens", {}), ([-1], 0, "tokens", {}), ([2**40], 0, "tokens", {}),
+        ([1], 0, "forward", {"level": 1}), ([1], 0, "forward", {"pages": [4]}), ([1], 0, "forward", {"pages": [-1]}),
+        ([1] * 65, 0, "forward", {"pages": [0]}), ([1], 0, "forward", {"allow": bytes(9)}),
+        ([1], 0, "forward", {"each": 2}), ([1] * 20, 0, "forward", {"each": 17}),
+    ]  # fmt: skip
+    for tokens, at, code, how in wrong:
         with pytest.raises(NookError) as caught:
-            model.forward(tokens, at, 1)
+            model.forward(tokens, at, 1, **how)
         assert caught.value.code == code
+    with pytest.raises(NookError):
+        model.copy(0, 4)
 
 
-def test_a_smaller_model_is_a_prefix_of_the_same_weights(needs: Needs, tmp_path: Path, model: LanguageModel) -> None:
-    """A layer with half of its neurons and one group gives what a float model gives whose other weights are zero."""
-    reference = Reference(Gguf.open(needs(GGUF)))
-    for layer, (hidden, groups) in {3: (768, 3), 10: (1536, 1), 20: (32, 2), 25: (0, 0)}.items():
-        model.size(layer, hidden, groups)
-        cut = reference._layers[layer]
-        cut.down[:, hidden:] = 0
-        cut.o[:, groups * 192 :] = 0
+def test_pages_may_lie_anywhere(needs: Needs, model: LanguageModel) -> None:
+    """Two sessions whose pages are mixed up, one of which goes on in a copy of the other's beginning."""
+    rng = np.random.default_rng(5)
+    shared, first, second = ([int(t) for t in rng.integers(0, 49000, n)] for n in (90, 70, 71))
+    alone = []
+    for part in (first, second):
+        model.forward(shared + part, 0)
+        alone.append(model.logits())
+    mixed = LanguageModel(needs(LM), threads=2, context=256, pages=9)
+    one, two = [7, 2, 5], [7, 0, 8]
+    mixed.forward(shared, 0, pages=one[:2])
+    mixed.copy(2, 0)
+    for at in range(0, 70, 10):
+        mixed.forward(first[at : at + 10], 90 + at, pages=one)
+        mixed.forward(second[at : at + 10], 90 + at, pages=two)
+    np.testing.assert_array_equal(mixed.logits(), after(mixed, shared + second[:70], 0, pages=[1, 3, 4]))
+    mixed.forward(second[70:], 160, pages=two)
+    np.testing.assert_array_equal(mixed.logits(), alone[1])
+    mixed.forward(first[69:], 159, pages=one)
+    np.testing.assert_array_equal(mixed.logits(), alone[0])
+    with pytest.raises(NookError, match="forward"):
+        mixed.forward([1], 64, pages=[6, 1])  # nothing was written there
+    mixed.close()
+
+
+def after(model: LanguageModel, tokens: list[int], at: int, **how: Any) -> np.ndarray:
+    """All logits after the last token."""
+    model.forward(tokens, at, 1, **how)
+    return model.logits()
+
+
+def test_candidates_of_several_tokens_are_those_of_each(model: LanguageModel) -> None:
+    tokens = [int(t) for t in np.random.default_rng(6).integers(0, 49000, 75)]
+    several = model.forward(tokens, 0, 8, each=13)
+    assert several.ids.shape == several.logits.shape == (13, 8) and several.total.shape == (13,)
+    for row, size in enumerate(range(63, 76)):
+        alone = model.forward(tokens[:size], 0, 8)
+        again = several.row(row)
+        np.testing.assert_array_equal(alone.ids, again.ids)
+        np.testing.assert_array_equal(alone.logits, again.logits)
+        assert alone.total == again.total
+        assert alone.total == pytest.approx(np.log(np.exp(model.logits().astype(float)).sum()), abs=1e-5)
+    nothing = model.forward(tokens, 0, 8, each=0)
+    assert nothing.ids.shape == (0, 8)
+
+
+def test_only_what_is_allowed_comes_after_the_last_token(model: LanguageModel) -> None:
     tokens = [504, 3575, 282, 4649, 314]
-    expected = reference.logits(tokens)[-1]
-    model.forward(tokens, 0, 1)
-    assert np.abs(model.logits() - expected).mean() < 0.12 * expected.std()
-    with pytest.raises(NookError):
-        model.size(0, 33, 3)
-    with pytest.raises(NookError):
-        model.size(99, 32, 3)
+    whole = model.forward(tokens, 0, 49152)
+    allowed = np.zeros(49152, np.uint8)
+    allowed[[0, 7, 500, 49151, *whole.ids[100:103]]] = 1
+    allow = np.packbits(allowed, bitorder="little").tobytes()
+    some = model.forward(tokens, 0, 5, allow=allow)
+    wanted = [int(token) for token in whole.ids if allowed[token]]
+    assert some.ids.tolist() == wanted[:5] and some.total == whole.total
+    assert model.forward(tokens, 0, 64, allow=allow).ids.tolist() == wanted
+    rows = model.forward(tokens, 0, 64, allow=allow, each=2)
+    assert (rows.ids[0] >= 0).all() and rows.row(1).ids.tolist() == wanted
+    assert model.forward(tokens, 0, 5, allow=bytes(6144)).ids.tolist() == []
+
+
+def test_scores_are_the_log_probabilities_of_what_follows(model: LanguageModel) -> None:
+    tokens = [int(t) for t in np.random.default_rng(7).integers(0, 49000, 150)]
+    scores = model.score(tokens, 0)
+    assert scores.shape == (149,) and scores.dtype == np.float32
+    for at in (1, 63, 64, 65, 149):
+        total = model.forward(tokens[:at], 0, 1).total
+        assert scores[at - 1] == pytest.approx(model.logits()[tokens[at]] - total, abs=1e-6)
+    np.testing.assert_array_equal(model.score(tokens[100:], 100), scores[100:])
+    assert model.score([5], 0).shape == (0,)
+
+
+# ── levels ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def elastic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model of random weights with three levels, one of which has recovery of rank 32 and gaps."""
+    from system.elastic import make
+
+    return make(tmp_path_factory.mktemp("elastic") / "elastic.nkm")
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_levels_are_those_of_the_plain_pass(build: str, elastic: Path, level: int) -> None:
+    reference, kernel = Reference(elastic), LanguageModel(elastic, threads=2, context=128)
+    tokens = [int(t) for t in np.random.default_rng(8).integers(0, 512, 90)]
+    expected = reference.logits(tokens, level)
+    got = np.array([after(kernel, [token], at, level=level) for at, token in enumerate(tokens)])
+    np.testing.assert_array_less(0.998, cosines(got, expected))
+    other = reference.logits(tokens, (level + 1) % 3)
+    assert cosines(got, other).mean() < 0.99, "another level is something else"
+    kernel.forward(tokens, 0, 1, level=level)
+    np.testing.assert_array_equal(kernel.logits(), got[-1])
+    np.testing.assert_allclose(kernel.score(tokens, 0, level=level), reference.score(tokens, 0, level), atol=0.2)
+    kernel.close()
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    a, b = a.astype(float), b.astype(float)
+    return (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+
+
+def test_a_switch_of_level_changes_nothing_but_numbers(elastic: Path) -> None:
+    kernel = LanguageModel(elastic, threads=2, context=128, pages=6)
+    tokens = list(range(100))
+    alone = {}
+    for level in range(3):
+        kernel.forward(tokens, 0, 1, level=level, pages=[2 * level, 2 * level + 1])
+        alone[level] = kernel.logits()
+    for level in (2, 0, 1, 0, 2):
+        kernel.forward(tokens[99:], 99, 1, level=level, pages=[2 * level, 2 * level + 1])
+        np.testing.assert_array_equal(kernel.logits(), alone[level])
+    kernel.close()
+
+
+# ── damaged artifacts ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("where", [0, 5, 9, 30, 900, 5000, -200])
+def test_a_changed_byte_is_found(elastic: Path, tmp_path: Path, where: int) -> None:
+    data = bytearray(elastic.read_bytes())
+    data[where] ^= 4
+    damaged = tmp_path / "damaged.nkm"
+    damaged.write_bytes(data)
+    with pytest.raises(NookError) as error:
+        LanguageModel(damaged, threads=1, context=64)
+    assert error.value.code == "model-corrupt" and error.value.hint
+
+
+@pytest.mark.parametrize("size", [0, 3, 15, 64, 4000, -1, -64])
+def test_a_file_that_ends_early_is_found(elastic: Path, tmp_path: Path, size: int) -> None:
+    damaged = tmp_path / "damaged.nkm"
+    damaged.write_bytes(elastic.read_bytes()[:size])
+    with pytest.raises(NookError) as error:
+        LanguageModel(damaged, threads=1, context=64)
+    assert error.value.code == "model-corrupt"
+
+
+def test_refused_memory_means_less_context(elastic: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, asked = native.arena, []
+
+    def refusing(size: int) -> np.ndarray:
+        asked.append(size)
+        if len(asked) <= refused:
+            raise MemoryError
+        return whole(size)
+
+    monkeypatch.setattr(native, "arena", refusing)
+    rooms = []
+    for refused in range(3):  # noqa: B007 (read by `refusing`)
+        asked.clear()
+        model = LanguageModel(elastic, threads=1)
+        rooms.append((model.context, model.pages))
+        assert asked == sorted(asked, reverse=True) and model.forward([1], 0).ids.shape == (64,)
+        model.close()
+    assert rooms == [(2048, 64), (1024, 24), (512, 12)]
+    asked.clear()
+    refused = 3
+    with pytest.raises(NookError) as error:
+        LanguageModel(elastic, threads=1)
+    assert error.value.code == "memory" and error.value.hint
 
 
 # ── the encoder ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -91,6 +91,15 @@ export async function fetchAsset(path, { onProgress, signal, into } = {}) {
   return whole;
 }
 
+/** Throw away what is kept of an asset: it turned out to be damaged. @param {string} path */
+export async function forgetAsset(path) {
+  const asset = (await assets()).get(path);
+  const cache = await open();
+  for (const hash of asset?.parts ?? (asset ? [asset.sha256] : [])) {
+    await cache?.delete(new URL(`${path}?sha256=${hash}`, BASE));
+  }
+}
+
 /**
  * @param {string} path @param {number} start @param {number} end @param {number} size
  * @param {AbortSignal | undefined} signal @param {(n: number) => void} progress

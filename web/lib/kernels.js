@@ -7,15 +7,22 @@ import { abortError, NookError } from './errors.js';
 import { fetchModel } from './load-model.js';
 import { spawn } from './spawn.js';
 
-const CONTEXT = 2048;
 /** Tokens of a question that is encoded in this thread: some ten milliseconds. */
 const SHORT = 32;
 const DEPTH = 2; // passages an encoder has: one at work, one so that it need not wait for us
 
 /** @typedef {'encoder' | 'lm'} Kind */
 /** @typedef {(done: number, total: number) => void} Report */
-/** @typedef {{ kind: Kind, build: string, threads: number, bytes: number, dimensions?: number, context?: number }} Info */
-/** @typedef {{ ids: Int32Array, logits: Float32Array }} Candidates */
+/**
+ * @typedef {object} Info
+ * @property {Kind} kind @property {string} build @property {number} threads @property {number} bytes
+ * @property {number} instance another one whenever the model was loaded anew
+ * @property {number} [dimensions] of the encoder's vectors
+ * @property {number} [context] positions of a session @property {number} [pages] of all sessions
+ * @property {Record<string, any>} [config] the artifact's
+ */
+/** @typedef {{ ids: Int32Array, logits: Float32Array, totals: Float32Array }} Candidates */
+/** @typedef {import('./wasm-model.js').How} How */
 
 const died = (/** @type {string} */ what) =>
   new NookError('worker-died', `The ${what} stopped working.`, 'Try again: it is started anew.');
@@ -132,6 +139,8 @@ export class Kernels {
     this.near = undefined;
     this.nearing = false;
     this.disposed = false;
+    this.instances = 0;
+    this.fell = false; // a language model that ran is gone
   }
 
   /** "absent", "loading" or "ready". @param {Kind} kind */
@@ -157,7 +166,7 @@ export class Kernels {
       const start = async (/** @type {Report} */ report) => {
         try {
           const threads = kind === 'lm' ? this.threads : 1;
-          const info = await host.call({ op: 'load', kind, threads, context: CONTEXT }, report);
+          const info = { ...(await host.call({ op: 'load', kind, threads }, report)), instance: ++this.instances };
           this.info.set(kind, info);
           this.welcome(kind, host);
           return info;
@@ -239,14 +248,35 @@ export class Kernels {
   }
 
   /**
-   * Run the language model over `tokens` from position `at` on.
+   * Run the language model over `tokens` from position `at` on; see flow.py.
    *
-   * @param {Int32Array} tokens @param {number} at @param {number} top
+   * @param {Int32Array} tokens @param {number} at @param {number} top @param {How} [how]
    * @returns {Promise<Candidates>} the `top` best next tokens, logits descending
    */
-  async forward(tokens, at, top) {
+  forward(tokens, at, top, how) {
+    return this.run({ op: 'forward', tokens, at, top, how });
+  }
+
+  /** @param {Int32Array} tokens @param {number} at @param {How} [how] @returns {Promise<Float32Array>} */
+  score(tokens, at, how) {
+    return this.run({ op: 'score', tokens, at, how });
+  }
+
+  /** @param {number} source @param {number} target pages @returns {Promise<void>} */
+  copy(source, target) {
+    return this.run({ op: 'copy', source, target });
+  }
+
+  /** Read all weights once: the bound of decoding. @returns {Promise<number>} bytes */
+  read() {
+    return this.run({ op: 'read' });
+  }
+
+  /** Have the language model do something. @param {Record<string, any>} job @returns {Promise<any>} */
+  async run(job) {
+    if (!this.lm && this.fell) throw died('lm');
     if (!this.lm) throw new NookError('model-missing', 'The language model is not loaded.', 'Load it first.');
-    return this.lm.call({ op: 'forward', tokens, at, top });
+    return this.lm.call(job);
   }
 
   /** End all workers and free their memory. */
@@ -269,7 +299,7 @@ export class Kernels {
       // The first one downloaded the weights and serves already; the next find them in the cache.
       const next = new Host(this.base, kind, (gone) => this.lost(kind, gone));
       const welcome = () => this.welcome(kind, next);
-      next.call({ op: 'load', kind, threads: 1, context: 0 }).then(welcome, () => {});
+      next.call({ op: 'load', kind, threads: 1 }).then(welcome, () => {});
     }
   }
 
@@ -278,6 +308,7 @@ export class Kernels {
     if (kind === 'lm') {
       if (this.lm === host) {
         this.lm = undefined;
+        this.fell = true;
         this.info.delete('lm');
       }
       return;

@@ -1,6 +1,6 @@
 // A model of this release, fetched into a WebAssembly instance: in a worker of its own, or in the one that asks.
 
-import { fetchAsset } from './assets.js';
+import { fetchAsset, forgetAsset } from './assets.js';
 import { build, Encoder, LanguageModel } from './wasm-model.js';
 
 const MODELS = {
@@ -18,7 +18,16 @@ const MODELS = {
 export async function fetchModel(kind, threads, onProgress) {
   const code = await fetchAsset(`static/kernels/${build(threads)}`);
   const module = await WebAssembly.compile(/** @type {any} */ (code));
-  const made = kind === 'encoder' ? new Encoder(module, false) : new LanguageModel(module, threads);
-  await fetchAsset(MODELS[kind], { onProgress, into: (total) => made.receive(total) });
-  return /** @type {any} */ (made);
+  const receive = async () => {
+    const made = kind === 'encoder' ? new Encoder(module, false) : new LanguageModel(module, threads);
+    await fetchAsset(MODELS[kind], { onProgress, into: (total) => made.receive(total) });
+    return /** @type {any} */ (made);
+  };
+  try {
+    return await receive();
+  } catch (error) {
+    if (/** @type {any} */ (error).code !== 'model-corrupt') throw error;
+    await forgetAsset(MODELS[kind]); // what was kept is damaged: once more, from the network
+    return receive();
+  }
 }

@@ -7,9 +7,21 @@ const ALIGN = 64;
 const PAGE = 65536;
 const MOST_PAGES = 16384; // what the threaded builds declare
 const STACK = 65536;
-const MAGIC = 0x314d4b4e; // "NKM1"
+const MAGIC = 0x324d4b4e; // "NKM2"
+const FIXED = 16; // bytes before an artifact's header
+const PIECE = 1 << 20; // bytes that have a checksum together
+const KV_PAGE = 64; // positions
+const MAX_EACH = 16;
+/** Positions of a session and pages of all, from what is wanted to what is tried where memory is refused. */
+const ROOM = [
+  [2048, 64],
+  [1024, 24],
+  [512, 12],
+];
 
-/** @typedef {{ kind: string, words: number[], tensors: { offset: number }[], config: Record<string, any> }} Header */
+/** @typedef {{ offset: number, bytes: number }} Place */
+/** @typedef {{ kind: string, words: number[], sums: number[], tensors: Place[], config: Record<string, any>, start: number }} Header */
+/** @typedef {{ level?: number, pages?: Int32Array, each?: number, allow?: Uint8Array }} How */
 /** @typedef {Error & { code?: string, hint?: string }} Failure */
 
 /** @param {string} code @param {string} message @param {string} hint @returns {Failure} */
@@ -51,6 +63,10 @@ export class WasmModel {
     this.model = 0;
     this.file = 0;
     this.size = 0;
+    this.received = 0;
+    this.verified = 0; // pieces
+    /** @type {Header | undefined} */
+    this.said = undefined;
   }
 
   /** Where an artifact of `total` bytes goes; made for `into` of fetchAsset. @param {number} total */
@@ -58,35 +74,69 @@ export class WasmModel {
     this.file = this.take(total);
     this.size = total;
     return {
-      write: (/** @type {Uint8Array} */ chunk, /** @type {number} */ offset) =>
-        new Uint8Array(this.memory.buffer).set(chunk, this.file + offset),
+      write: (/** @type {Uint8Array} */ chunk, /** @type {number} */ offset) => {
+        new Uint8Array(this.memory.buffer).set(chunk, this.file + offset);
+        this.received = offset + chunk.length;
+        this.verify();
+      },
     };
   }
 
-  /** The header of the artifact that was received. @returns {Header & { start: number }} */
-  header() {
-    const view = new DataView(this.memory.buffer, this.file, this.size);
-    if (this.size < 8 || view.getUint32(0, true) !== MAGIC) throw corrupt();
-    const length = view.getUint32(4, true);
-    if (8 + length > this.size || (8 + length) % ALIGN) throw corrupt();
-    const bytes = new Uint8Array(this.memory.buffer).slice(this.file + 8, this.file + 8 + length);
-    try {
-      return { ...JSON.parse(new TextDecoder().decode(bytes)), start: 8 + length };
-    } catch {
-      throw corrupt();
+  /** Holds what has arrived, which comes in order, against its checksums. */
+  verify() {
+    this.said ??= this.header();
+    if (!this.said) return;
+    const { start, sums } = this.said;
+    for (; this.verified < sums.length; this.verified++) {
+      const at = start + this.verified * PIECE;
+      const end = Math.min(at + PIECE, this.size);
+      if (end > this.received) return;
+      if (this.sum(at, end) !== sums[this.verified]) throw corrupt();
     }
+  }
+
+  /** CRC-32 of bytes of the artifact. @param {number} start @param {number} end */
+  sum(start, end) {
+    return this.exports.models_crc(this.file + start, end - start) >>> 0;
+  }
+
+  /** The header of the artifact, once it has arrived. @returns {Header | undefined} */
+  header() {
+    if (this.received < Math.min(FIXED, this.size)) return undefined;
+    const view = new DataView(this.memory.buffer, this.file, this.size);
+    if (this.size < FIXED || view.getUint32(0, true) !== MAGIC) throw corrupt();
+    const length = view.getUint32(4, true);
+    const start = FIXED + length;
+    if (start > this.size || start % ALIGN) throw corrupt();
+    if (this.received < start) return undefined;
+    if (this.sum(FIXED, start) !== view.getUint32(8, true)) throw corrupt();
+    const bytes = new Uint8Array(this.memory.buffer).slice(this.file + FIXED, this.file + start);
+    const said = JSON.parse(new TextDecoder().decode(bytes));
+    const end = said.tensors.reduce(
+      (/** @type {number} */ most, /** @type {Place} */ place) => Math.max(most, place.offset + place.bytes),
+      0,
+    );
+    if (start + end > this.size) throw corrupt();
+    return { ...said, start };
+  }
+
+  /** The header of an artifact that has arrived whole. */
+  whole() {
+    if (!this.said || this.verified < this.said.sums.length) throw corrupt();
+    return this.said;
   }
 
   /** Takes `bytes` of memory at a multiple of 64. @param {number} bytes @returns {number} */
   take(bytes) {
     const at = this.top;
-    this.top = round(at + bytes);
-    const missing = Math.ceil((this.top - this.memory.buffer.byteLength) / PAGE);
+    const top = round(at + bytes);
+    const missing = Math.ceil((top - this.memory.buffer.byteLength) / PAGE);
     try {
       if (missing > 0) this.memory.grow(missing);
     } catch {
       throw full();
     }
+    this.top = top;
     return at;
   }
 
@@ -102,7 +152,7 @@ export class WasmModel {
 export class Encoder extends WasmModel {
   /** The artifact is there: make it run. */
   open() {
-    const header = this.header();
+    const header = this.whole();
     const words = this.put(header.words);
     const offsets = this.put(header.tensors.map((tensor) => tensor.offset));
     const bytes = header.kind === 'encoder' ? this.exports.bert_bytes(words) : 0;
@@ -128,21 +178,47 @@ export class Encoder extends WasmModel {
 
 /** The language model: Llama's kind. */
 export class LanguageModel extends WasmModel {
-  /** The artifact is there: make it run. @param {number} context positions of the cache @param {number} threads */
-  open(context, threads) {
-    const header = this.header();
+  /**
+   * The artifact is there: make it run.
+   *
+   * @param {number} threads
+   * @param {number[][]} [room] positions of a session and pages of all, what is wanted first
+   */
+  open(threads, room = ROOM) {
+    const header = this.whole();
     const words = this.put(header.words);
     const offsets = this.put(header.tensors.map((tensor) => tensor.offset));
-    const bytes = header.kind === 'lm' ? this.exports.llama_bytes(words, context, threads) : 0;
-    if (!bytes) throw refused();
-    this.context = context;
     this.vocabulary = header.words[5];
+    const [context, pages, arena] = this.settle(words, threads, room, header.kind);
+    this.context = context;
+    this.pages = pages;
     this.tokens = this.take(4 * context);
-    this.ids = this.take(4 * this.vocabulary);
-    this.logits = this.take(4 * this.vocabulary);
-    const arena = this.take(bytes);
-    this.model = this.exports.llama_open(arena, words, offsets, this.file + header.start, context, threads);
-    return { vocabulary: this.vocabulary, context };
+    this.table = this.take(4 * Math.ceil(context / KV_PAGE));
+    this.allow = this.take(Math.ceil(this.vocabulary / 8));
+    this.ids = this.take(4 * MAX_EACH * this.vocabulary);
+    this.logits = this.take(4 * MAX_EACH * this.vocabulary);
+    this.scores = this.take(4 * context);
+    const { exports, file } = this;
+    this.model = exports.llama_open(arena, words, offsets, file + header.start, context, pages, threads);
+    return { vocabulary: this.vocabulary, context, pages, config: header.config };
+  }
+
+  /**
+   * The largest room that memory is granted for, and where it is.
+   *
+   * @param {number} words @param {number} threads @param {number[][]} room @param {string} kind
+   */
+  settle(words, threads, room, kind) {
+    for (const [i, [context, pages]] of room.entries()) {
+      const bytes = kind === 'lm' ? this.exports.llama_bytes(words, context, pages, threads) : 0;
+      if (!bytes) throw refused();
+      try {
+        return [context, pages, this.take(bytes)];
+      } catch (error) {
+        if (i === room.length - 1) throw error;
+      }
+    }
+    throw full();
   }
 
   /** What thread `me` needs to join in. @param {number} me */
@@ -151,27 +227,76 @@ export class LanguageModel extends WasmModel {
   }
 
   /**
-   * The `top` best tokens after `tokens`, which stand from position `at` on.
+   * The `top` best tokens after each of the last `each` of `tokens`, which stand from position `at` on; see flow.py.
    *
-   * @param {Int32Array} tokens @param {number} at @param {number} top
-   * @returns {{ ids: Int32Array<ArrayBuffer>, logits: Float32Array<ArrayBuffer> }}
+   * @param {Int32Array} tokens @param {number} at @param {number} top @param {How} [how]
+   * @returns {{ ids: Int32Array<ArrayBuffer>, logits: Float32Array<ArrayBuffer>, totals: Float32Array<ArrayBuffer> }}
    */
-  forward(tokens, at, top) {
-    if (at + tokens.length > (this.context ?? 0)) {
+  forward(tokens, at, top, { level = 0, pages, each = 1, allow } = {}) {
+    this.place(tokens, at, pages);
+    const { buffer } = this.memory;
+    if (allow) new Uint8Array(buffer, this.allow, Math.ceil((this.vocabulary ?? 0) / 8)).set(allow);
+    const wanted = Math.min(top, this.vocabulary ?? 0);
+    const out = [allow ? this.allow : 0, this.ids, this.logits, this.scores];
+    const { model, exports, table } = this;
+    const count = exports.llama_forward(model, this.tokens, tokens.length, at, table, level, wanted, each, ...out);
+    this.check(count, tokens, at);
+    const rows = each === 1 ? count : each * wanted;
+    return {
+      ids: new Int32Array(buffer, this.ids, rows).slice(),
+      logits: new Float32Array(buffer, this.logits, rows).slice(),
+      totals: new Float32Array(buffer, this.scores, each).slice(),
+    };
+  }
+
+  /**
+   * The log-probabilities of all of `tokens` but the first.
+   *
+   * @param {Int32Array} tokens @param {number} at @param {How} [how]
+   */
+  score(tokens, at, { level = 0, pages } = {}) {
+    this.place(tokens, at, pages);
+    const { model, exports, table } = this;
+    this.check(exports.llama_score(model, this.tokens, tokens.length, at, table, level, this.scores), tokens, at);
+    return new Float32Array(this.memory.buffer, this.scores, tokens.length - 1).slice();
+  }
+
+  /** Makes page `target` hold what page `source` holds. @param {number} source @param {number} target */
+  copy(source, target) {
+    if (this.exports.llama_copy(this.model, source, target)) {
+      throw failure('forward', `There are no pages ${source} and ${target}.`, '');
+    }
+  }
+
+  /** Reads all weights once with all threads and does nothing with them. Returns the bytes. */
+  read() {
+    const { start } = this.whole();
+    this.exports.llama_read(this.model, this.file + start, this.size - start);
+    return this.size - start;
+  }
+
+  /** Puts tokens and their pages where the kernel reads them. @param {Int32Array} tokens @param {number} at @param {Int32Array} [pages] */
+  place(tokens, at, pages) {
+    const end = at + tokens.length;
+    if (end > (this.context ?? 0)) {
       throw failure('context', `The model reads ${this.context} tokens at most.`, 'Shorten the prompt.');
     }
+    const needed = Math.ceil(end / KV_PAGE);
+    const table = pages?.length ? pages : Int32Array.from({ length: needed }, (_, i) => i);
+    if (table.length < needed) throw failure('forward', `${table.length} pages do not hold ${end} positions.`, '');
     const { buffer } = this.memory;
     new Int32Array(buffer, this.tokens, tokens.length).set(tokens);
-    const wanted = Math.min(top, this.vocabulary ?? 0);
-    const { model, exports } = this;
-    const count = exports.llama_forward(model, this.tokens, tokens.length, at, wanted, this.ids, this.logits);
-    if (count < 0) {
+    new Int32Array(buffer, this.table, needed).set(table.subarray(0, needed));
+  }
+
+  /** @param {number} result of a call @param {Int32Array} tokens @param {number} at */
+  check(result, tokens, at) {
+    if (result === -3) {
+      throw failure('tokens', "A token is not in the model's vocabulary.", "Use the model's own tokenizer.");
+    }
+    if (result < 0) {
       throw failure('forward', `${tokens.length} tokens at ${at} do not continue what the model has read.`, '');
     }
-    return {
-      ids: new Int32Array(buffer, this.ids, count).slice(),
-      logits: new Float32Array(buffer, this.logits, count).slice(),
-    };
   }
 }
 

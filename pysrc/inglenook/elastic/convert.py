@@ -2,42 +2,80 @@
 
 Blocks of Q4_1 become panels of q4 and the embedding, which is the head as well, panels of q8: the same numbers in
 another order, nothing is rounded. What is stored otherwise is brought to these formats first.
+
+A model with levels (`elastic.levels`) whose units were put in order elsewhere goes through `write`, with what recovers
+each level.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from inglenook.elastic.gguf import Gguf
-from inglenook.elastic.reference import Shape
+from inglenook.elastic.levels import UNIT, Level, whole, words
+from inglenook.elastic.shape import Shape
 from inglenook.elastic.tokenizer import FORMAT
 from inglenook.errors import NookError
 from inglenook.kernels import artifact, pack
 from inglenook.kernels.artifact import Tensor
 from inglenook.types import Json
 
+Weight = np.ndarray | Tensor
+"""Floats, which `write` brings to the kernel's formats, or a tensor that is in one of them already."""
+
+NAMES = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
+"""The tensors of a layer, in the kernel's order; their full names are those of GGUF, "blk.0.attn_q.weight"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What makes up in a layer for what a level leaves out: float32 `bias` (width,), `a` (rank, hidden of that layer)
+    and `b` (width, rank); None where the level has rank 0 or the layer no neurons."""
+
+    bias: np.ndarray
+    a: np.ndarray | None = None
+    b: np.ndarray | None = None
+
 
 def convert(gguf: Path, out: Path) -> None:
     """Write the artifact `out` of the model file `gguf`. Raises NookError("model-corrupt" | "model-unsupported")."""
     source = Gguf.open(gguf)
-    shape = Shape.of(source)
     if "output.weight" in source.tensors:
         raise NookError("model-unsupported", "This model has a head of its own.", "Use one with a tied head.")
-    words = [
-        shape.layers, shape.width, shape.hidden, shape.heads, shape.kv_heads, shape.vocabulary,
-        artifact.word(shape.epsilon),
-    ]  # fmt: skip
+    name = str(source.metadata.get("general.name", gguf.stem))
+    write(out, Shape.of(source), lambda full: _packed(full, source), name=name)
+
+
+def write(
+    out: Path,
+    shape: Shape,
+    read: Callable[[str], Weight],
+    *,
+    name: str,
+    levels: Sequence[Level] = (),
+    recovery: Mapping[tuple[int, int], Recovery] | None = None,
+) -> None:
+    """Write an artifact of the weights that `read` gives by their names in GGUF.
+
+    `levels` are those of the model, the whole first; `recovery[level, layer]` is needed for every layer of every level
+    but the first. Raises NookError("model-unsupported") where they do not fit the shape.
+    """
+    levels = tuple(levels) or (whole(shape.layers, shape.hidden, shape.kv_heads),)
+    _check(shape, levels, recovery or {})
+    sizes = [shape.layers, shape.width, shape.hidden, shape.heads, shape.kv_heads, shape.vocabulary]
     config: Json = {
-        "name": str(source.metadata.get("general.name", gguf.stem)), "context": shape.context, "width": shape.width,
-        "layers": shape.layers, "hidden": shape.hidden, "heads": shape.heads, "kv_heads": shape.kv_heads,
-        "vocabulary": shape.vocabulary,
+        "name": name, "context": shape.context, "width": shape.width, "layers": shape.layers, "hidden": shape.hidden,
+        "heads": shape.heads, "kv_heads": shape.kv_heads, "vocabulary": shape.vocabulary, "theta": shape.theta,
+        "epsilon": shape.epsilon, "levels": [level.json() for level in levels],
     }  # fmt: skip
-    artifact.write(out, "lm", words, config, _tensors(source, shape))
+    numbers = [*sizes, artifact.word(shape.epsilon), *words(levels)]
+    artifact.write(out, "lm", numbers, config, _tensors(shape, read, levels, recovery or {}))
 
 
 def export(gguf: Path, out: Path) -> None:
@@ -64,15 +102,55 @@ def export(gguf: Path, out: Path) -> None:
     out.write_text(json.dumps(file, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
 
 
-def _tensors(source: Gguf, shape: Shape) -> Iterator[Tensor]:
+def _check(shape: Shape, levels: Sequence[Level], recovery: Mapping[tuple[int, int], Recovery]) -> None:
+    def refuse(what: str) -> NookError:
+        return NookError("model-unsupported", f"The levels do not fit the model: {what}.", "Make them anew.")
+
+    if levels[0] != whole(shape.layers, shape.hidden, shape.kv_heads, levels[0].perplexity):
+        raise refuse("the first is not the whole")
+    for i, level in enumerate(levels):
+        if {len(level.hidden), len(level.groups)} != {shape.layers} or level.rank % UNIT:
+            raise refuse(f"the sizes of level {i}")
+        for layer, (hidden, groups) in enumerate(zip(level.hidden, level.groups, strict=True)):
+            if hidden % UNIT or not (0 <= hidden <= shape.hidden and 0 <= groups <= shape.kv_heads):
+                raise refuse(f"layer {layer} of level {i}")
+            if i == 0:
+                continue
+            low = bool(level.rank and hidden)
+            wanted = ((shape.width,), (level.rank, hidden) if low else None, (shape.width, level.rank) if low else None)
+            found = recovery.get((i, layer))
+            if found is None or tuple(x if x is None else x.shape for x in (found.bias, found.a, found.b)) != wanted:
+                raise refuse(f"the recovery of layer {layer} at level {i}")
+
+
+def _tensors(
+    shape: Shape, read: Callable[[str], Weight], levels: Sequence[Level], recovery: Mapping[tuple[int, int], Recovery]
+) -> Iterator[Tensor]:
+    def tensor(name: str, form: str) -> Tensor:
+        weight = read(name)
+        return weight if isinstance(weight, Tensor) else _panels(name, form, weight)
+
     yield artifact.floats("rotation", _rotation(shape), "f64")
-    yield _q8("token_embd.weight", source)
-    yield artifact.floats("output_norm.weight", source.tensor("output_norm.weight").dequantise())
-    for i in range(shape.layers):
-        for name in ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up",
-                     "ffn_down"):  # fmt: skip
-            full = f"blk.{i}.{name}.weight"
-            yield artifact.floats(full, source.tensor(full).dequantise()) if "norm" in name else _q4(full, source)
+    yield tensor("token_embd.weight", "q8")
+    yield tensor("output_norm.weight", "f32")
+    for layer in range(shape.layers):
+        for name in NAMES:
+            yield tensor(f"blk.{layer}.{name}.weight", "f32" if "norm" in name else "q4")
+    for i in range(1, len(levels)):
+        for layer in range(shape.layers):
+            one = recovery[i, layer]
+            yield artifact.floats(f"level.{i}.{layer}.bias", one.bias)
+            for part, weights in (("down_a", one.a), ("down_b", one.b)):
+                if weights is not None:
+                    yield _panels(f"level.{i}.{layer}.{part}", "q8", weights)
+
+
+def _panels(name: str, form: str, weights: np.ndarray) -> Tensor:
+    """Floats in the kernel's format `form`."""
+    if form == "f32":
+        return artifact.floats(name, weights)
+    quantise = {"q4": pack.quantise_q4, "q8": pack.quantise_q8}[form]
+    return Tensor(name, form, weights.shape, quantise(weights.astype(np.float32)))
 
 
 def _rotation(shape: Shape) -> np.ndarray:
@@ -81,25 +159,16 @@ def _rotation(shape: Shape) -> np.ndarray:
     return np.array([[math.cos(angle), math.sin(angle)] for angle in angles])
 
 
-def _q4(name: str, source: Gguf) -> Tensor:
+def _packed(name: str, source: Gguf) -> Weight:
+    """A tensor of the file, packed without rounding where it stands in blocks of the kernel's kind."""
     tensor = source.tensor(name)
-    rows, columns = tensor.shape
-    if tensor.kind in ("Q4_0", "Q4_1"):
+    if tensor.kind in ("Q4_0", "Q4_1") and name != "token_embd.weight":
         blocks = tensor.blocks
-        q: pack.Bytes = np.concatenate([blocks["qs"] & 15, blocks["qs"] >> 4], axis=-1).reshape(rows, columns)
+        q: pack.Bytes = np.concatenate([blocks["qs"] & 15, blocks["qs"] >> 4], axis=-1).reshape(tensor.shape)
         minimum = blocks["m"] if tensor.kind == "Q4_1" else (blocks["d"] * np.float16(-8)).astype(np.float16)
-        packed = pack.pack("q4", q, blocks["d"], minimum)
-    else:
-        packed = pack.quantise_q4(tensor.dequantise())
-    return Tensor(name, "q4", tensor.shape, packed)
-
-
-def _q8(name: str, source: Gguf) -> Tensor:
-    tensor = source.tensor(name)
-    if tensor.kind == "Q8_0" and tensor.shape[0] % pack.ROWS == 0:
+        return Tensor(name, "q4", tensor.shape, pack.pack("q4", q, blocks["d"], minimum))
+    if tensor.kind == "Q8_0" and tensor.shape[0] % pack.ROWS == 0 and name == "token_embd.weight":
         blocks = tensor.blocks
         signs = np.ascontiguousarray(blocks["qs"]).view(np.uint8).reshape(tensor.shape)
-        packed = pack.pack("q8", signs ^ np.uint8(128), blocks["d"])
-    else:
-        packed = pack.quantise_q8(tensor.dequantise())
-    return Tensor(name, "q8", tensor.shape, packed)
+        return Tensor(name, "q8", tensor.shape, pack.pack("q8", signs ^ np.uint8(128), blocks["d"]))
+    return tensor.dequantise()

@@ -1,7 +1,8 @@
 """Writing: a flow that asks for forward passes and hands out text, safe to stop at any point.
 
-The prompt goes in pieces of `CHUNK` tokens, so that Stop waits for one piece at most; what the key-value cache holds of
-it already is not computed again. Text comes out in whole characters, and never a part of a stop string.
+The prompt goes in pieces of `CHUNK` tokens, so that Stop and other answers wait for one piece at most; what the
+key-value cache holds of it already is not computed again. Text comes out in whole characters, and never a part of a
+stop string.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 
+from inglenook.elastic.cache import Cache, Session
 from inglenook.elastic.sample import Sampler
 from inglenook.elastic.tokenizer import Stream, Tokenizer
 from inglenook.errors import NookError
-from inglenook.flow import Candidates, Flow, Forward
+from inglenook.flow import Candidates, Copy, Flow, Forward
 from inglenook.wire.messages import Token
 
 CHUNK = 64  # prompt tokens a forward pass
@@ -24,15 +27,14 @@ CONTEXT = 2048  # positions the drivers make room for; SmolLM2 was trained for 8
 class Generation:
     """What was written, and what it took.
 
-    `ids` are the written tokens without the one that ended it; `cached` what the key-value cache holds now. `stop` is
-    "end" (the model ended), "length" (max_tokens or the context was reached) or "stop" (a stop string came).
-    `prefilled` of the `prompt_tokens` had to be computed, in `prefill_ms`; `first_ms` is the time to the first token,
-    `decode_ms` from there to the end.
+    `ids` are the written tokens without the one that ended it. `stop` is "end" (the model ended), "length" (max_tokens
+    or the context was reached) or "stop" (a stop string came). Of the `prompt_tokens` all but `prefilled` were found in
+    the key-value cache; those took `prefill_ms`. `first_ms` is the time to the first token, `decode_ms` from there to
+    the end.
     """
 
     text: str = ""
     ids: list[int] = field(default_factory=list)
-    cached: list[int] = field(default_factory=list)
     stop: str = "length"
     prompt_tokens: int = 0
     prefilled: int = 0
@@ -45,18 +47,22 @@ def generate(
     prompt: list[int],
     tokenizer: Tokenizer,
     *,
+    cache: Cache,
     max_tokens: int,
     sampler: Sampler,
     stop: Sequence[str] = (),
-    cached: list[int] | None = None,
     context: int = CONTEXT,
+    level: int = 0,
+    due: float = inf,
+    pace: float = inf,
 ) -> Flow:
-    """Continue `prompt`. Effects: Forward. Events: Token. Returns a `Generation`.
+    """Continue `prompt` at a level of the model. Effects: Copy, Forward. Events: Token. Returns a `Generation`.
 
-    `cached` is what the key-value cache holds. The list is kept true in place, also when the flow is stopped by an
-    exception at a `yield`, so the next call may always be given the same list.
+    `due` is when the first token should be there (`time.perf_counter` seconds), `pace` the seconds each further one may
+    take. Stopped by an exception at any `yield`, it leaves the cache in order.
 
-    Raises NookError("context") if the prompt leaves no room to write, and NookError("prompt") if it is empty.
+    Raises NookError("context") if the prompt leaves no room to write, NookError("prompt") if it is empty, and
+    NookError("memory") where other answers use all of the cache.
     """
     if not prompt:
         raise NookError("prompt", "There is nothing to continue.", "Pass at least one token.")
@@ -64,21 +70,42 @@ def generate(
         raise NookError(
             "context", f"The prompt has {len(prompt)} tokens; the model reads {context - 1}.", "Ask with less text."
         )
-    cached = [] if cached is None else cached
-    made = Generation(cached=cached, prompt_tokens=len(prompt))
-    if max_tokens <= 0:
+    made, most = Generation(prompt_tokens=len(prompt)), min(max_tokens, context - len(prompt) + 1)
+    if most <= 0:
         return made
+    session = cache.open(level, prompt)
+    try:
+        yield from _write(made, session, prompt, due, _Writing(tokenizer, most, sampler, stop, pace))
+    finally:
+        session.close()
+    return made
+
+
+@dataclass(slots=True)
+class _Writing:
+    """What `generate` was asked for, once there is something to write."""
+
+    tokenizer: Tokenizer
+    most: int
+    sampler: Sampler
+    stop: Sequence[str]
+    pace: float
+
+
+def _write(made: Generation, session: Session, prompt: list[int], due: float, how: _Writing) -> Flow:
+    """Read the prompt, and write."""
     began = time.perf_counter()
-    kept = min(_common(prompt, cached), len(prompt) - 1)  # one token at least must run, for its candidates
-    made.prefilled = len(prompt) - kept
-    best = yield from _forward(prompt, kept, cached)
+    made.prefilled = len(prompt) - len(session.tokens)
+    if session.copy:
+        yield Copy(*session.copy)
+    best = yield from _read(session, prompt, due)
     made.prefill_ms = _since(began)
-    text, stream = _Held(stop), Stream(tokenizer)
+    text, stream = _Held(how.stop), Stream(how.tokenizer)
     while True:
-        token = sampler.pick(best, made.ids)
+        token = how.sampler.pick(best, made.ids)
         if not made.ids:
             made.first_ms = _since(began)
-        if token in tokenizer.ends:
+        if token in how.tokenizer.ends:
             made.stop = "end"
             break
         made.ids.append(token)
@@ -88,35 +115,27 @@ def generate(
         if text.stopped:
             made.stop = "stop"
             break
-        if len(made.ids) >= max_tokens or len(cached) >= context:
+        if len(made.ids) >= how.most:
             break
-        best = yield from _forward([*cached, token], len(cached), cached)
+        best = yield from _read(session, [*session.tokens, token], time.perf_counter() + how.pace)
     rest = text.flush()
     if rest:
         yield Token(rest)
     made.text = text.out
     made.decode_ms = _since(began) - made.first_ms
-    return made
 
 
-def _forward(tokens: list[int], at: int, cached: list[int]) -> Flow:
-    """Bring the cache to hold `tokens`, of which it holds `at`; returns the candidates for the next."""
-    del cached[at:]
+def _read(session: Session, tokens: list[int], due: float) -> Flow:
+    """Bring the session to hold `tokens`, which begin with what it holds; returns the candidates for the next."""
     best: Candidates | None = None
-    while len(cached) < len(tokens):
-        piece = tokens[len(cached) : len(cached) + CHUNK]
-        last = len(cached) + len(piece) == len(tokens)
-        best = yield Forward(piece, len(cached), 64 if last else 1)
-        cached += piece
+    while (at := len(session.tokens)) < len(tokens):
+        piece = tokens[at : at + CHUNK]
+        last = at + len(piece) == len(tokens)
+        session.reserve(at + len(piece))
+        pages = tuple(session.pages)
+        best = yield Forward(piece, at, level=session.level, pages=pages, each=int(last), due=due)
+        session.wrote(at, piece)
     return best
-
-
-def _common(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many tokens two sequences have in common from the start."""
-    for at, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return at
-    return min(len(left), len(right))
 
 
 def _since(began: float) -> float:

@@ -5,78 +5,26 @@
     model.best([4], at=3, top=8)  # Candidates, continuing from the cache: what a `Forward` effect is answered with
 
 Architecture: Touvron et al., "LLaMA" (2302.13971, section 2.2), grouped queries after Ainslie et al. (2305.13245).
+Levels: ELMS (2409.09071, section 3); the bias of what is left out is ours.
 A GGUF file stores the query and key rows so that rotary pairs lie next to each other (2i, 2i + 1).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
 from inglenook.elastic.gguf import Gguf
+from inglenook.elastic.levels import Level, levels_of, whole
+from inglenook.elastic.shape import Shape
 from inglenook.errors import NookError
 from inglenook.flow import Candidates
+from inglenook.kernels import artifact
 
 Array = np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """The sizes of a model. `group` query heads share one of the `kv_heads`; a head has `head` channels."""
-
-    layers: int
-    width: int
-    hidden: int
-    heads: int
-    kv_heads: int
-    vocabulary: int
-    context: int
-    theta: float
-    epsilon: float
-
-    @property
-    def head(self) -> int:
-        return self.width // self.heads
-
-    @property
-    def group(self) -> int:
-        return self.heads // self.kv_heads
-
-    @classmethod
-    def of(cls, gguf: Gguf) -> Shape:
-        """Read the sizes from a file's metadata; NookError("model-unsupported") for what this pass cannot do."""
-        meta = gguf.metadata
-
-        def refuse(what: str) -> NookError:
-            return NookError("model-unsupported", f"This model is not supported: {what}.", "Use a plain Llama model.")
-
-        def get(key: str, default: Any = None) -> Any:
-            value = meta.get("llama." + key, default)
-            if value is None:
-                raise refuse(f"its file does not say llama.{key}")
-            return value
-
-        if meta.get("general.architecture") != "llama":
-            raise refuse(f"its architecture is {meta.get('general.architecture')}")
-        if meta.get("llama.rope.scaling.type", "none") != "none":
-            raise refuse("it scales its rotary positions")
-        heads = get("attention.head_count")
-        shape = cls(
-            layers=get("block_count"),
-            width=get("embedding_length"),
-            hidden=get("feed_forward_length"),
-            heads=heads,
-            kv_heads=get("attention.head_count_kv", heads),
-            vocabulary=gguf.tensor("token_embd.weight").shape[0],
-            context=get("context_length"),
-            theta=get("rope.freq_base", 10000.0),
-            epsilon=get("attention.layer_norm_rms_epsilon"),
-        )
-        if shape.width % heads or heads % shape.kv_heads or get("rope.dimension_count", shape.head) != shape.head:
-            raise refuse("its heads do not divide its width")
-        return shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,40 +40,83 @@ class _Layer:
     down: Array
 
 
+@dataclass(frozen=True, slots=True)
+class _Recovery:
+    bias: Array | None = None
+    a: Array | None = None
+    b: Array | None = None
+
+
 class Reference:
-    """A model and its key-value cache of `held` positions."""
+    """A model, from a GGUF file or the path of an artifact, and its key-value cache of `held` positions.
 
-    def __init__(self, gguf: Gguf) -> None:
-        self.shape = shape = Shape.of(gguf)
+    All calls take the `level` they run at; what one level cached the others read.
+    """
 
-        def read(name: str) -> Array:
-            return gguf.tensor(name + ".weight").dequantise()
-
-        names = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
-        self._layers = [_Layer(*(read(f"blk.{i}.{name}") for name in names)) for i in range(shape.layers)]
-        self._embedding = read("token_embd")
-        self._norm = read("output_norm")
-        self._head = read("output") if "output.weight" in gguf.tensors else self._embedding
-        empty = np.zeros((0, shape.kv_heads, shape.head), np.float32)
-        self._cache = [(empty, empty) for _ in range(shape.layers)]
+    def __init__(self, source: Gguf | Path) -> None:
+        self.levels: tuple[Level, ...]
+        read: Callable[[str], Array]
+        if isinstance(source, Gguf):
+            self.shape = Shape.of(source)
+            self.levels = (whole(self.shape.layers, self.shape.hidden, self.shape.kv_heads),)
+            names = set(source.tensors)
+            read = lambda name: source.tensor(name).dequantise()
+        else:
+            header = artifact.read_header(source)
+            self.shape, self.levels = Shape.of_config(header.config), levels_of(header.config)
+            names = set(header.places)
+            read = lambda name: artifact.floats_of(source, header, name)
+        parts = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
+        layers = range(self.shape.layers)
+        self._layers = [_Layer(*(read(f"blk.{i}.{part}.weight") for part in parts)) for i in layers]
+        self._recovery = {
+            (level, i): _Recovery(
+                *(read(name) if (name := f"level.{level}.{i}.{part}") in names else None
+                  for part in ("bias", "down_a", "down_b"))
+            )
+            for level in range(len(self.levels)) for i in layers
+        }  # fmt: skip
+        self._embedding = read("token_embd.weight")
+        self._norm = read("output_norm.weight")
+        self._head = read("output.weight") if "output.weight" in names else self._embedding
+        empty = np.zeros((0, self.shape.kv_heads, self.shape.head), np.float32)
+        self._cache = [(empty, empty) for _ in layers]
 
     @property
     def held(self) -> int:
         """How many positions the cache holds."""
         return len(self._cache[0][0])
 
-    def logits(self, tokens: list[int]) -> Array:
+    def logits(self, tokens: list[int], level: int = 0) -> Array:
         """Scores of the next token after each of `tokens`, from an empty cache: float32 (len(tokens), vocabulary)."""
-        scores: Array = self.hidden(tokens, 0) @ self._head.T
+        scores: Array = self.hidden(tokens, 0, level) @ self._head.T
         return scores
 
-    def best(self, tokens: list[int], at: int, top: int = 64) -> Candidates:
-        """Run `tokens` from position `at` on, and give the `top` best next tokens."""
-        scores = self.hidden(tokens, at)[-1] @ self._head.T
-        order = np.argsort(-scores, kind="stable")[:top]
-        return Candidates(order.astype(np.int32), scores[order])
+    def best(
+        self, tokens: list[int], at: int, top: int = 64, *, level: int = 0, each: int = 1, allow: bytes | None = None
+    ) -> Candidates:
+        """Run `tokens` from position `at` on, and give the `top` best next tokens after each of the last `each`."""
+        scores = self.hidden(tokens, at, level)[len(tokens) - each :] @ self._head.T
+        totals = _total(scores)
+        if allow is not None:
+            banned = np.unpackbits(np.frombuffer(allow, np.uint8), bitorder="little")[: scores.shape[1]] == 0
+            scores[-1, banned] = -np.inf
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+        best = np.take_along_axis(scores, order, axis=1)
+        ids = np.where(best == -np.inf, -1, order).astype(np.int32)
+        if each == 1:
+            found = ids[0] >= 0
+            return Candidates(ids[0][found], best[0][found], float(totals[0]))
+        return Candidates(ids, best, totals)
 
-    def hidden(self, tokens: list[int], at: int) -> Array:
+    def score(self, tokens: list[int], at: int, level: int = 0) -> Array:
+        """The log-probability of each of `tokens` but the first, given those before it: float32 (len(tokens) - 1,)."""
+        scores = self.hidden(tokens, at, level)[:-1] @ self._head.T
+        given: Array = np.take_along_axis(scores, np.array(tokens[1:], int)[:, None], axis=1)[:, 0]
+        out: Array = given - _total(scores)
+        return out
+
+    def hidden(self, tokens: list[int], at: int, level: int = 0) -> Array:
         """The last layer's normed states, float32 (len(tokens), width); the cache from `at` on is replaced."""
         if not tokens or not 0 <= at <= self.held:
             raise NookError("forward", f"{len(tokens)} tokens at {at} do not continue {self.held} held.", "")
@@ -133,14 +124,21 @@ class Reference:
             raise NookError("context", f"The model reads {self.shape.context} tokens at most.", "Shorten the prompt.")
         state = self._embedding[tokens]
         rotation = _rotation(np.arange(at, at + len(tokens)), self.shape)
-        for index, layer in enumerate(self._layers):
-            state = state + self._attend(layer, index, self._rms(state, layer.attn_norm), rotation, at)
+        for i, layer in enumerate(self._layers):
+            groups, active, lost = self.levels[level].groups[i], self.levels[level].hidden[i], self._recovery[level, i]
+            state = state + self._attend(i, self._rms(state, layer.attn_norm), rotation, at, groups)
             normed = self._rms(state, layer.ffn_norm)
-            state = state + (_silu(normed @ layer.gate.T) * (normed @ layer.up.T)) @ layer.down.T
+            gated = _silu(normed @ layer.gate[:active].T) * (normed @ layer.up[:active].T)
+            state = state + gated @ layer.down[:, :active].T
+            if lost.a is not None and lost.b is not None:
+                state = state + (gated @ lost.a.T) @ lost.b.T
+            if lost.bias is not None:
+                state = state + lost.bias
         return self._rms(state, self._norm)
 
-    def _attend(self, layer: _Layer, index: int, x: Array, rotation: Array, at: int) -> Array:
-        shape, n = self.shape, len(x)
+    def _attend(self, index: int, x: Array, rotation: Array, at: int, groups: int) -> Array:
+        """What the first `groups` key-value groups with their query heads add."""
+        shape, n, layer = self.shape, len(x), self._layers[index]
         q = _rotate((x @ layer.q.T).reshape(n, shape.heads, shape.head), rotation)
         k = _rotate((x @ layer.k.T).reshape(n, shape.kv_heads, shape.head), rotation)
         v = (x @ layer.v.T).reshape(n, shape.kv_heads, shape.head)
@@ -151,13 +149,21 @@ class Reference:
         future = np.arange(at + n)[None, :] > np.arange(at, at + n)[:, None]
         weights = _softmax(np.where(future, np.float32(-np.inf), scores))
         mixed = np.einsum("kgnm,mkd->nkgd", weights, values, optimize=True)
-        out: Array = mixed.reshape(n, shape.width) @ layer.o.T
+        active = groups * shape.group * shape.head
+        out: Array = mixed.reshape(n, shape.width)[:, :active] @ layer.o[:, :active].T
         return out
 
     def _rms(self, x: Array, weight: Array) -> Array:
         scale = np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + np.float32(self.shape.epsilon))
         out: Array = x / scale * weight
         return out
+
+
+def _total(scores: Array) -> Array:
+    """Log-sum-exp of each row."""
+    peak = scores.max(axis=-1)
+    total: Array = peak + np.log(np.exp(scores - peak[:, None]).sum(axis=-1))
+    return total
 
 
 def _rotation(positions: Array, shape: Shape) -> Array:

@@ -20,11 +20,13 @@ ALIGN = 64
 
 _P, _I, _Z = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t
 _SIGNATURES: dict[str, tuple[object, list[object]]] = {
-    "llama_bytes": (_Z, [_P, _I, _I]),
-    "llama_open": (_P, [_P, _P, _P, _P, _I, _I]),
-    "llama_size": (_I, [_P, _I, _I, _I]),
-    "llama_forward": (_I, [_P, _P, _I, _I, _I, _P, _P]),
-    "llama_logits": (_P, [_P]),
+    "llama_bytes": (_Z, [_P, _I, _I, _I]),
+    "llama_open": (_P, [_P, _P, _P, _P, _I, _I, _I]),
+    "llama_forward": (_I, [_P, _P, _I, _I, _P, _I, _I, _I, _P, _P, _P, _P]),
+    "llama_score": (_I, [_P, _P, _I, _I, _P, _I, _P]),
+    "llama_copy": (_I, [_P, _I, _I]),
+    "llama_read": (None, [_P, _P, _Z]),
+    "llama_logits": (_P, [_P, _I]),
     "llama_thread": (None, [_P, _I]),
     "llama_close": (None, [_P]),
     "bert_bytes": (_Z, [_P]),
@@ -32,6 +34,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "bert_encode": (_I, [_P, _P, _I, _P]),
     "models_multiply": (None, [_I, _P, _I, _I, _P, _I, _P, _P]),
     "models_scratch": (_Z, [_I, _I, _I]),
+    "models_crc": (ctypes.c_uint32, [_P, _Z]),
 }
 
 

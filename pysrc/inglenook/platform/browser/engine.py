@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import js
@@ -15,15 +17,18 @@ from inglenook.errors import NookError
 from inglenook.flow import (
     Candidates,
     Commit,
+    Copy,
     Effect,
     Encode,
     Forward,
     Get,
     Hold,
     Load,
+    Loaded,
     Measure,
     Pause,
     Scan,
+    Score,
     Stored,
     adrive,
     eager,
@@ -162,9 +167,15 @@ class Engine:
                     vectors = await vectors
                 return np.frombuffer(vectors.to_bytes(), np.float32).reshape(len(tokens), -1)
             case Forward(tokens, at, top):
-                best = await self._kernels.forward(to_js(np.asarray(tokens, np.int32)), at, top)
-                ids, logits = best.ids.to_bytes(), best.logits.to_bytes()
-                return Candidates(np.frombuffer(ids, np.int32), np.frombuffer(logits, np.float32))
+                allow = to_js(np.frombuffer(effect.allow, np.uint8)) if effect.allow is not None else None
+                how = _options(level=effect.level, pages=_ints(effect.pages), each=effect.each, allow=allow)
+                return _candidates(await self._kernels.forward(_ints(tokens), at, top, how), effect.each)
+            case Score(tokens, at):
+                how = _options(level=effect.level, pages=_ints(effect.pages))
+                scores = await self._kernels.score(_ints(tokens), at, how)
+                return np.frombuffer(scores.to_bytes(), np.float32)
+            case Copy(source, target):
+                return await self._kernels.copy(source, target)
             case Load(model):
                 return await self._load(model, emit)
             case Cluster(vectors, groups):
@@ -183,19 +194,18 @@ class Engine:
                 return None
         raise TypeError(f"no driver for {effect}")
 
-    async def _load(self, model: str, emit: Any) -> bytes:
+    async def _load(self, model: str, emit: Any) -> Loaded:
         if model == "pdf":
             await self._assets.loadPdf()
-            return b""
+            return Loaded(b"")
         if self._kernels.state(model) != "ready":
 
             def progress(done: float, total: float, *_: object) -> None:
                 emit(wire.Progress("load", float(done), float(total), "bytes", model))
 
             abort, report = js.AbortController.new(), create_proxy(progress)
-            options = js.Object.fromEntries(to_js([["onProgress", report], ["signal", abort.signal]]))
             try:
-                await self._kernels.load(model, options)
+                await self._kernels.load(model, _options(onProgress=report, signal=abort.signal))
             except asyncio.CancelledError:
                 abort.abort()
                 raise
@@ -203,7 +213,11 @@ class Engine:
                 report.destroy()
         if model not in self._tokenizers:
             self._tokenizers[model] = (await self._assets.fetch(TOKENIZERS[model])).to_bytes()
-        return self._tokenizers[model]
+        info = self._kernels.info.get(model)
+        if model != "lm" or info is None:  # it may have died meanwhile: whoever runs it hears of it
+            return Loaded(self._tokenizers[model])
+        config = json.loads(js.JSON.stringify(info.config))
+        return Loaded(self._tokenizers[model], config, info.pages, info.context, info.instance)
 
     async def _cluster(self, vectors: Any, groups: int, emit: Any) -> Clusters:
         """In a worker of its own, which ends with the work or when it is stopped."""
@@ -228,6 +242,23 @@ class Engine:
         if stream:
             text, blobs = codec.dump(event, stream)
             self._send(text, to_js([to_js(blob) for blob in blobs]))
+
+
+def _options(**values: Any) -> Any:
+    """A JavaScript object."""
+    return js.Object.fromEntries(to_js([[name, value] for name, value in values.items() if value is not None]))
+
+
+def _ints(values: Sequence[int]) -> Any:
+    return to_js(np.asarray(values, np.int32))
+
+
+def _candidates(best: Any, each: int) -> Candidates:
+    ids = np.frombuffer(best.ids.to_bytes(), np.int32)
+    logits, totals = (np.frombuffer(part.to_bytes(), np.float32) for part in (best.logits, best.totals))
+    if each == 1:
+        return Candidates(ids, logits, float(totals[0]))
+    return Candidates(ids.reshape(each, -1), logits.reshape(each, -1), totals)
 
 
 def from_js(error: Any) -> Exception:

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from inglenook.errors import NookError
-from inglenook.flow import Commit, Effect, Encode, Forward, Get, Hold, Load, Measure, Pause, Scan, Stored
+from inglenook.flow import (
+    Commit,
+    Copy,
+    Effect,
+    Encode,
+    Forward,
+    Get,
+    Hold,
+    Load,
+    Loaded,
+    Measure,
+    Pause,
+    Scan,
+    Score,
+    Stored,
+)
 from inglenook.index.store import Change, Store
 from inglenook.topics.cluster import Cluster, cluster
 
@@ -50,7 +65,12 @@ class NativeEngine:
             case Encode(tokens):
                 return self._model("encoder").encode(tokens)
             case Forward(tokens, at, top):
-                return self._model("lm").forward(tokens, at, top)
+                how: dict[str, Any] = {"level": effect.level, "pages": effect.pages, "each": effect.each}
+                return self._model("lm").forward(tokens, at, top, allow=effect.allow, **how)
+            case Score(tokens, at):
+                return self._model("lm").score(tokens, at, level=effect.level, pages=effect.pages)
+            case Copy(source, target):
+                return self._model("lm").copy(source, target)
             case Load(model):
                 return self._load(model)
             case Cluster(vectors, groups):
@@ -74,7 +94,7 @@ class NativeEngine:
                 return await asyncio.sleep(0)
             case Encode():
                 kind = "encoder"
-            case Forward():
+            case Forward() | Score() | Copy():
                 kind = "lm"
             case Load(model):
                 kind = model
@@ -83,7 +103,7 @@ class NativeEngine:
             case _:
                 kind = "store"
         async with self._locks.setdefault(f"run {kind}", asyncio.Lock()):
-            return await asyncio.shield(asyncio.to_thread(self.perform, effect, emit))
+            return await _to_its_end(asyncio.to_thread(self.perform, effect, emit))
 
     def close(self) -> None:
         """Free the models and close the store."""
@@ -92,11 +112,12 @@ class NativeEngine:
         self._models.clear()
         self.store.close()
 
-    def _load(self, model: str) -> bytes:
+    def _load(self, model: str) -> Loaded:
         if model == "pdf":
-            return b""
-        self._model(model)
-        return self._file(FILES[model][1]).read_bytes()
+            return Loaded(b"")
+        made = self._model(model)
+        tokenizer = self._file(FILES[model][1]).read_bytes()
+        return Loaded(tokenizer, made.config, made.pages, made.context) if model == "lm" else Loaded(tokenizer)
 
     def _model(self, model: str) -> Any:
         if model not in self._models:
@@ -114,3 +135,14 @@ class NativeEngine:
             )
             raise NookError("model-missing", f"The model file {name} is not on this machine.", hint)
         return path
+
+
+async def _to_its_end(work: Coroutine[Any, Any, Any]) -> Any:
+    """What is cancelled while a thread works on it is over when the thread is done: it may write to pages or files that
+    the next one is given."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

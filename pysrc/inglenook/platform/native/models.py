@@ -5,17 +5,22 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from inglenook.elastic.cache import PAGE
 from inglenook.errors import NookError
 from inglenook.flow import Candidates
 from inglenook.kernels import native
-from inglenook.kernels.artifact import Header, read_header
+from inglenook.kernels.artifact import Header, read_header, verify
 
 MAX_THREADS = 16
+MAX_EACH = 16
+ROOM = ((2048, 64), (1024, 24), (512, 12))
+"""Positions of a session and pages of all, from what is wanted to what is tried where memory is refused."""
 
 
 class _Weights:
@@ -27,9 +32,29 @@ class _Weights:
         if self.header.kind != kind:
             raise NookError("model-unsupported", f"{path.name} holds no {kind}.", "Choose another file.")
         self._map: Any = np.memmap(path, np.uint8, "r")
+        self._verify(path)
         self.base: int = self._map.ctypes.data + self.header.start
         self.words = np.array(self.header.words, np.int32)
         self.offsets = np.array(self.header.offsets, np.uint32)
+
+    def _verify(self, path: Path) -> None:
+        """Hold the weights against their checksums, on all cores; that reads them from disk as well."""
+        wrong: list[NookError] = []
+        cores = os.cpu_count() or 1
+
+        def work(first: int) -> None:
+            try:
+                verify(path, self.header, self._map, first, cores)
+            except NookError as error:
+                wrong.append(error)
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(cores)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if wrong:
+            raise wrong[0]
 
     def refuse(self) -> NookError:
         return NookError("model-unsupported", "The kernel cannot run a model of this shape.", "Choose another model.")
@@ -83,19 +108,36 @@ class Encoder:
 
 
 class LanguageModel:
-    """A Llama model with a cache of `context` positions, on `threads` threads (default: the cores, at most four)."""
+    """A Llama model on `threads` threads (default: the cores, at most four).
 
-    def __init__(self, path: Path | str, threads: int | None = None, context: int = 2048) -> None:
+    A session has room for `context` positions, all of them together for `pages` pages; where memory is refused both
+    become less. `config` is the artifact's.
+    """
+
+    def __init__(
+        self, path: Path | str, threads: int | None = None, context: int | None = None, pages: int | None = None
+    ) -> None:
         self._lib = native.library()
         self._weights = weights = _Weights(path, "lm")
         threads = min(threads or min(os.cpu_count() or 1, 4), MAX_THREADS)
-        size = self._lib.llama_bytes(weights.words.ctypes.data, context, threads)
-        if not size:
-            raise weights.refuse()
-        self.vocabulary, self.context = weights.header.words[5], context
-        self._arena = native.arena(size)
+        room = ((context, pages or -(-context // PAGE)),) if context else ROOM
         words, offsets = weights.words.ctypes.data, weights.offsets.ctypes.data
-        self._model = self._lib.llama_open(self._arena.ctypes.data, words, offsets, weights.base, context, threads)
+        for self.context, self.pages in room:
+            size = self._lib.llama_bytes(words, self.context, self.pages, threads)
+            if not size:
+                raise weights.refuse()
+            try:
+                self._arena = native.arena(size)
+                break
+            except MemoryError:
+                continue
+        else:
+            hint = "Close other programs, or search without it."
+            raise NookError("memory", "There is not enough memory for the model.", hint)
+        self.config, self.vocabulary = weights.header.config, weights.header.words[5]
+        self._model = self._lib.llama_open(
+            self._arena.ctypes.data, words, offsets, weights.base, self.context, self.pages, threads
+        )
         self._threads = [
             threading.Thread(target=self._lib.llama_thread, args=(self._model, i), daemon=True)
             for i in range(1, threads)
@@ -103,31 +145,52 @@ class LanguageModel:
         for thread in self._threads:
             thread.start()
 
-    def forward(self, tokens: list[int], at: int, top: int = 64) -> Candidates:
-        """Run `tokens` from position `at` on; what the cache held from there on is dropped. The `top` best next tokens.
-
-        Raises NookError("forward" | "context").
-        """
-        sent = np.array(tokens, np.int32)
-        ids, logits = np.zeros(max(top, 1), np.int32), np.zeros(max(top, 1), np.float32)
+    def forward(
+        self, tokens: list[int], at: int, top: int = 64, *, level: int = 0, pages: Sequence[int] = (), each: int = 1,
+        allow: bytes | None = None,
+    ) -> Candidates:  # fmt: skip
+        """What `flow.Forward` asks for. Raises NookError("forward" | "context" | "tokens")."""
+        top = min(top, self.vocabulary)
+        sent, table = self._placed(tokens, at, pages)
+        ids, logits = np.zeros((max(each, 1), top), np.int32), np.zeros((max(each, 1), top), np.float32)
+        totals = np.zeros(max(each, 1), np.float32)
+        if allow is not None and len(allow) < (self.vocabulary + 7) // 8:
+            raise NookError("forward", f"{len(allow)} bytes do not say of every token whether it is allowed.", "")
         count = self._lib.llama_forward(
-            self._model, sent.ctypes.data, len(sent), at, top, ids.ctypes.data, logits.ctypes.data
-        )
-        if count == -2:
-            raise NookError("context", f"The model reads {self.context} tokens at most.", "Shorten the prompt.")
-        if count < 0:
-            raise NookError("forward", f"{len(tokens)} tokens at {at} do not continue what the model has read.", "")
-        return Candidates(ids[:count], logits[:count])
+            self._model, sent.ctypes.data, len(sent), at, table.ctypes.data, level, top, each, allow, ids.ctypes.data,
+            logits.ctypes.data, totals.ctypes.data,
+        )  # fmt: skip
+        self._check(count, tokens, at)
+        if each == 1:
+            return Candidates(ids[0, :count], logits[0, :count], float(totals[0]))
+        return Candidates(ids[:each], logits[:each], totals[:each])
 
-    def logits(self) -> np.ndarray:
-        """All logits of the last forward, float32 (vocabulary,)."""
-        pointer = self._lib.llama_logits(self._model)
+    def score(self, tokens: list[int], at: int, *, level: int = 0, pages: Sequence[int] = ()) -> np.ndarray:
+        """What `flow.Score` asks for. Raises as `forward` does."""
+        sent, table = self._placed(tokens, at, pages)
+        scores = np.zeros(max(len(tokens), 1), np.float32)
+        self._check(
+            self._lib.llama_score(
+                self._model, sent.ctypes.data, len(sent), at, table.ctypes.data, level, scores.ctypes.data
+            ),
+            tokens, at,
+        )  # fmt: skip
+        return scores[: len(tokens) - 1]
+
+    def copy(self, source: int, target: int) -> None:
+        """Make page `target` hold what page `source` holds."""
+        if self._lib.llama_copy(self._model, source, target):
+            raise NookError("forward", f"There are no pages {source} and {target}.", "")
+
+    def read(self) -> int:
+        """Read all weights once with all threads, and do nothing with them: decoding's bound. Returns the bytes."""
+        self._lib.llama_read(self._model, self._weights.base, self._weights.header.size)
+        return self._weights.header.size
+
+    def logits(self, row: int = 0) -> np.ndarray:
+        """All logits of the last forward's row, float32 (vocabulary,)."""
+        pointer = self._lib.llama_logits(self._model, row)
         return np.array((ctypes.c_float * self.vocabulary).from_address(pointer), np.float32)
-
-    def size(self, layer: int, hidden: int, groups: int) -> None:
-        """Let only the first `hidden` FFN neurons and `groups` key-value groups of a layer take part from now on."""
-        if not self._lib.llama_size(self._model, layer, hidden, groups):
-            raise NookError("forward", f"Layer {layer} has no size {hidden}, {groups}.", "Use multiples of 32 neurons.")
 
     def close(self) -> None:
         """End the threads and free the memory."""
@@ -136,3 +199,19 @@ class LanguageModel:
             for thread in self._threads:
                 thread.join()
             self._model, self._arena = None, np.zeros(0, np.uint8)
+
+    def _placed(self, tokens: list[int], at: int, pages: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens and the page table as the kernel takes them."""
+        end = at + len(tokens)
+        if end > self.context:
+            raise NookError("context", f"The model reads {self.context} tokens at most.", "Shorten the prompt.")
+        table = np.array(pages if len(pages) else range(-(-end // PAGE)), np.int32)
+        if len(table) * PAGE < end:
+            raise NookError("forward", f"{len(table)} pages do not hold {end} positions.", "")
+        return np.array(tokens, np.int64).clip(-1, 2**31 - 1).astype(np.int32), table
+
+    def _check(self, result: int, tokens: list[int], at: int) -> None:
+        if result == -3:
+            raise NookError("tokens", "A token is not in the model's vocabulary.", "Use the model's own tokenizer.")
+        if result < 0:
+            raise NookError("forward", f"{len(tokens)} tokens at {at} do not continue what the model has read.", "")

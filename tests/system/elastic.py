@@ -1,0 +1,55 @@
+"""A Llama of random weights with levels, as an artifact: what the kernel is held against the plain pass with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from inglenook.elastic import convert
+from inglenook.elastic.levels import Level, ratio, whole
+from inglenook.elastic.shape import Shape
+
+SHAPE = Shape(
+    layers=3, width=192, hidden=256, heads=6, kv_heads=2, vocabulary=512, context=256, theta=1e4, epsilon=1e-5
+)
+RANK = 32
+
+
+def levels() -> list[Level]:
+    """The whole; one of which a layer lost a group and all lost neurons; one where a layer has only its bias left."""
+    sizes = (((192, 160, 224), (2, 1, 2), RANK), ((96, 0, 128), (1, 0, 2), 0))
+    more = (Level(ratio(SHAPE, hidden, groups), hidden, groups, rank) for hidden, groups, rank in sizes)
+    return [whole(SHAPE.layers, SHAPE.hidden, SHAPE.kv_heads), *more]
+
+
+def make(out: Path) -> Path:
+    """Write the artifact."""
+    rng = np.random.default_rng(11)
+
+    def random(*shape: int, size: float = 1.0) -> np.ndarray:
+        return (rng.standard_normal(shape) * size).astype(np.float32)
+
+    kv = SHAPE.kv_heads * SHAPE.head
+    rows = {"q": SHAPE.width, "k": kv, "v": kv, "output": SHAPE.width, "gate": SHAPE.hidden, "up": SHAPE.hidden,
+            "down": SHAPE.width}  # fmt: skip
+
+    def read(name: str) -> np.ndarray:
+        part = name.split(".")[-2].rsplit("_", maxsplit=1)[-1]
+        if part == "norm":
+            return 1 + random(SHAPE.width, size=0.1)
+        if part == "embd":
+            return random(SHAPE.vocabulary, SHAPE.width, size=0.1)
+        columns = SHAPE.hidden if part == "down" else SHAPE.width
+        return random(rows[part], columns, size=columns**-0.5)
+
+    recovery = {}
+    for i, level in enumerate(levels()):
+        for layer, hidden in enumerate(level.hidden if i else ()):
+            low = level.rank and hidden
+            recovery[i, layer] = convert.Recovery(
+                random(SHAPE.width, size=0.3),
+                random(level.rank, hidden, size=hidden**-0.5) if low else None,
+                random(SHAPE.width, level.rank, size=0.3) if low else None,
+            )
+    convert.write(out, SHAPE, read, name="random", levels=levels(), recovery=recovery)
+    return out
