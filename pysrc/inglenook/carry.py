@@ -5,6 +5,7 @@ from __future__ import annotations
 from inglenook.flow import Commit, Flow, Pause, Scan
 from inglenook.index import container, pages
 from inglenook.library import Library
+from inglenook.meaning import Brought
 from inglenook.wire import messages as wire
 
 BATCH = 16_000_000  # bytes of pages that one commit carries
@@ -17,6 +18,7 @@ def remove(library: Library, request: wire.Remove) -> Flow:
     for document in gone:
         library.displace(document)
     yield wire.Removed(gone)
+    yield from library.settle()
 
 
 def export(library: Library, request: wire.Export) -> Flow:
@@ -32,6 +34,7 @@ def import_(library: Library, request: wire.Import) -> Flow:
     found = pages.upgrade(container.read(request.data))
     documents = {key[2:]: pages.read_document(page) for key, page in found.items() if key.startswith("d/")}
     yield Pause()
+    brought = Brought(found)
     wanted = []
     for document, entry in documents.items():
         old = library.entries.get(document)
@@ -45,6 +48,10 @@ def import_(library: Library, request: wire.Import) -> Flow:
     batch: list[str] = []
     for n, document in enumerate(wanted):
         mine = {key: found[key] for key in pages.keys(documents[document]) if key in found}
+        if (vectors := brought.page(document)) is not None:
+            mine[f"v/{document}"] = vectors
+        else:
+            mine.pop(f"v/{document}", None)
         puts |= mine
         size += sum(map(len, mine.values()))
         batch.append(document)
@@ -54,4 +61,5 @@ def import_(library: Library, request: wire.Import) -> Flow:
             stale = [key for entry in replaced for key in pages.keys(entry) if key not in puts]
             yield Commit(puts, stale)
             yield from library.refresh([f"d/{d}" for d in batch])
+            yield from library.settle()
             puts, size, batch = {}, 0, []

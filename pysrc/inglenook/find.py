@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from inglenook.embed import hashing
 from inglenook.flow import Begin, Encode, Finish, Flow
 from inglenook.index.entry import Entry
-from inglenook.library import HASH, MODEL, Library
+from inglenook.library import Library
 from inglenook.search import cite, hybrid
 from inglenook.types import Filter, Hit, Span
 from inglenook.wire import messages as wire
@@ -47,17 +47,17 @@ def _find(library: Library, query: str, k: int, wanted: Filter, mode: str) -> Fl
     embed_ms = 0.0
     encoding = None
     begun = time.perf_counter()
-    if query and mode != "lexical" and "encoder" in library.tokenizers and library.spaces[MODEL].count:
+    if query and mode != "lexical" and "encoder" in library.tokenizers and library.meaning.count:
         tokens = library.tokenizers["encoder"].encode(query)
         encoding = yield Begin(Encode([tokens], urgent=True))  # words are searched while it is under way
     if query and mode != "vector":
         arms["lexical"] = library.lexical.search(query, depth, allow)
-    if query and mode != "lexical" and library.spaces[HASH].count:
-        arms["hash"] = library.spaces[HASH].knn_query(hashing.embed([query])[0], depth, allow)
+    if query and mode != "lexical" and library.hashed.count:
+        arms["hash"] = library.hashed.knn_query(hashing.embed([query])[0], depth, allow)
     if encoding is not None:
         [vector] = yield Finish(encoding)
         embed_ms = (time.perf_counter() - begun) * 1e3
-        arms["vector"] = library.spaces[MODEL].knn_query(vector, depth, allow)
+        arms["vector"] = yield from library.meaning.nearest(vector, depth, allow)
     ids, scores = hybrid.fuse(arms, k + AHEAD, unseen=_unseen(library, arms))
     later = [place for i in ids[k:].tolist() if (place := library.locate(i))]
     quoted = yield from _quote(library, query, ids[:k].tolist())
@@ -67,7 +67,7 @@ def _find(library: Library, query: str, k: int, wanted: Filter, mode: str) -> Fl
 
 def _unseen(library: Library, arms: Arms) -> dict[str, list[int]]:
     """Passages that words found and the model has not embedded yet."""
-    if "vector" not in arms or "lexical" not in arms or library.spaces[MODEL].count >= len(library.lexical):
+    if "vector" not in arms or "lexical" not in arms or library.meaning.count >= len(library.lexical):
         return {}
     places = ((i, library.locate(i)) for i in arms["lexical"][0].tolist())
     return {"vector": [i for i, place in places if place and not place[0].card.vectors]}

@@ -15,7 +15,7 @@ from inglenook.errors import NookError
 from inglenook.flow import Commit, Flow, Hold, Load, Pause
 from inglenook.index import pages
 from inglenook.index.entry import Entry
-from inglenook.library import HASH, MODEL, Library, document_id, passages
+from inglenook.library import MODEL, Library, document_id, passages
 from inglenook.search import lexical
 from inglenook.types import File
 from inglenook.wire import messages as wire
@@ -38,6 +38,7 @@ def add(library: Library, request: wire.Add) -> Flow:
         yield Pause()
     yield wire.Progress("read", len(request.files), len(request.files), "files")
     yield from embed(library, new)
+    yield from library.settle()
 
 
 def _take(library: Library, upload: wire.Upload) -> Flow:
@@ -89,7 +90,7 @@ def _hash(library: Library, entry: Entry, texts: list[str]) -> Flow:
         rows.append(hashing.embed(texts[start : start + SLICE]))
         yield Pause()
     if rows and _holds(library, entry):
-        library.embed(entry, np.concatenate(rows), HASH)
+        library.hashed.add_items(np.concatenate(rows), entry.ids)
 
 
 def prepare(library: Library, request: wire.Prepare) -> Flow:
@@ -101,6 +102,8 @@ def prepare(library: Library, request: wire.Prepare) -> Flow:
         release = yield Hold("pending")  # who asks while another is at it is answered when all is done
         try:
             yield from embed(library, list(library.pending()))
+            yield from library.settle()
+            yield from embed(library, list(library.pending()))  # whose vectors turned out to be lost
         finally:
             release()
 
@@ -187,5 +190,6 @@ class _Embedding:
         for vectors in whole:
             if _holds(self._library, vectors.entry):
                 self._library.embed(vectors.entry, vectors.rows)
+            yield from self._library.settle()
         self.done += len(batch)
         yield self.progress(batch[-1][0][0].entry)

@@ -1,7 +1,8 @@
 """A library: the documents of one nook, where their passages are, and what may be asked of it.
 
 All methods that need the outside are flows (`flow.py`). The library keeps in memory what every search needs (cards,
-chunk tables, postings, vectors); texts and files stay in pages until somebody looks at them.
+chunk tables, postings, and vectors as far as `meaning.py` does); texts and files stay in pages until somebody looks at
+them.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from inglenook.elastic.cache import Cache
 from inglenook.embed import encoder, hashing
 from inglenook.errors import NookError
 from inglenook.flow import Commit, Flow, Get, Load, Loaded, Measure, Scan, Stored
-from inglenook.index import filter, pages
+from inglenook.index import filter, pages, planner
 from inglenook.index.entry import Entry
 from inglenook.index.flat import Flat
+from inglenook.meaning import PAGES, Meaning
 from inglenook.search.lexical import Lexical
 from inglenook.types import Filter
 from inglenook.wire import messages as wire
@@ -68,10 +70,9 @@ class Library:
         self.name, self.where = "", where
         self.entries: dict[str, Entry] = {}
         self.lexical = Lexical()
-        self.spaces: dict[str, Flat] = {
-            MODEL: Flat(encoder.DIMENSIONS),
-            HASH: Flat(hashing.DIMENSIONS),
-        }
+        self.meaning = Meaning(planner.MEANING if where == "tab" else None)
+        self.hashed = Flat(hashing.DIMENSIONS)
+        """Vectors that need no model, of passages that have no others yet."""
         self.tokenizers: dict[str, Any] = {}
         self.lm = Loaded(b"")  # what is known of the language model once it was loaded,
         self.cache = Cache(0)  # and what its key-value pages hold
@@ -101,6 +102,7 @@ class Library:
         cards = yield Scan("d/")
         postings = yield Scan("l/")
         vectors = yield Scan("v/")
+        yield from self.meaning.open(vectors.values())
         self._take(
             (pages.read_document(card), postings.get(f"l/{key[2:]}"), vectors.get(f"v/{key[2:]}"))
             for key, card in cards.items()
@@ -110,10 +112,14 @@ class Library:
 
     def refresh(self, keys: Iterable[str]) -> Flow:
         """Another writer changed these pages: read them again. Events: Added, Removed."""
+        keys = list(keys)
+        if any(key.startswith(PAGES) for key in keys):
+            yield from self.meaning.refresh()
         documents = sorted({key[2:] for key in keys if key[:2] in ("d/", "v/")})
         wanted = [f"{kind}/{document}" for document in documents for kind in "dlv"]
         found: list[bytes | None] = yield Get(wanted)
         triples = [found[i : i + 3] for i in range(0, len(found), 3)]
+        yield from self.meaning.open(page for *_, page in triples)
         gone = [document for document, (card, *_) in zip(documents, triples) if card is None]
         for document in gone:
             self.displace(document)
@@ -125,21 +131,14 @@ class Library:
 
     def _take(self, found: Iterable[tuple[Entry, bytes | None, bytes | None]]) -> list[Entry]:
         """Place documents with their postings and vectors pages; all vectors go into the index at once."""
-        entries, embedded, rows = [], [], []
+        placed = []
         for entry, postings, page in found:
             self.place(entry, b"" if postings is None else pages.unseal(postings))
-            entries.append(entry)
-            space, vectors = pages.read_vectors(page) if page else ("", ())
-            if space == MODEL and len(vectors) == len(entry.chunks) > 0:
-                embedded.append(entry)
-                rows.append(vectors)
-        if rows:
-            self.spaces[MODEL].add_items(np.concatenate(rows), np.concatenate([entry.ids for entry in embedded]))
-        for entry in entries:
             entry.card = replace(entry.card, vectors=0)
-        for entry in embedded:
+            placed.append((entry, page))
+        for entry in self.meaning.take(placed):
             entry.card = replace(entry.card, vectors=len(entry.chunks))
-        return entries
+        return [entry for entry, _ in placed]
 
     def place(self, entry: Entry, postings: bytes) -> None:
         """Make a document findable by its words, in place of the one with its id."""
@@ -153,12 +152,16 @@ class Library:
         self.lexical.add(entry.ids, postings)
         self._columns = None
 
-    def embed(self, entry: Entry, vectors: np.ndarray, space: str = MODEL) -> None:
-        """Make a document findable by meaning: `vectors` is float32 (chunks, dimensions of the space)."""
-        self.spaces[space].add_items(vectors, entry.ids)
-        if space == MODEL:
-            self.spaces[HASH].mark_deleted(entry.ids)
-            entry.card = replace(entry.card, vectors=len(entry.chunks))
+    def embed(self, entry: Entry, vectors: np.ndarray) -> None:
+        """Make a document findable by meaning: `vectors` is float32 (chunks, dimensions of the model's space)."""
+        self.meaning.add(entry, vectors)
+        self.hashed.mark_deleted(entry.ids)
+        entry.card = replace(entry.card, vectors=len(entry.chunks))
+
+    def settle(self) -> Flow:
+        """See to it that memory does not hold more vectors than it should. Events: Progress."""
+        current = lambda entry: self.entries.get(entry.card.document) is entry
+        yield from self.meaning.settle(current, lambda: list(self.entries.values()))
 
     def displace(self, document: str) -> Entry | None:
         """Forget a document in memory."""
@@ -168,8 +171,8 @@ class Library:
                 self._texts.pop(key, None)
                 self._ahead.pop(key, None)
             self.lexical.remove(entry.ids)
-            for flat in self.spaces.values():
-                flat.mark_deleted(entry.ids)
+            self.meaning.drop(entry)
+            self.hashed.mark_deleted(entry.ids)
             self._columns = None
         return entry
 
@@ -285,7 +288,7 @@ class Library:
             vectors=sum(card.vectors for card in cards),
             collections=collections,
             stored=stored.size,
-            memory=self.lexical.memory + sum(flat.memory for flat in self.spaces.values()),
+            memory=self.lexical.memory + self.meaning.memory + self.hashed.memory,
             encoder=MODEL if "encoder" in self.tokenizers else HASH,
             models={model: "ready" if model in self.tokenizers else "absent" for model in ("encoder", "lm")},
             version=inglenook.__version__,

@@ -162,7 +162,7 @@ class Nook:
 
     def prepare(self) -> None:
         """Load the encoder, as the first search does; without it, words are searched."""
-        if "encoder" not in self.library.tokenizers and self.library.spaces:
+        if "encoder" not in self.library.tokenizers:
             try:
                 for _ in self.stream(wire.Prepare("encoder")):
                     pass

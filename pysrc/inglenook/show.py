@@ -8,7 +8,7 @@ from dataclasses import replace
 from inglenook.errors import NookError
 from inglenook.flow import Flow, Get, Load, Measure
 from inglenook.index import pages
-from inglenook.library import MODEL, Library
+from inglenook.library import Library
 from inglenook.types import Document
 from inglenook.wire import messages as wire
 
@@ -53,14 +53,7 @@ def documents(library: Library, request: wire.List) -> Flow:
 
 def status(library: Library, request: wire.Look) -> Flow:
     """Events: Status."""
-    yield replace(library.status((yield Measure())), index=index(library))
-
-
-def index(library: Library) -> wire.Index:
-    """Figures of the index of meaning: all of it lies in memory, as exact vectors and the codes that lead to them."""
-    flat = library.spaces[MODEL]
-    stored = flat.count * flat.dim * 2  # half precision
-    return wire.Index(flat.count, flat.dim, {"flat": flat.count} if flat.count else {}, stored, flat.memory)
+    yield replace(library.status((yield Measure())), index=library.meaning.figures())
 
 
 def inspect(library: Library, request: wire.Inspect) -> Flow:

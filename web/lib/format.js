@@ -54,6 +54,7 @@ const STAGES = {
   read: 'Reading',
   embed: 'Learning the meaning',
   store: 'Storing',
+  index: 'Sorting the index',
   load: 'Loading',
   map: 'Drawing the map',
   import: 'Unpacking',

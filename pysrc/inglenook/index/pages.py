@@ -4,7 +4,7 @@
     d/<document>    its card, page offsets and chunk table (JSON)
     x/<document>/n  its text from character n · PIECE on (UTF-8, deflated): a passage is read without the whole text
     l/<document>    its postings (`search.lexical`)
-    v/<document>    its vectors and the name of the space they are in
+    v/<document>    its vectors and the name of the space they are in, or where else they are
     s/<document>    the bytes of the file
 
 A sealed page is magic (4 bytes), format version (u16), flags (u16, 0), CRC-32 of all but magic and itself (u32), then
@@ -22,6 +22,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ from inglenook.flow import Flow, Scan
 from inglenook.index.entry import Entry, Table, integers, pack
 from inglenook.wire.messages import Card
 
-FORMAT = 3
+FORMAT = 4
 META = "meta"
 
 PIECE = 8192
@@ -44,6 +45,7 @@ LONGEST = 1 << 29
 _MAGIC = b"nkpg"
 _HEAD = struct.Struct("<4sHHI")
 _VECTORS = struct.Struct("<BBHII")  # bytes per number, 0, length of the space's name, vectors, dimensions
+_ELSEWHERE = struct.Struct("<q")  # the first id in the live index; bytes per number and dimensions are 0 then
 
 
 # ── sealing ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -256,6 +258,35 @@ def read_vectors(page: bytes) -> tuple[str, NDArray[np.float32]]:
         return payload[_VECTORS.size : start].decode(), rows
     except (struct.error, KeyError, ValueError) as error:
         raise _corrupt(f"its vectors cannot be read ({error})") from None
+
+
+class Elsewhere(NamedTuple):
+    """Where the vectors of a document are that its page `v/` does not hold: `rows` in the live index, from the id
+    `first` on (since format 4)."""
+
+    space: str
+    first: int
+    rows: int
+
+
+def moved(place: Elsewhere) -> bytes:
+    """The page `v/` of a document whose vectors are elsewhere."""
+    name = place.space.encode()
+    return seal(_VECTORS.pack(0, 0, len(name), place.rows, 0) + name + _ELSEWHERE.pack(place.first))
+
+
+def elsewhere(page: bytes) -> Elsewhere | None:
+    """Where the vectors of a page `v/` are; None where they are in it."""
+    stamp(page)
+    if page[_HEAD.size : _HEAD.size + 1] != b"\0":
+        return None
+    payload = unseal(page)
+    try:
+        _, _, length, rows, _ = _VECTORS.unpack_from(payload)
+        (first,) = _ELSEWHERE.unpack(payload[_VECTORS.size + length :])
+        return Elsewhere(payload[_VECTORS.size : _VECTORS.size + length].decode(), first, rows)
+    except (struct.error, ValueError) as error:
+        raise _corrupt(f"it does not tell where its vectors are ({error})") from None
 
 
 _FIELDS = [(field.name, {"str": str, "int": int, "float": float}[str(field.type)]) for field in fields(Card)]

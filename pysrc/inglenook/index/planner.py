@@ -31,6 +31,12 @@ QUERY = 128
 DEAD = 0.3
 """A segment with a larger share of dead rows is written anew."""
 
+NEAR = 1 << 15
+"""Vectors of passages that a library has in memory whole, at most; of more, so many move to the live index that half of
+this stay."""
+MEANING = 96 << 20
+"""Bytes of memory that the live index of a library in a tab may take."""
+
 
 class Sized(Protocol):
     """What is planned about a segment."""
@@ -127,6 +133,11 @@ def all(segments: Sequence[Sized], most: int) -> list[int]:
             taken.append(n)
             rows += segment.live
     return taken if len(taken) > 1 or any(segments[n].live < segments[n].count for n in taken) else []
+
+
+def moving(near: int) -> int:
+    """How many of the vectors that a library has in memory whole should move to the live index."""
+    return near - NEAR // 2 if near > NEAR else 0
 
 
 def candidates(k: int, resident: bool) -> int:

@@ -61,7 +61,7 @@ def survey(library: Library, request: wire.Map) -> Flow:
     if not learnt:
         return
     yield wire.Progress("map", 0, 0)
-    points = yield from _read(_sampled(learnt))
+    points = yield from _read(library, _sampled(learnt))
     if not len(points.ordinal):
         return
     groups = min(MOST, round(len(points.ordinal) ** 0.37))
@@ -93,18 +93,21 @@ def _sampled(entries: list[Entry]) -> list[tuple[Entry, NDArray[np.intp]]]:
     return wanted
 
 
-def _read(wanted: list[tuple[Entry, NDArray[np.intp]]]) -> Flow:
+def _read(library: Library, wanted: list[tuple[Entry, NDArray[np.intp]]]) -> Flow:
     """The passages' vectors. Documents that go meanwhile are left out. Answer: `Points`."""
     found, ordinals, rows = [], [np.zeros(0, np.intp)], [np.zeros((0, 1), np.float16)]
     for start in range(0, len(wanted), READ):
         some = wanted[start : start + READ]
         read: list[bytes | None] = yield Get([f"v/{entry.card.document}" for entry, _ in some])
-        for (entry, ordinal), page in zip(some, read):
-            space, vectors = pages.read_vectors(page) if page else ("", ())
-            if space == MODEL and len(vectors) == len(entry.chunks):
+        far = yield from library.meaning.vectors(some)
+        for (entry, ordinal), page, vectors in zip(some, read, far):
+            if vectors is None and page is not None and not pages.elsewhere(page):
+                space, near = pages.read_vectors(page)
+                vectors = near[ordinal] if space == MODEL and len(near) == len(entry.chunks) else None
+            if vectors is not None:
                 found.append(entry)
                 ordinals.append(ordinal)
-                rows.append(np.asarray(vectors)[ordinal].astype(np.float16))
+                rows.append(vectors.astype(np.float16))
         yield wire.Progress("map", min(start + READ, len(wanted)), len(wanted), "documents")
         yield Pause()
     owners = np.repeat(np.arange(len(found)), [len(ordinal) for ordinal in ordinals[1:]])

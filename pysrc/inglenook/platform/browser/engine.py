@@ -35,7 +35,7 @@ from inglenook.flow import (
 )
 from inglenook.index.store import Change
 from inglenook.library import Library
-from inglenook.platform.browser.store import BrowserStore
+from inglenook.platform.browser.store import BrowserStore, everywhere
 from inglenook.topics.cluster import Cluster, Clusters
 from inglenook.wire import codec
 from inglenook.wire import messages as wire
@@ -185,6 +185,8 @@ class Engine:
             case Hold(what):
                 lock = self._locks.setdefault(what, asyncio.Lock())
                 await lock.acquire()
+                if what.startswith("index/"):  # it lies in storage, which tabs share
+                    return await everywhere(store, what, lock.release)
                 return lock.release
             case Pause():
                 # Yielding to the event loop costs about a millisecond: only after some work was done.

@@ -36,7 +36,7 @@ from inglenook.index.store import MemoryStore
 from inglenook.index.table import Metadata
 from inglenook.platform.browser.opfs import OpfsStore
 from inglenook.platform.browser.range import RangeStore
-from inglenook.platform.browser.store import BrowserStore
+from inglenook.platform.browser.store import BrowserStore, everywhere
 
 T = TypeVar("T")
 Ids = NDArray[np.int64]
@@ -355,18 +355,7 @@ class TabDriver(Driver):
         answer = await super().perform(effect)  # first of all in this tab
         if not isinstance(effect, Hold) or not isinstance(self.store, Kept):
             return answer
-        try:
-            everywhere = await self.store.lock(effect.what)
-        except BaseException:
-            answer()
-            raise
-        assert everywhere
-
-        def release() -> None:
-            everywhere()
-            answer()
-
-        return release
+        return await everywhere(self.store, effect.what, answer)
 
 
 class Memory:

@@ -120,6 +120,21 @@ async def granted(ticket: Any) -> Release | None:
         raise
 
 
+async def everywhere(store: Any, what: str, release: Release) -> Release:
+    """A lock that this tab has already, in all tabs with this nook: one that lets go of both."""
+    try:
+        theirs = await store.lock(what)
+    except BaseException:
+        release()
+        raise
+
+    def both() -> None:
+        theirs()
+        release()
+
+    return both
+
+
 def _module() -> Any:
     import inglenook_store  # type: ignore[import-not-found]
 
