@@ -16,7 +16,15 @@ from buildlib import venv
 from buildlib.project import ROOT, STAMPS, Problem, digest, run, say, tree
 
 WEB = ROOT / "web"
-ENTRIES = ("main.js", "worker.js", "kernel-worker.js", "kernel-thread.js", "onnx-worker.js", "science-worker.js")
+ENTRIES = (
+    "main.js",
+    "worker.js",
+    "kernel-worker.js",
+    "kernel-thread.js",
+    "vectors-thread.js",
+    "onnx-worker.js",
+    "science-worker.js",
+)
 SERVED = frozenset(name + end for name in ENTRIES for end in ("", ".map"))
 KEPT = STAMPS / "bundles"
 LATELY = 8  # bundles that are kept: another server may be giving them out

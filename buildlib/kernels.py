@@ -11,6 +11,7 @@ from buildlib.project import STAMPS, run, step
 
 MODELS = ("panel.c", "team.c", "attention.c", "head.c", "pass.c", "llama.c", "bert.c", "crc.c", "probe.c")
 SIDE = ("vectors.c", "nearest.c", "hnsw.c", "lazy.c", "codes.c", "kmeans.c")
+HELPED = ("kmeans.c",)  # what the tab's helpers do
 FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror", "-g0"]
 BASE = "mvp+simd128+mutable_globals+bulk_memory+sign_ext+nontrapping_fptoint"
 RELAXED = {"simd": "", "relaxed": "+relaxed_simd"}
@@ -24,15 +25,18 @@ def build(root: Path, zig: list[str]) -> list[Path]:
     sources = sorted([*(root / "wasm").glob("*.c"), *(root / "wasm").glob("*.h"), Path(__file__)])
     plans = [(site / f"models.{name}{suffix}.wasm", threads)
              for name in RELAXED for suffix, threads in (("", False), (".threads", True))]  # fmt: skip
+    helpers = [site / f"vectors.{name}.threads.wasm" for name in RELAXED]
     sides = [site / f"vectors.{name}.so" for name in RELAXED]
     parts = {"models": MODELS, "vectors": SIDE}
     machine = [native / f"lib{name}.so" for name in parts]
     wide = [path.with_suffix(".wide.so") for path in machine] if _x86() else []
-    outputs = [*(path for path, _ in plans), *sides, *machine, *wide]
+    outputs = [*(path for path, _ in plans), *helpers, *sides, *machine, *wide]
 
     def make() -> None:
         for path, threads in plans:
             _standalone(root, zig, path, RELAXED[path.name.split(".")[1]], threads)
+        for path in helpers:
+            _standalone(root, zig, path, RELAXED[path.name.split(".")[1]], True)
         for path in sides:
             _side(root, zig, path, RELAXED[path.name.split(".")[1]])
         for path in (*machine, *wide):
@@ -46,7 +50,8 @@ def build(root: Path, zig: list[str]) -> list[Path]:
 def _standalone(root: Path, zig: list[str], out: Path, relaxed: str, threads: bool) -> None:
     """A module of its own. Its memory is its own too, or with threads an import that all of them share."""
     features = f"-mcpu={BASE}{relaxed}{'+atomics' if threads else ''}"
-    objects = [_object(root, zig, source, [features], out.stem) for source in MODELS]
+    sources = HELPED if out.name.startswith("vectors") else MODELS
+    objects = [_object(root, zig, source, [features], out.stem) for source in sources]
     shared = ["--shared-memory", "--import-memory", f"--max-memory={MOST_MEMORY}"] if threads else []
     options = ["--no-entry", "--strip-all", "-z", f"stack-size={STACK}", *shared]
     exports = ["--export-dynamic", "--export=__heap_base", "--export=__stack_pointer"]

@@ -3,6 +3,7 @@
 
 import './lib/vital.js';
 import { fetchAsset } from './lib/assets.js';
+import { Helpers } from './lib/helpers.js';
 import { Kernels } from './lib/kernels.js';
 import { Onnx } from './lib/onnx.js';
 import * as opfs from './lib/opfs.js';
@@ -60,6 +61,7 @@ try {
   python.registerJsModule('inglenook_store', store);
   python.registerJsModule('inglenook_opfs', opfs);
   python.registerJsModule('inglenook_onnx', new Onnx());
+  python.registerJsModule('inglenook_helpers', new Helpers(python));
   const files = { fetch: fetchAsset, loadPdf: () => loadPdf(python), cluster };
   engine = python.pyimport('inglenook.platform.browser.engine').start(send, kernels, files);
   for (const message of waiting.splice(0)) engine?.receive(...message);

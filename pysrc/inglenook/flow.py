@@ -142,7 +142,8 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Load(Effect):
-    """Make a model ready ("encoder" or "lm"); the driver emits Progress meanwhile.
+    """Make a model ready ("encoder" or "lm"), or what else is not there from the start ("pdf", "threads"); the driver
+    emits Progress meanwhile.
 
     Answer: `Loaded`. Raises NookError("model-missing" | "model-corrupt" | "memory", …).
     """

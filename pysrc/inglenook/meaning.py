@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from inglenook.embed.encoder import DIMENSIONS, SPACE
 from inglenook.errors import NookError
-from inglenook.flow import Flow, Get, Hold, Pause
+from inglenook.flow import Flow, Get, Hold, Load, Pause
 from inglenook.index import pages, planner
 from inglenook.index.entry import Entry
 from inglenook.index.flat import Flat
@@ -140,6 +140,7 @@ class Meaning:
             if self._gone:
                 gone, self._gone = self._gone, {}
                 yield from self.far.delete(np.concatenate([np.arange(at, at + n) for at, n in gone.items()]))
+            yield Load("threads")
             while most := planner.moving(self.near.count):
                 if not (yield from self._move(_first([e for e in entries() if self._is_near(e)], most), current)):
                     break

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from inglenook.errors import NookError
 from inglenook.index import Index, kernel, threads
+from inglenook.index.codes import ADDRESS, INT, bind
 from inglenook.index.making import build
 
 
@@ -44,6 +45,59 @@ def test_the_same_whatever_their_number(space):
         assert other.keys() == made[0].keys()
         for name, values in other.items():
             np.testing.assert_array_equal(values, made[0][name], name)
+
+
+class Copies:
+    """Helpers with memory of their own; the second has no room, and every third call fails."""
+
+    count = 3
+
+    def __init__(self, kernel):
+        self.kernel, self.calls, self.done = kernel, 0, []
+
+    def begin(self, name, ranges, arguments):
+        assert name == "nook_assign"
+        for me, rows in enumerate(ranges):
+            if me == 1:
+                continue
+            self.calls += 1
+            told = [a._replace(array=a.array[rows].copy()) if isinstance(a, threads.Rows) else a for a in arguments]
+            if self.calls % 3:
+                self.kernel(*(threads._told(a, slice(0, rows.stop - rows.start)) for a in told))
+            self.done.append((rows, told, self.calls % 3))
+        self.arguments = arguments
+        return ranges[1:2]
+
+    def finish(self):
+        failed, done = [], self.done
+        self.done = []
+        for rows, told, good in done:
+            if not good:
+                failed.append(rows)
+                continue
+            for mine, theirs in zip(self.arguments, told, strict=True):
+                if isinstance(mine, threads.Rows) and mine.written:
+                    mine.array[rows] = theirs.array
+        return failed
+
+
+@pytest.mark.skipif(kernel.load() is None, reason="wasm/codes.c is not compiled")
+def test_helpers_with_memory_of_their_own_make_the_same():
+    random = np.random.default_rng(0)
+    vectors = (
+        random.normal(size=(9000, 48)) + 3 * random.normal(size=(40, 48))[random.integers(40, size=9000)]
+    ).astype(np.float32)
+    alone = build(vectors).arrays()
+    types = [ADDRESS, ADDRESS, INT, INT, ADDRESS, ADDRESS, ADDRESS, INT, ADDRESS, ADDRESS]
+    helpers = Copies(bind("nook_assign", None, *types))
+    threads.enlist(helpers)
+    try:
+        helped = build(vectors).arrays()
+    finally:
+        threads.enlist(None)
+    assert helpers.calls > 20
+    for name, values in helped.items():
+        np.testing.assert_array_equal(values, alone[name], name)
 
 
 def test_errors_of_any_thread_are_raised():

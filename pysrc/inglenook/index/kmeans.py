@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from inglenook.index import threads
 from inglenook.index.codes import ADDRESS, INT, Floats, address, bind
 from inglenook.index.quantise import Codes
+from inglenook.index.threads import Rows
 
 CENTRE = 64
 """The code of zero."""
@@ -64,15 +65,9 @@ def assign(vectors: Codes, centroids: Centroids, *, plain: bool = False) -> tupl
     n, width = vectors.codes.shape
     labels, values = np.empty(n, np.int32), np.empty(n, np.float32)
     codes, scale = np.ascontiguousarray(vectors.codes), np.ascontiguousarray(vectors.scale)
-
-    def some(rows: slice) -> None:
-        kernel(
-            address(codes[rows]), address(scale[rows]), rows.stop - rows.start, width,
-            *(address(column) for column in centroids), len(centroids.codes), address(labels[rows]),
-            address(values[rows]),
-        )  # fmt: skip
-
-    threads.each(some, n)
+    centres = map(np.ascontiguousarray, centroids)
+    given = Rows(codes), Rows(scale), "count", width, *centres, len(centroids.codes)
+    threads.spread("nook_assign", kernel, n, [*given, Rows(labels, True), Rows(values, True)])
     return labels, values
 
 

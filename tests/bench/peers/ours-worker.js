@@ -1,5 +1,6 @@
 // Boots Python as the app's worker does, and hands it what ours.js asks.
 
+import { Helpers } from '/lib/helpers.js';
 import * as opfs from '/lib/opfs.js';
 import { boot } from '/lib/pyodide.js';
 import * as store from '/lib/store.js';
@@ -8,6 +9,7 @@ const starting = (async () => {
   const python = await boot(() => {});
   python.registerJsModule('inglenook_store', store);
   python.registerJsModule('inglenook_opfs', opfs);
+  python.registerJsModule('inglenook_helpers', new Helpers(python));
   const source = await (await fetch('/peers/ours.py')).text();
   python.runPython(source);
   return python.globals.get('answer');

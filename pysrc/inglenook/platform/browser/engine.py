@@ -35,6 +35,7 @@ from inglenook.flow import (
 )
 from inglenook.index.store import Change
 from inglenook.library import Library
+from inglenook.platform.browser import threads
 from inglenook.platform.browser.store import BrowserStore, everywhere
 from inglenook.topics.cluster import Cluster, Clusters
 from inglenook.wire import codec
@@ -199,6 +200,9 @@ class Engine:
     async def _load(self, model: str, emit: Any) -> Loaded:
         if model == "pdf":
             await self._assets.loadPdf()
+            return Loaded(b"")
+        if model == "threads":
+            await threads.ready()
             return Loaded(b"")
         if self._kernels.state(model) != "ready":
 

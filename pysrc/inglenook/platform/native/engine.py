@@ -113,7 +113,7 @@ class NativeEngine:
         self.store.close()
 
     def _load(self, model: str) -> Loaded:
-        if model == "pdf":
+        if model in ("pdf", "threads"):
             return Loaded(b"")
         made = self._model(model)
         tokenizer = self._file(FILES[model][1]).read_bytes()
