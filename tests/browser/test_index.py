@@ -177,6 +177,41 @@ assert await code_of(open_index("life", url=f"{js.location.origin}/none.nook")) 
 """)
 
 
+STREAM = """
+asked = []
+async def chunks(start):
+    asked.append(start)
+    for first in range(start, 9000, 500):
+        await asyncio.sleep(0)
+        yield vectors(9000)[first : first + 500]
+"""
+
+
+@KEPT
+def test_a_stream_that_was_stopped_goes_on_after_a_reload(profile, site, storage):
+    page, run = tab(profile, site, STREAM)
+    run(f"""
+index = await open_index("stream", dim=16, storage={storage!r})
+def stop(event):
+    if event.stage == "add" and event.done >= 3000:
+        task.cancel()
+task = asyncio.ensure_future(index.add_stream(chunks, progress=stop))
+try:
+    await task
+except asyncio.CancelledError:
+    pass
+assert task.cancelled() and 3000 <= len(index) <= 3500 and asked == [0]
+""")
+    page.close()
+    _, run = tab(profile, site, STREAM)
+    run(f"""
+index = await open_index("stream", storage={storage!r})
+assert await index.add_stream(chunks) == 9000 == len(index) and asked[0] >= 3000
+assert [await nearest(index, vectors(9000)[n]) for n in (0, 2999, 3000, 3500, 8999)] == [0, 2999, 3000, 3500, 8999]
+assert await index.add_stream([vectors(9000)[:500]]) == 9000 == len(index)
+""")
+
+
 def test_where_an_index_lies(profile, site):
     """A new one lies in the browser's file system where tabs may share its files; one that is there stays."""
     page, run = tab(profile, site)

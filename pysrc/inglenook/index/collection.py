@@ -51,7 +51,8 @@ class Collection(Searched, Merged):
         log = yield Scan(self.keys.log)
         gone = [key for part in parts for key in self.keys.all(part)]
         gone += [key for run in self.manifest.runs for key in self.keys.run(run)]
-        yield from self._commit({}, [*gone, *log, self.keys.draft, self.keys.manifest, self.keys.mirror], {})
+        about = [self.keys.draft, self.keys.taken, self.keys.manifest, self.keys.mirror]
+        yield from self._commit({}, [*gone, *log, *about], {})
         self._begin(Manifest(self.manifest.form))
 
     @property
@@ -138,6 +139,10 @@ class Collection(Searched, Merged):
         ids = np.asarray(ids, np.int64).reshape(-1)
         yield from self._known(ids)
         return self.attributes.table.records(ids)
+
+    def note(self, puts: dict[str, bytes]) -> Flow:
+        """Store what belongs to the index as this tab knows it. NookError("conflict") where another has changed it."""
+        yield from self._commit(puts, [], {self.keys.manifest: self._page})
 
     def delete(self, ids: Ids) -> Flow:
         """Forget ids. Returns how many there were."""

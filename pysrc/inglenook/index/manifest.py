@@ -4,6 +4,7 @@ i/<collection>/manifest         this page, twice: `manifest` and `mirror`, so th
 i/<collection>/w/<n>            write-ahead batches (`index/journal.py`)
 i/<collection>/t/<segment>      which rows of a segment are dead: a bit each
 i/<collection>/draft            how far a large build is, until it is done
+i/<collection>/taken            how far streams are (`index/stream.py`)
 i/<collection>/<segment>/…      pages of a segment (`index/segment.py`), or of a run of metadata
 """
 
@@ -125,6 +126,11 @@ class Keys:
     def draft(self) -> str:
         """What a build that was stopped has left (`index/draft.py`)."""
         return f"i/{self.collection}/draft"
+
+    @property
+    def taken(self) -> str:
+        """How far streams are (`index/stream.py`)."""
+        return f"i/{self.collection}/taken"
 
     def dead(self, segment: str) -> str:
         return f"i/{self.collection}/t/{segment}"

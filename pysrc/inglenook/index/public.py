@@ -11,7 +11,7 @@ index.save_index("copy.nook")
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,9 +26,11 @@ from inglenook.index.drive import Hear, run
 from inglenook.index.form import DTYPES, Form
 from inglenook.index.given import Choice
 from inglenook.index.store import MemoryStore, Store
+from inglenook.index.stream import Chunk, Stream, rest
 from inglenook.index.table import Metadata
 
 Ids = NDArray[np.int64]
+Source = Callable[[int], Iterable[Chunk]] | Iterable[Chunk]
 
 WARM = 1 << 30
 """Bytes of vectors that an index on a machine keeps in memory where no budget says otherwise."""
@@ -92,6 +94,27 @@ class Index:
         with threads.using(num_threads):
             self._run(collection.add(vectors, labels, metadata), progress)
             self._run(collection.maintain(), progress)
+
+    def add_stream(
+        self, source: Source, *, stream: str = "", num_threads: int = -1, progress: Hear | None = None
+    ) -> int:
+        """Add chunks of vectors as they come, however many: each is an array (n, dim), (vectors, ids) or (vectors, ids,
+        metadata), and is stored before the next is asked for. Memory stays within the budget.
+
+        `source` is a function of how many vectors of this `stream` are stored already, which gives the others: so a
+        build that was stopped, or died, goes on where it was. Of an iterator those are skipped. Stop it by an exception
+        of the source or of `progress`. Returns how many vectors of the stream are stored.
+        """
+        made = self._made()
+        into = Stream(made, stream)
+        self._run(into.begin())
+        chunks, skip = (source(into.taken), 0) if callable(source) else (source, into.taken)
+        with threads.using(num_threads):
+            for chunk in chunks:
+                more, skip = rest(chunk, skip)
+                self._run(into.take(more), progress)
+                self._run(made.maintain(), progress)
+        return into.taken
 
     def knn_query(
         self, data: ArrayLike, k: int = 1, num_threads: int = -1, filter: Choice = None

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import os
 import zlib
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Self, TypeVar
 
 import js
@@ -26,14 +26,16 @@ from pyodide.ffi import to_js
 
 from inglenook.errors import NookError
 from inglenook.flow import Effect, Flow, Hold
-from inglenook.index import container, given
+from inglenook.index import container, given, planner
 from inglenook.index.collection import Collection, Hits
 from inglenook.index.drive import Driver, Hear
 from inglenook.index.form import DTYPES, Form
 from inglenook.index.given import Choice
 from inglenook.index.stats import Stats
 from inglenook.index.store import MemoryStore
+from inglenook.index.stream import Chunk, Stream, rest
 from inglenook.index.table import Metadata
+from inglenook.platform.browser import threads
 from inglenook.platform.browser.opfs import OpfsStore
 from inglenook.platform.browser.range import RangeStore
 from inglenook.platform.browser.store import BrowserStore, everywhere
@@ -41,6 +43,8 @@ from inglenook.platform.browser.store import BrowserStore, everywhere
 T = TypeVar("T")
 Ids = NDArray[np.int64]
 Kept = BrowserStore | OpfsStore
+Chunks = Iterable[Chunk] | AsyncIterable[Chunk]
+Source = Callable[[int], Chunks] | Chunks
 
 WARM = 1 << 28
 """Bytes of vectors that an index in a tab keeps in memory where no budget says otherwise."""
@@ -111,10 +115,25 @@ class Index:
         merged later, beside everything else."""
         await self._fresh()
         vectors, labels = given.labelled(data, ids, self.collection.highest)
+        if len(labels) >= planner.LISTS:
+            await threads.ready()
         await self._run(self.collection.add(vectors, labels, metadata), progress)
         self._again = True
         if self._tidying is None or self._tidying.done():
             self._tidying = self._later(self._tidy())
+
+    async def add_stream(self, source: Source, *, stream: str = "", progress: Hear | None = None) -> int:
+        """As `inglenook.index.Index.add_stream`; `source` may give an async iterator, too. Cancel the task to stop."""
+        await self._fresh()
+        await threads.ready()
+        into = Stream(self.collection, stream)
+        await self._run(into.begin())
+        chunks, skip = (source(into.taken), 0) if callable(source) else (source, into.taken)
+        async for chunk in _awaited(chunks):
+            more, skip = rest(chunk, skip)
+            await self._run(into.take(more), progress)
+            await self._merge(everything=False, wait=False, hear=progress)
+        return into.taken
 
     async def knn_query(
         self, data: ArrayLike, k: int = 1, *, filter: Choice = None
@@ -337,6 +356,8 @@ class Index:
             return False
         try:
             await self.refresh()
+            if len(self) >= planner.LISTS:
+                await threads.ready()
             did = bool(await self._run(self.collection.maintain(everything), hear))
             if did:
                 await self._warm()
@@ -346,6 +367,15 @@ class Index:
 
     async def _run(self, flow: Flow, hear: Hear | None = None) -> Any:
         return await self._driver.run(flow, hear)
+
+
+async def _awaited(chunks: Chunks) -> AsyncIterator[Chunk]:
+    if isinstance(chunks, AsyncIterable):
+        async for chunk in chunks:
+            yield chunk
+    else:
+        for chunk in chunks:
+            yield chunk
 
 
 class TabDriver(Driver):
