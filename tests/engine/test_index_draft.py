@@ -1,4 +1,4 @@
-"""A large build that was stopped, or whose machine died, goes on where it was. (Kills by the dozen: under CPython.)"""
+"""A large build that was stopped, or whose machine died, goes on where it was."""
 
 import numpy as np
 import pytest
