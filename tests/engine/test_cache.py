@@ -186,9 +186,8 @@ def filled(policy, trace, room=40):
     """A cache of so many pages after a trace of searches, of which each takes what it needs and puts it back."""
     cache = Recent(room * (100 + EACH), policy)
     for keys in trace:
-        held = {key: cache.take(key) or bytes(100) for key in keys}
-        for key, page in held.items():
-            cache.put(key, page)
+        here = cache.take(keys)
+        cache.put({key: here.get(key, bytes(100)) for key in keys})
         assert cache.size == len(cache._pages) * (100 + EACH) <= cache.budget
     return cache
 
@@ -213,8 +212,8 @@ def test_a_smaller_cache_of_pages(policy):
     assert (cache.hits, cache.misses) == (2, 3)
     cache.fit(100 + EACH)
     assert list(cache._pages) == ["b"] and cache.size == 100 + EACH
-    cache.put("d", bytes(300))  # larger than all of it
+    cache.put({"d": bytes(300)})  # larger than all of it
     cache.fit(0)
-    assert cache.size == 0 and cache.take("b") is None
+    assert cache.size == 0 and not cache.take(["b"])
     with pytest.raises(ValueError, match="policy"):
         Recent(1, "fifo")

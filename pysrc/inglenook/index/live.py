@@ -190,6 +190,7 @@ class Live:
         self._batches = 0
         self.graves = Graves()
         self._aside = 0  # bytes that are left free for what is read
+        self._widest = 0  # rows that queries asked for, at most: what they work in grows with it
         self._spare = self._reading = 0  # bytes left for the cache, and of what a query reads
 
     def _readable(self, page: bytes | None, mirror: bytes | None) -> Manifest | None:
@@ -288,8 +289,9 @@ class Live:
                 yield from segment.load(share, self.damage)
         self._weigh()
 
-    def _weigh(self) -> None:
-        """Give to the cache what is left."""
+    def _weigh(self, widest: int = 0) -> None:
+        """Give to the cache what is left. `widest` rows were asked for; 0: as before."""
+        self._widest = widest
         if self.budget is None or self.manifest.kind == "webanns":
             return
         held = sum(self._memory().values()) - self.cache.size - self.working

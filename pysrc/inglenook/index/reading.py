@@ -28,14 +28,11 @@ class Reading:
 
     def fetch(self, wanted: dict[str, int]) -> Flow:
         """Read pages, given by key with their bytes, in one batch, as far as they are not in the cache."""
-        live, missing = self._live, []
-        for key in wanted:
-            if key not in self.pages and key not in self._lost:
-                page = live.cache.take(key)
-                if page is None:
-                    missing.append(key)
-                else:
-                    self._hold(key, page)
+        live = self._live
+        new = [key for key in wanted if key not in self.pages and key not in self._lost]
+        here = live.cache.take(new)
+        self._hold(here)
+        missing = [key for key in new if key not in here]
         if not missing:
             return
         size = sum(wanted[key] + EACH for key in missing)
@@ -46,6 +43,7 @@ class Reading:
         start = live.clock()
         found = yield Get(missing)
         self.ms += (live.clock() - start) * 1e3
+        whole = {}
         for key, sealed in zip(missing, found):
             if sealed is None and key not in live.missed:
                 live.missed.add(key)  # gone for good if it is not there after a look at the manifest, either
@@ -55,23 +53,27 @@ class Reading:
                 live.damage.add(key)
                 self._lost.add(key)
             else:
-                self._hold(key, bytes(payload))
+                whole[key] = bytes(payload)
+        self._hold(whole)
 
     @property
     def room(self) -> float:
         """Bytes of pages that there is room for."""
         return self._live.room
 
-    def _hold(self, key: str, page: bytes) -> None:
-        self.pages[key] = page
-        self._live.working += len(page) + EACH
+    def _hold(self, pages: dict[str, bytes]) -> None:
+        self.pages |= pages
+        self._live.working += _size(pages)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         live = self._live
-        live.working -= sum(len(page) + EACH for page in self.pages.values())
+        live.working -= _size(self.pages)
         live.read(self._read)
-        for key, page in self.pages.items():
-            live.cache.put(key, page)
+        live.cache.put(self.pages)
+
+
+def _size(pages: dict[str, bytes]) -> int:
+    return sum(map(len, pages.values())) + EACH * len(pages)

@@ -1,14 +1,15 @@
 """Pages in memory under a budget in bytes: those that searches have read, as long as there is room for them.
 
 A search takes the pages it uses out and puts them back when it is done, so that what is being used is never counted
-twice. Of the few pages that were put back longest ago the one goes that was used least, if not less than the one that
-comes ("often"; the idea of TinyLFU, Einziger et al. 2017: uses of all pages, in memory or not, are counted, in a byte
-for each of a few thousand places that pages share, and halved from time to time); with "lru" the very oldest goes.
+twice. Of those that come and those that were put back longest ago the ones go that were used least, the others have
+another turn ("often"; the idea of TinyLFU, Einziger et al. 2017: uses of all pages, in memory or not, are counted, in a
+byte for each of a few thousand places that pages share, and halved from time to time); with "lru" the oldest go.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from itertools import islice
 
 POLICIES = ("often", "lru")
@@ -34,50 +35,52 @@ class Recent:
         self._pages: OrderedDict[str, bytes] = OrderedDict()
         self._uses, self._counts = 0, bytearray(PLACES if policy == "often" else 0)
 
-    def take(self, key: str) -> bytes | None:
-        """A page, which is no longer here then."""
-        if self.policy == "often":
-            self._counts[hash(key) % PLACES] = min(self._used(key) + 1, 255)
-            self._uses += 1
-            if self._uses > AGE:
-                self._counts, self._uses = self._counts.translate(HALVED), 0
-        page = self._pages.pop(key, None)
-        if page is None:
-            self.misses += 1
-        else:
-            self.hits += 1
-            self.size -= len(page) + EACH
-        return page
+    def take(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """Those of some pages that are here; they no longer are then."""
+        pages, counts, found = self._pages, self._counts, dict[str, bytes]()
+        asked = gone = 0
+        for key in keys:
+            asked += 1
+            if counts:
+                place = hash(key) % PLACES
+                if counts[place] < 255:
+                    counts[place] += 1
+            page = pages.pop(key, None)
+            if page is not None:
+                found[key] = page
+                gone += len(page) + EACH
+        self.size -= gone
+        self.hits += len(found)
+        self.misses += asked - len(found)
+        self._uses += asked
+        if counts and self._uses > AGE:
+            self._counts, self._uses = counts.translate(HALVED), 0
+        return found
 
-    def put(self, key: str, page: bytes) -> None:
-        """Keep a page, if it is worth more than what would have to go for it."""
-        need = len(page) + EACH
-        if key in self._pages or need > self.budget:
-            return
-        while self.size + need > self.budget:
-            victim = self._victim()
-            if self.policy == "often" and self._used(victim) > self._used(key):
-                return
-            self._drop(victim)
-        self._pages[key] = page
-        self.size += need
+    def put(self, pages: Mapping[str, bytes]) -> None:
+        """Keep pages that are not here, as far as they are worth more than what would have to go for them."""
+        new = dict(pages)
+        self.size += sum(map(len, new.values())) + EACH * len(new)
+        if self.size > self.budget and self.policy == "often":
+            looked = list(islice(self._pages, len(new) + LOOKED))
+            for key in sorted([*looked, *new], key=self._used):  # of equals the oldest
+                if self.size <= self.budget:
+                    break
+                page = new.pop(key, None)
+                self.size -= len(self._pages.pop(key) if page is None else page) + EACH
+            for key in looked:
+                if key in self._pages:
+                    self._pages.move_to_end(key)
+        self._pages |= new
+        self.fit(self.budget)
 
     def fit(self, budget: int) -> None:
         """Keep no more than `budget` bytes from now on."""
         self.budget = budget
         while self.size > budget:
-            self._drop(self._victim())
-
-    def _victim(self) -> str:
-        """The page that goes next."""
-        if self.policy == "lru":
-            return next(iter(self._pages))
-        oldest = sorted(islice(self._pages, LOOKED), key=self._used)
-        self._pages.move_to_end(oldest[-1])
-        return oldest[0]
+            looked = list(islice(self._pages, LOOKED)) if self.policy == "often" else [next(iter(self._pages))]
+            key = min(looked, key=self._used) if len(looked) > 1 else looked[0]
+            self.size -= len(self._pages.pop(key)) + EACH
 
     def _used(self, key: str) -> int:
         return self._counts[hash(key) % PLACES]
-
-    def _drop(self, key: str) -> None:
-        self.size -= len(self._pages.pop(key)) + EACH

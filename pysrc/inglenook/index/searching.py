@@ -167,8 +167,10 @@ class Searched(Live):
         first = want or planner.candidates(k, resident)
         step = TOGETHER if self.budget is None else max(1, min(TOGETHER, self._spare // max(self._reading, 1)))
         todo, trips = [(n, first) for n in range(len(queries))], [0] * len(queries)
+        widest = k
         while todo:
             asked, todo = todo, []
+            widest = max(widest, *(most for _, most in asked))
             for start in range(0, len(asked), step):
                 some = [Ask(queries[n], most, k, effort) for n, most in asked[start : start + step]]
                 began, done = self.clock(), list[Reading]()
@@ -199,7 +201,8 @@ class Searched(Live):
                     if ceiling > NOTHING and (len(hits.ids) < k or ceiling >= hits.scores[-1]):
                         todo.append((n, most * 8))  # something left out might be nearer
         self.trips.update(trips)
-        self._weigh()  # what queries work in grows with k
+        if widest > self._widest:
+            self._weigh(widest)
         return answers
 
     def _adapted(self, queries: int, done: list[Reading], began: float) -> None:

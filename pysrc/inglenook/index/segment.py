@@ -48,6 +48,7 @@ SPARE: dict[str, tuple[str, ...]] = {"ivf": ("blocks", "fine")}
 _NO_IDS: Ids = np.empty(0, np.int64)
 _SEAL = len(pages.seal(b""))
 _MAGIC, _NOW = pages.seal(b"")[:4], pages.seal(b"")[4:8]
+_BEGUN = zlib.crc32(_NOW)
 
 
 class Segment:
@@ -504,7 +505,8 @@ def checked(page: bytes | None) -> memoryview | None:
     if page is None or len(page) < _SEAL:
         return None
     payload = memoryview(page)[_SEAL:]
-    if page[:4] != _MAGIC or zlib.crc32(payload, zlib.crc32(page[4:8])) != int.from_bytes(page[8:_SEAL], "little"):
+    begun = _BEGUN if page[4:8] == _NOW else zlib.crc32(page[4:8])
+    if page[:4] != _MAGIC or zlib.crc32(payload, begun) != int.from_bytes(page[8:_SEAL], "little"):
         return None
     if page[4:8] != _NOW:
         pages.stamp(page)  # a newer format is no damage
