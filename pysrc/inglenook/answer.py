@@ -65,8 +65,9 @@ def chat(library: Library, request: wire.Chat) -> Flow:
 def _generate(library: Library, ids: list[int], most: int, sampler: Sampler, stop: tuple[str, ...]) -> Flow:
     tokenizer = library.tokenizers["lm"]
     made = yield from decode.generate(
-        ids, tokenizer, cache=library.cache, max_tokens=most, sampler=sampler, stop=stop, context=library.lm.context
-    )
+        ids, tokenizer, cache=library.cache, max_tokens=most, sampler=sampler, stop=stop, context=library.lm.context,
+        speculator=library.speculator,
+    )  # fmt: skip
     if made.prefilled >= 32:
         library.prefill_rate = made.prefill_ms / made.prefilled
     return made

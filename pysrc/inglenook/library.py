@@ -18,6 +18,8 @@ import numpy as np
 
 import inglenook
 from inglenook.elastic.cache import Cache
+from inglenook.elastic.levels import smallest
+from inglenook.elastic.speculate import Speculator
 from inglenook.embed import encoder, hashing
 from inglenook.errors import NookError
 from inglenook.flow import Commit, Flow, Get, Load, Loaded, Measure, Scan, Stored
@@ -75,7 +77,8 @@ class Library:
         """Vectors that need no model, of passages that have no others yet."""
         self.tokenizers: dict[str, Any] = {}
         self.lm = Loaded(b"")  # what is known of the language model once it was loaded,
-        self.cache = Cache(0)  # and what its key-value pages hold
+        self.cache = Cache(0)  # what its key-value pages hold, and what drafting brings
+        self.speculator = Speculator()
         self.embedding: set[str] = set()  # documents some flow is embedding right now
         self.topics: tuple[str, wire.Topics] | None = None  # the last map, and the state of the library it is of
         self.prefill_rate = 0.0  # ms per prompt token, measured
@@ -265,6 +268,7 @@ class Library:
         if model == "lm" and (not self.cache.pages or loaded.instance != self.lm.instance):
             self.cache.forget()
             self.lm, self.cache = loaded, Cache(loaded.pages)
+            self.speculator = Speculator(smallest(loaded.config))
             if loaded.context < CONTEXT:
                 yield wire.Progress(
                     "load", 0, 0, "", f"There is little memory: {loaded.context} tokens are read at most."

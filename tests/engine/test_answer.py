@@ -40,10 +40,14 @@ class Writer(Driver):
             held = self.kept.write(effect)
             self.prompt = self.end_of_prompt(held)
             self.prefilled += max(0, min(len(held), self.prompt) - effect.at)
-            written = len(held) - self.prompt
-            following = self.script[written] if 0 <= written < len(self.script) else 2
-            return Candidates(np.array([following, 5], np.int32), np.array([9, 1], np.float32), 9.0)
+            rows = range(len(held) - self.prompt - effect.each + 1, len(held) - self.prompt + 1)
+            return tiny.stacked([self.row(written) for written in rows])
         return super().perform(effect, emit)
+
+    def row(self, written: int) -> Candidates:
+        """What comes after so many tokens of the script."""
+        following = self.script[written] if 0 <= written < len(self.script) else 2
+        return Candidates(np.array([following, 5], np.int32), np.array([9, 1], np.float32), 9.0)
 
     def end_of_prompt(self, held: list[int]) -> int:
         """How many tokens the prompt has, as far as it was read: it ends where the assistant's turn begins."""

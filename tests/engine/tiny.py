@@ -138,12 +138,7 @@ class Script:
         self.asked.append(effect)
         held = self.pages.write(effect)
         assert held == self.whole[: len(held)]
-        rows = [self._row(len(held) - effect.each + 1 + i, effect.top) for i in range(effect.each)]
-        if len(rows) == 1:
-            return rows[0]
-        return Candidates(
-            np.array([row.ids for row in rows]), np.array([row.logits for row in rows]), np.array([9.5] * len(rows))
-        )
+        return stacked([self._row(len(held) - effect.each + 1 + i, effect.top) for i in range(effect.each)])
 
     def _row(self, size: int, top: int) -> Candidates:
         """What comes after the first `size` tokens."""
@@ -151,6 +146,13 @@ class Script:
         others = [token for token in range(100, 100 + top) if token != following][: top - 1]
         ids = np.array([following, *others], np.int32)
         return Candidates(ids, np.linspace(9, 0, 1 + len(others), dtype=np.float32), 9.5)
+
+
+def stacked(rows: list[Candidates]) -> Candidates:
+    """One answer of the candidates after each of several tokens."""
+    if len(rows) == 1:
+        return rows[0]
+    return Candidates(*(np.array([getattr(row, name) for row in rows]) for name in ("ids", "logits", "total")))
 
 
 def run(flow: Flow, answer: Callable[[Any], Any]) -> tuple[list[Any], Any]:

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from math import inf
 
 from inglenook.elastic.cache import Cache, Session
+from inglenook.elastic.passes import Passes
 from inglenook.elastic.sample import Sampler
+from inglenook.elastic.speculate import Speculator
 from inglenook.elastic.tokenizer import Stream, Tokenizer
 from inglenook.errors import NookError
 from inglenook.flow import Candidates, Copy, Flow, Forward
@@ -55,11 +57,13 @@ def generate(
     level: int = 0,
     due: float = inf,
     pace: float = inf,
+    speculator: Speculator | None = None,
 ) -> Flow:
     """Continue `prompt` at a level of the model. Effects: Copy, Forward. Events: Token. Returns a `Generation`.
 
-    `due` is when the first token should be there (`time.perf_counter` seconds), `pace` the seconds each further one may
-    take. Stopped by an exception at any `yield`, it leaves the cache in order.
+    With a `speculator` several tokens may come from one pass; they are the same as without. `due` is when the first
+    token should be there (`time.perf_counter` seconds), `pace` the seconds each further one may take. Stopped by an
+    exception at any `yield`, it leaves the cache in order.
 
     Raises NookError("context") if the prompt leaves no room to write, NookError("prompt") if it is empty, and
     NookError("memory") where other answers use all of the cache.
@@ -75,7 +79,7 @@ def generate(
         return made
     session = cache.open(level, prompt)
     try:
-        yield from _write(made, session, prompt, due, _Writing(tokenizer, most, sampler, stop, pace))
+        yield from _write(made, session, prompt, due, _Writing(tokenizer, most, sampler, stop, pace, speculator))
     finally:
         session.close()
     return made
@@ -90,6 +94,7 @@ class _Writing:
     sampler: Sampler
     stop: Sequence[str]
     pace: float
+    speculator: Speculator | None
 
 
 def _write(made: Generation, session: Session, prompt: list[int], due: float, how: _Writing) -> Flow:
@@ -100,7 +105,7 @@ def _write(made: Generation, session: Session, prompt: list[int], due: float, ho
         yield Copy(*session.copy)
     best = yield from _read(session, prompt, due)
     made.prefill_ms = _since(began)
-    text, stream = _Held(how.stop), Stream(how.tokenizer)
+    text, stream, passes = _Held(how.stop), Stream(how.tokenizer), Passes(session, how.speculator)
     while True:
         token = how.sampler.pick(best, made.ids)
         if not made.ids:
@@ -117,7 +122,7 @@ def _write(made: Generation, session: Session, prompt: list[int], due: float, ho
             break
         if len(made.ids) >= how.most:
             break
-        best = yield from _read(session, [*session.tokens, token], time.perf_counter() + how.pace)
+        best = yield from passes.after(token, how.most - len(made.ids), time.perf_counter() + how.pace)
     rest = text.flush()
     if rest:
         yield Token(rest)
@@ -126,7 +131,7 @@ def _write(made: Generation, session: Session, prompt: list[int], due: float, ho
 
 
 def _read(session: Session, tokens: list[int], due: float) -> Flow:
-    """Bring the session to hold `tokens`, which begin with what it holds; returns the candidates for the next."""
+    """Bring the session to hold `tokens`, which begin with what it holds; returns the candidates after them."""
     best: Candidates | None = None
     while (at := len(session.tokens)) < len(tokens):
         piece = tokens[at : at + CHUNK]

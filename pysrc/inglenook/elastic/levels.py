@@ -55,6 +55,12 @@ def levels_of(config: Json) -> tuple[Level, ...]:
     )  # fmt: skip
 
 
+def smallest(config: Json) -> int:
+    """The number of the smallest level; 0 where there is only the whole model."""
+    said: Any = config.get("levels") or [None]
+    return len(said) - 1
+
+
 def ratio(shape: Shape, hidden: Sequence[int], groups: Sequence[int]) -> float:
     """The share of the weights of attention and FFN that is active. A neuron has 3 * width of them (gate, up, down); a
     key-value group has its key, its value and the query and output of its `group` heads of `head` channels."""
