@@ -70,22 +70,21 @@ class Ranges:
         """Read the directory. NookError("no-nook" | "no-ranges" | "corrupt" | "truncated" | "newer-format")."""
         [answer] = yield [Ask(-TAIL, 0, "")]
         pieces = [self._first(answer)]
-        if pieces[0][0] > 0:
-            pieces += yield from self._fetch([(0, HEADER.size)])
-        number = container.read_header(_cut(pieces, 0, HEADER.size))
-        end = self.total
-        while end:  # what is missing is asked for: nearly always nothing, or one piece of the directory
+        head = [(0, HEADER.size)] if pieces[0][0] > 0 else []
+        end, fits = self.total, True
+        while end and fits:  # what is missing is asked for: the header, and perhaps a piece of the directory with it
             start = end - FOOTER.size
-            if start < HEADER.size:
-                raise container.truncated()
-            if not _cut(pieces, start, FOOTER.size):
+            if start >= HEADER.size and not _cut(pieces, start, FOOTER.size):
                 pieces += yield from self._fetch([(max(0, end - TAIL), end)])
-            offset, length, _, before, _, _, magic = FOOTER.unpack(_cut(pieces, start, FOOTER.size))
-            if magic != container.END or offset + length != start or before >= start:
-                raise container.truncated()
-            if len(_cut(pieces, offset, length)) < length:
-                pieces += yield from self._fetch([(offset, start)])
-            end = before + FOOTER.size if before else 0
+            footer = _cut(pieces, start, FOOTER.size) if start >= HEADER.size else b""
+            offset, length, _, before, _, _, magic = FOOTER.unpack(footer or bytes(FOOTER.size))
+            fits = magic == container.END and offset + length == start and before < start
+            missing = [(offset, start)] if fits and len(_cut(pieces, offset, length)) < length else []
+            pieces += yield from self._fetch(head + missing)
+            head, end = [], before + FOOTER.size if before else 0
+        number = container.read_header(_cut(pieces, 0, HEADER.size))
+        if not fits:
+            raise container.truncated()
         self.places, _ = container.directory_at(lambda offset, length: _cut(pieces, offset, length), self.total, number)
 
     def reading(self, keys: list[str], pages: dict[str, bytes]) -> Requests[None]:
