@@ -3,8 +3,8 @@
 Blocks of Q4_1 become panels of q4 and the embedding, which is the head as well, panels of q8: the same numbers in
 another order, nothing is rounded. What is stored otherwise is brought to these formats first.
 
-A model with levels (`elastic.levels`) whose units were put in order elsewhere goes through `write`, with what recovers
-each level.
+With a recipe (`elastic.recipe`) the units of each layer stand in its order, and the artifact has levels
+(`elastic.levels`) with what recovers each; of the weights only the down matrices are rounded anew.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from inglenook.elastic.gguf import Gguf
+from inglenook.elastic.gguf import Tensor as Stored
 from inglenook.elastic.levels import UNIT, Level, whole, words
+from inglenook.elastic.recipe import Codes, Recipe
 from inglenook.elastic.shape import Shape
 from inglenook.elastic.tokenizer import FORMAT
 from inglenook.errors import NookError
@@ -43,13 +45,31 @@ class Recovery:
     b: np.ndarray | None = None
 
 
-def convert(gguf: Path, out: Path) -> None:
-    """Write the artifact `out` of the model file `gguf`. Raises NookError("model-corrupt" | "model-unsupported")."""
+def convert(gguf: Path, out: Path, recipe: Path | None = None) -> None:
+    """Write the artifact `out` of the model file `gguf`, with the levels of a recipe.
+
+    Raises NookError("model-missing" | "model-corrupt" | "model-unsupported").
+    """
     source = Gguf.open(gguf)
     if "output.weight" in source.tensors:
         raise NookError("model-unsupported", "This model has a head of its own.", "Use one with a tied head.")
     name = str(source.metadata.get("general.name", gguf.stem))
-    write(out, Shape.of(source), lambda full: _packed(full, source), name=name)
+    build(out, Shape.of(source), source.tensor, name=name, recipe=Recipe.load(recipe) if recipe else None)
+
+
+def build(out: Path, shape: Shape, tensor: Callable[[str], Stored], *, name: str, recipe: Recipe | None = None) -> None:
+    """`convert` for tensors from anywhere, by their names in GGUF."""
+    if recipe is None:
+        write(out, shape, lambda full: _packed(tensor(full)), name=name)
+        return
+    levels = recipe.levels()
+    recovery = {
+        (level, layer): Recovery(recipe.bias(level, layer), *(recipe.low(level, part, layer) for part in ("a", "b")))
+        for level in range(1, len(levels))
+        for layer in range(shape.layers)
+    }
+    read = lambda full: _placed(tensor(full), shape, recipe)
+    write(out, shape, read, name=name, levels=levels, recovery=recovery)
 
 
 def write(
@@ -159,16 +179,36 @@ def _rotation(shape: Shape) -> np.ndarray:
     return np.array([[math.cos(angle), math.sin(angle)] for angle in angles])
 
 
-def _packed(name: str, source: Gguf) -> Weight:
-    """A tensor of the file, packed without rounding where it stands in blocks of the kernel's kind."""
-    tensor = source.tensor(name)
-    if tensor.kind in ("Q4_0", "Q4_1") and name != "token_embd.weight":
-        blocks = tensor.blocks
-        q: pack.Bytes = np.concatenate([blocks["qs"] & 15, blocks["qs"] >> 4], axis=-1).reshape(tensor.shape)
-        minimum = blocks["m"] if tensor.kind == "Q4_1" else (blocks["d"] * np.float16(-8)).astype(np.float16)
-        return Tensor(name, "q4", tensor.shape, pack.pack("q4", q, blocks["d"], minimum))
-    if tensor.kind == "Q8_0" and tensor.shape[0] % pack.ROWS == 0 and name == "token_embd.weight":
+def _packed(tensor: Stored) -> Weight:
+    """A tensor of a file, packed without rounding where it stands in blocks of the kernel's kind."""
+    embedding = tensor.name == "token_embd.weight"
+    if tensor.kind in ("Q4_0", "Q4_1") and not embedding:
+        return Tensor(tensor.name, "q4", tensor.shape, pack.pack("q4", *_codes(tensor)))
+    if tensor.kind == "Q8_0" and tensor.shape[0] % pack.ROWS == 0 and embedding:
         blocks = tensor.blocks
         signs = np.ascontiguousarray(blocks["qs"]).view(np.uint8).reshape(tensor.shape)
-        return Tensor(name, "q8", tensor.shape, pack.pack("q8", signs ^ np.uint8(128), blocks["d"]))
+        return Tensor(tensor.name, "q8", tensor.shape, pack.pack("q8", signs ^ np.uint8(128), blocks["d"]))
     return tensor.dequantise()
+
+
+def _placed(tensor: Stored, shape: Shape, recipe: Recipe) -> Weight:
+    """A tensor of a file as the recipe has it."""
+    place = tensor.name.split(".")
+    if place[0] != "blk" or place[2] in ("attn_norm", "ffn_norm"):
+        return _packed(tensor)
+    layer, part = int(place[1]), place[2]
+    if part == "ffn_down":
+        codes = recipe.down(layer, tensor.dequantise())
+    else:
+        codes = recipe.placed(shape, layer, part, _codes(tensor))
+    return Tensor(tensor.name, "q4", tensor.shape, pack.pack("q4", *codes))
+
+
+def _codes(tensor: Stored) -> Codes:
+    """A matrix in 4 bits: as it stands where it has them, else rounded to them."""
+    if tensor.kind not in ("Q4_0", "Q4_1"):
+        return pack.cut_q4(tensor.dequantise())
+    blocks = tensor.blocks
+    q = np.concatenate([blocks["qs"] & 15, blocks["qs"] >> 4], axis=-1).reshape(tensor.shape)
+    minimum = blocks["m"] if tensor.kind == "Q4_1" else (blocks["d"] * np.float16(-8)).astype(np.float16)
+    return q, blocks["d"], minimum

@@ -58,14 +58,30 @@ def unpack(form: str, packed: Bytes, rows: int, columns: int) -> Array:
 
 def quantise_q4(weights: Array) -> Bytes:
     """Panels of 4 bits from float32 (rows, columns): each row of a block uses its whole range, 0..15."""
+    return pack("q4", *cut_q4(weights))
+
+
+def cut_q4(
+    weights: Array, nudges: NDArray[np.int8] | None = None
+) -> tuple[Bytes, NDArray[np.float16], NDArray[np.float16]]:
+    """(q, scale, minimum) as `pack` takes them: the nearest values of 4 bits, or so many steps off as `nudges` says."""
     rows, columns = weights.shape
     cut = weights.reshape(rows, columns // BLOCK["q4"], BLOCK["q4"])
     low = cut.min(axis=2)
     scale = ((cut.max(axis=2) - low) / 15).astype(np.float16)
     minimum = low.astype(np.float16)
     step = np.where(scale == 0, 1, scale).astype(np.float32)[..., None]
-    q = np.rint((cut - minimum.astype(np.float32)[..., None]) / step).clip(0, 15)
-    return pack("q4", q.astype(np.uint8).reshape(rows, columns), scale, minimum)
+    q = np.rint((cut - minimum.astype(np.float32)[..., None]) / step).clip(0, 15).reshape(rows, columns)
+    if nudges is not None:
+        q = (q + nudges).clip(0, 15)
+    return q.astype(np.uint8), scale, minimum
+
+
+def value_q4(q: Bytes, scale: NDArray[np.float16], minimum: NDArray[np.float16]) -> Array:
+    """What (q, scale, minimum) stand for, float32 (rows, columns)."""
+    cut = q.reshape(*scale.shape, BLOCK["q4"]).astype(np.float32)
+    values: Array = cut * scale.astype(np.float32)[..., None] + minimum.astype(np.float32)[..., None]
+    return values.reshape(q.shape)
 
 
 def quantise_q7(weights: Array) -> Bytes:

@@ -1,0 +1,91 @@
+"""Recipes: what is kept comes back, and a damaged file is said to be one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from inglenook.elastic.recipe import Recipe, channels, folded, lowered, raised, unfolded
+from inglenook.elastic.shape import Shape
+from inglenook.errors import NookError
+from inglenook.kernels import pack
+
+SHAPE = Shape(2, 64, 64, 4, 2, 50, 64, 10000.0, 1e-5)
+
+
+@given(st.integers(1, 9), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_five_nudges_make_a_byte(rows: int, columns: int, seed: int) -> None:
+    nudges = np.random.default_rng(seed).integers(-1, 2, (rows, columns)).astype(np.int8)
+    packed = folded(nudges)
+    assert packed.dtype == np.uint8 and len(packed) == -(-rows * columns // 5)
+    np.testing.assert_array_equal(unfolded(packed, nudges.shape), nudges)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_eight_bits_are_those_of_the_panels(seed: int) -> None:
+    values = np.random.default_rng(seed).normal(size=(8, 64)).astype(np.float32)
+    np.testing.assert_array_equal(raised(*lowered(values)), pack.unpack("q8", pack.quantise_q8(values), 8, 64))
+
+
+def example() -> Recipe:
+    random = np.random.default_rng(4)
+    arrays = {
+        "neurons": np.stack([random.permutation(64) for _ in range(2)]).astype(np.uint16),
+        "groups": np.array([[1, 0], [0, 1]], np.uint8),
+        "exponents": random.integers(-3, 4, (2, 64)).astype(np.int8),
+        "nudges": np.stack([folded(random.integers(-1, 2, (64, 64))) for _ in range(2)]),
+        "1.bias": random.normal(size=(2, 64)).astype(np.float16),
+    }
+    arrays["1.down_a.0"], arrays["1.down_a.0.scale"] = lowered(random.normal(size=(32, 32)).astype(np.float32))
+    config = {"levels": [
+        {"ratio": 1.0, "hidden": [64, 64], "groups": [2, 2], "rank": 0, "perplexity": 3.5},
+        {"ratio": 0.4, "hidden": [32, 0], "groups": [1, 1], "rank": 32},
+    ]}  # fmt: skip
+    return Recipe(config, arrays)
+
+
+def test_a_file_holds_all_of_it_and_always_the_same_bytes(tmp_path: Path) -> None:
+    recipe = example()
+    recipe.save(tmp_path / "a.npz")
+    again = Recipe.load(tmp_path / "a.npz")
+    again.save(tmp_path / "b.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    assert again.config == recipe.config and again.levels()[1].hidden == (32, 0)
+    for name, value in recipe.arrays.items():
+        np.testing.assert_array_equal(again.arrays[name], value)
+    assert again.low(1, "b", 0) is None and again.low(1, "a", 0).shape == (32, 32)  # type: ignore[union-attr]
+
+
+def test_rows_and_columns_stand_where_the_recipe_says() -> None:
+    recipe, random = example(), np.random.default_rng(6)
+    weights = random.normal(size=(64, 64)).astype(np.float32)
+    codes = pack.cut_q4(weights)
+    plain, neurons = pack.value_q4(*codes), recipe.arrays["neurons"][0]
+    queries, keys = channels(SHAPE, recipe.arrays["groups"][0])
+    assert queries.tolist() == [*range(32, 64), *range(32)] and keys.tolist() == [*range(16, 32), *range(16)]
+    times = np.exp2(recipe.arrays["exponents"][0].astype(np.float32))
+    placed = {part: pack.value_q4(*recipe.placed(SHAPE, 0, part, codes)) for part in ("ffn_gate", "ffn_up", "attn_q")}
+    np.testing.assert_array_equal(placed["ffn_gate"], plain[neurons])
+    np.testing.assert_array_equal(placed["ffn_up"], plain[neurons] / times[:, None])
+    np.testing.assert_array_equal(placed["attn_q"], plain[queries])
+    np.testing.assert_array_equal(pack.value_q4(*recipe.placed(SHAPE, 0, "attn_output", codes)), plain[:, queries])
+    down = pack.value_q4(*recipe.down(0, weights)) / times
+    step = np.abs(weights[:, neurons] * times).max() / 2 / times.min()
+    assert 0 < np.abs(down - weights[:, neurons]).max() < step
+
+
+def test_a_damaged_recipe_is_said_to_be_one(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.npz"
+    with pytest.raises(NookError) as caught:
+        Recipe.load(path)
+    assert caught.value.code == "model-missing"
+    example().save(path)
+    whole = path.read_bytes()
+    for bad in (b"", whole[:100], whole[: len(whole) // 2], whole[:200] + b"\0\xff" * 40 + whole[280:]):
+        path.write_bytes(bad)
+        with pytest.raises(NookError) as caught:
+            Recipe.load(path)
+        assert caught.value.code == "model-corrupt"
