@@ -48,9 +48,9 @@ WHEELS = ("numpy", "scikit-learn", "scipy", "joblib", "threadpoolctl")
 # What no tab runs: servers and machines; readers of foreign weights with what they write; the plain passes that tests
 # hold ours against. The second encoder stays: pages may use it (tests/browser/test_onnx.py).
 ELSEWHERE = (
-    "serve/", "platform/native/", "__main__.py", "nook.py", "kernels/", "elastic/convert.py", "elastic/gguf.py",
-    "elastic/reference.py", "embed/convert.py", "embed/reference.py", "wire/frames.py", "wire/generate.py",
-    "wire/session.py",
+    "serve/", "train/", "platform/native/", "__main__.py", "nook.py", "kernels/", "elastic/convert.py",
+    "elastic/gguf.py", "elastic/recipe.py", "elastic/reference.py", "embed/convert.py", "embed/reference.py",
+    "wire/frames.py", "wire/generate.py", "wire/session.py",
 )  # fmt: skip
 # Standard library modules that numpy and Pyodide's own code import, beside those the engine's sources name.
 STDLIB = (

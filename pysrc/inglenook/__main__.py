@@ -1,4 +1,6 @@
-"""The command line: `inglenook index | search | ask | export | serve`. What it prints is on stdout, progress on stderr.
+"""The command line: `inglenook index | search | ask | export | serve | train`.
+
+What it prints is on stdout, progress on stderr.
 
 Exit codes: 0 done; 1 an error, told in one line; 2 wrong usage; 3 done, but some files could not be read;
 130 stopped by Ctrl+C (what was stored stays).
@@ -18,6 +20,7 @@ from typing import Any
 
 import inglenook
 from inglenook.errors import NookError
+from inglenook.train import command as train_command
 from inglenook.types import Filter, Hit
 from inglenook.wire import messages as wire
 
@@ -80,6 +83,9 @@ def parser() -> argparse.ArgumentParser:
     rights = serve.add_mutually_exclusive_group()
     rights.add_argument("--writable", action="store_true", default=None, help="clients may change the nook")
     rights.add_argument("--read-only", dest="writable", action="store_false", help="clients may not change the nook")
+
+    about = "prepare a model for the tab (needs inglenook[train])"
+    train_command.add(commands.add_parser("train", help=about, description=about.capitalize() + "."))
     return top
 
 

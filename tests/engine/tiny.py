@@ -60,10 +60,13 @@ def gguf(metadata: dict[str, Any], tensors: dict[str, tuple[str, tuple[int, ...]
     return head + bytes(-len(head) % align) + body
 
 
-def llama(layers: int = 2, heads: int = 4, kv_heads: int = 2, vocabulary: int = 50, **changed: Any) -> Gguf:
-    """A Llama of random weights: width 32, hidden 64, Q8_0 and F32."""
+def llama(
+    layers: int = 2, heads: int = 4, kv_heads: int = 2, vocabulary: int = 50, *, width: int = 32, hidden: int = 64,
+    **changed: Any,
+) -> Gguf:  # fmt: skip
+    """A Llama of random weights, Q8_0 and F32."""
     random = np.random.default_rng(5)
-    width, hidden, kv = 32, 64, 32 // heads * kv_heads
+    kv = width // heads * kv_heads
     tensors: dict[str, tuple[str, tuple[int, ...], bytes]] = {}
 
     def matrix(name: str, rows: int, columns: int) -> None:

@@ -1,0 +1,270 @@
+"""`inglenook train elastic`: a model's weights to an artifact with levels, in steps that each leave a checkpoint.
+
+    text        windows of token ids to measure and to learn on
+    importance  what each unit is worth (`importance`)
+    order       units in order, the sizes of the levels (`reorder`, `ladder`)
+    rounding    the reordered down matrices in 4 bits (`requantise`)
+    taught      the whole model's states, which the levels are to come near (`distil.teach`)
+    fit         recovery in closed form, all levels (`recover`)
+    learned.<i> and further by distillation (`distil`)
+    figures     perplexity of every level on text held out
+    recipe      all that cannot be made again from the weights (`elastic.recipe`); applied to them: the artifact
+
+The same options give the same bytes on the same machine, also when it was stopped on the way (Ctrl+C) and started
+again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inglenook.elastic.recipe import Recipe
+from inglenook.errors import NookError
+from inglenook.kernels import pack
+from inglenook.train import distil, export, ladder, measure, recover, requantise, text
+from inglenook.train.checkpoint import Arrays, Folder
+from inglenook.train.importance import CRITERIA, Importance
+from inglenook.train.importance import measure as weigh
+from inglenook.train.model import Model, Recovery, Size
+from inglenook.train.reorder import Order, moved, reordered
+from inglenook.train.weights import Weights
+
+Report = Callable[[str, int, int, str], None]
+"""Told of the step, how much of it is done, of how much, and a note."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the result depends on. `weighed`, `fitted` and `learned` are windows of `length` tokens; there is one of
+    `ranks` and of `steps` for each ratio below 1.
+
+    `group_worth` scales the importance of key-value groups against that of neurons, whose sum over a block of 32 says
+    more than the block is worth together.
+    """
+
+    ratios: tuple[float, ...] = (0.8, 0.65, 0.5, 0.4, 0.3)
+    ranks: tuple[int, ...] = (32, 32, 32, 32, 32)
+    steps: tuple[int, ...] = (100, 100, 100, 100, 100)
+    length: int = 512
+    weighed: int = 48
+    fitted: int = 64
+    learned: int = 200
+    batch: int = 4
+    rate: float = 1e-3
+    criterion: str = "taylor"
+    group_worth: float = 30.0
+    anchors: tuple[int, ...] = ()
+    seed: int = 0
+    dtype: str = "bfloat16"
+    latency: ladder.Latency = field(default_factory=ladder.Latency)
+
+    def __post_init__(self) -> None:
+        falling = all(a > b for a, b in zip((1.0, *self.ratios), self.ratios, strict=False))
+        if not falling or not self.ratios or self.ratios[-1] <= 0:
+            raise NookError("ratio", "The ratios do not fall from below 1 to above 0.", "Such as 0.8,0.5.")
+        if len(self.ranks) != len(self.ratios) or len(self.steps) != len(self.ratios):
+            raise NookError("ratio", "There is not one rank and one number of steps for each ratio.", "Count them.")
+        if any(rank % ladder.BLOCK or rank < 0 for rank in self.ranks):
+            raise NookError("rank", "A rank is 0 or a multiple of 32.", "Such as 32.")
+        if self.criterion not in CRITERIA or self.dtype not in ("float32", "bfloat16"):
+            raise NookError("option", "There is no such criterion or dtype.", f"One of {', '.join(CRITERIA)}.")
+
+
+@dataclass
+class Pipeline:
+    """One run in one folder. `sources` are streams of token ids to learn from, `held_out` one to measure on."""
+
+    weights: Weights
+    sources: Sequence[np.ndarray]
+    held_out: np.ndarray
+    folder: Path
+    options: Options
+    device: str = "cpu"
+    report: Report = lambda step, done, total, note: None
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256()
+        for array in (*self.weights.tensors.values(), *self.sources, self.held_out):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        said = dataclasses.asdict(self.options) | {"input": digest.hexdigest()}
+        self._folder = Folder(self.folder, json.loads(json.dumps(said)))
+        torch.manual_seed(self.options.seed)
+
+    def run(self) -> Recipe:
+        """All steps; what is done already is read."""
+        order, sizes = self.order()
+        base = self._base(order)
+        fitted = self.fitted(base, sizes)
+        levels = [self.level(i, base, size, fitted[i - 1]) for i, size in enumerate(sizes, 1)]
+        figures = self.figures(base, sizes, levels)
+        ranks, whole = (0, *self.options.ranks), Size.whole(self.weights.shape)
+        said = [figure | {"hidden": size.hidden, "groups": size.groups, "rank": rank}
+                for figure, size, rank in zip(figures, (whole, *sizes), ranks, strict=True)]  # fmt: skip
+        recipe = export.recipe(order, self._rounding(order), said, levels)
+        recipe.save(self.folder / "recipe.npz")
+        return recipe
+
+    def windows(self) -> np.ndarray:
+        """All windows there are to learn from, shuffled."""
+        return self._folder.step(
+            "text", lambda: {"windows": text.mixed(self.sources, self.options.length, self.options.seed)}
+        )["windows"]
+
+    def importance(self) -> Importance:
+        """By the criterion of the options; all of them are kept."""
+
+        def make() -> Arrays:
+            model = self._model(self.weights)
+            chosen = self.windows()[: self.options.weighed]
+            found = weigh(model, chosen, self.options.batch, report=lambda n, of: self.report("importance", n, of, ""))
+            return {f"{name}.{f.name}": getattr(one, f.name) for name, one in found.items()
+                    for f in dataclasses.fields(one)}  # fmt: skip
+
+        held = self._folder.step("importance", make)
+        parts = {f.name: held[f"{self.options.criterion}.{f.name}"] for f in dataclasses.fields(Importance)}
+        found = Importance(**parts)
+        return dataclasses.replace(found, groups=found.groups * self.options.group_worth)
+
+    def order(self) -> tuple[Order, list[Size]]:
+        """The order of the units, and the sizes of the levels below the whole."""
+        found = self.importance()
+        order = Order.by(found)
+        options, shape = self.options, self.weights.shape
+        sizes = ladder.ladder(shape, moved(found, order), options.latency, options.ratios, options.anchors)
+        return order, sizes
+
+    def level(self, i: int, base: Model, size: Size, fitted: Recovery) -> Recovery:
+        """What recovers level `i` (from 1 on) in the end: distilled from `fitted`, rounded as it will be stored."""
+        options, layers = self.options, self.weights.shape.layers
+        steps = options.steps[i - 1]
+
+        def learn() -> Arrays:
+            windows = self.windows()[: options.learned]
+            plan = distil.Plan(steps, options.rate, options.batch, options.seed)
+            found = distil.distil(
+                base, windows, self._taught(), size, fitted, plan=plan, kept=self.folder / f"learning.{i}.pt",
+                report=lambda n, of, loss: self.report("learn", n, of, f"level {i}: {loss:.3f}"),
+            )  # fmt: skip
+            return _arrays(found)
+
+        return export.stored(
+            _recovery(self._folder.step(f"learned.{i}", learn), layers, self.device) if steps else fitted
+        )
+
+    def fitted(self, base: Model, sizes: list[Size]) -> list[Recovery]:
+        """What recovers each level in closed form."""
+
+        def make() -> Arrays:
+            tokens = torch.from_numpy(self.windows()[: self.options.fitted])
+            told = lambda n, of: self.report("fit", n, of, "")
+            found = recover.fit(
+                self._model(self.weights),
+                base,
+                tokens,
+                sizes,
+                self.options.ranks,
+                batch=self.options.batch,
+                report=told,
+            )
+            return {f"{i}.{name}": value for i, one in enumerate(found) for name, value in _arrays(one).items()}
+
+        held = self._folder.step("fit", make)
+        return [
+            _recovery({name.partition(".")[2]: value for name, value in held.items() if name.startswith(f"{i}.")},
+                      self.weights.shape.layers, self.device)
+            for i in range(len(sizes))
+        ]  # fmt: skip
+
+    def figures(self, base: Model, sizes: list[Size], levels: list[Recovery]) -> list[dict[str, float]]:
+        """Perplexity on the text held out of the whole model and of each level, with and without recovery."""
+        windows = text.windows(self.held_out, self.options.length, None)
+
+        def score(model: Model, size: Size | None, recovery: Recovery | None, n: int) -> float:
+            found = measure.perplexity(model, lambda tokens: model(tokens, size, recovery), windows)
+            self.report("figures", n, 2 * len(sizes) + 2, f"{found:.2f}")
+            return found
+
+        def make() -> Arrays:
+            whole = [score(self._model(self.weights), None, None, 1), score(base, None, None, 2)]
+            plain = [score(base, size, None, 3 + n) for n, size in enumerate(sizes)]
+            full = [score(base, size, recovery, 3 + len(sizes) + n)
+                    for n, (size, recovery) in enumerate(zip(sizes, levels, strict=True))]  # fmt: skip
+            return {"whole": np.array(whole), "plain": np.array(plain), "recovered": np.array(full)}
+
+        found = self._folder.step("figures", make)
+        first = {"ratio": 1.0, "perplexity": float(found["whole"][1]), "before": float(found["whole"][0])}
+        shape = self.weights.shape
+        return [first] + [
+            {"ratio": ladder.ratio(shape, size), "perplexity": float(full), "before": float(plain)}
+            for size, full, plain in zip(sizes, found["recovered"], found["plain"], strict=True)
+        ]
+
+    def _rounding(self, order: Order) -> Arrays:
+        """The exponents and nudges of the down matrices, by layer."""
+        ordered, options = reordered(self.weights, order), self.options
+
+        def make() -> Arrays:
+            model, chosen = self._model(ordered), self.windows()[: options.fitted]
+            layers, hidden = range(self.weights.shape.layers), self.weights.shape.hidden
+            squares = [torch.zeros(hidden, hidden, device=model.device) for _ in layers]
+
+            def see(layer: int, part: str, values: Tensor) -> Tensor:
+                if part == "gated":
+                    flat = values.flatten(0, 1).float()
+                    squares[layer] += flat.T @ flat / chosen.size
+                return values
+
+            with torch.no_grad():
+                for at in range(0, len(chosen), options.batch):
+                    model(torch.from_numpy(chosen[at : at + options.batch]).to(model.device), see=see)
+                    self.report("rounding", at + options.batch, 2 * len(chosen), "")
+            powers, nudges = [], []
+            for i in layers:
+                square = squares[i].cpu().numpy()
+                powers.append(requantise.exponents(square))
+                times = np.exp2(powers[i].astype(np.float32))
+                weights = ordered[f"blk.{i}.ffn_down.weight"] * times
+                nudges.append(requantise.nudges(weights, square / np.outer(times, times)))
+                self.report("rounding", len(layers) + i + 1, 2 * len(layers), "")
+            return {"exponents": np.stack(powers), "nudges": np.stack(nudges)}
+
+        return self._folder.step("rounding", make)
+
+    def _base(self, order: Order) -> Model:
+        """The model as it will be stored: in order, down matrices in 4 bits."""
+        ordered, rounding = reordered(self.weights, order), self._rounding(order)
+        rounded = {}
+        for i, powers in enumerate(rounding["exponents"]):
+            times = np.exp2(powers.astype(np.float32))
+            down, up = f"blk.{i}.ffn_down.weight", f"blk.{i}.ffn_up.weight"
+            rounded[down] = pack.value_q4(*pack.cut_q4(ordered[down] * times, rounding["nudges"][i]))
+            rounded[up] = ordered[up] / times[:, None]
+        return self._model(Weights(ordered.shape, ordered.tensors | rounded))
+
+    def _taught(self) -> np.ndarray:
+        def make() -> Arrays:
+            chosen = self.windows()[: self.options.learned]
+            told = lambda n, of: self.report("taught", n, of, "")
+            return {"states": distil.teach(self._model(self.weights), chosen, self.options.batch, told)}
+
+        return self._folder.step("taught", make)["states"]
+
+    def _model(self, weights: Weights) -> Model:
+        return Model(weights, self.device, getattr(torch, self.options.dtype))
+
+
+def _arrays(recovery: Recovery) -> Arrays:
+    return {name: value.cpu().numpy() for name, value in recovery.tensors().items()}
+
+
+def _recovery(arrays: Arrays, layers: int, device: str) -> Recovery:
+    return Recovery.of({name: torch.from_numpy(value).to(device) for name, value in arrays.items()}, layers)
