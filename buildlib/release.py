@@ -67,7 +67,7 @@ def site(out: Path, groups: tuple[str, ...] | None = None) -> Path:
 
 def _source(path: Path) -> bool:
     """Whether a file under static/ is only an input of the build, or of a bench."""
-    return path.relative_to(STATIC).parts[0] in ("models", "samples") and not assets.group(path)
+    return path.relative_to(STATIC).parts[0] in ("elastic", "models", "samples") and not assets.group(path)
 
 
 def npm(out: Path) -> Path:

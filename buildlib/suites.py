@@ -13,7 +13,9 @@ from buildlib.project import ROOT, Problem, say
 TESTS = ROOT / "tests"
 # `engine` and `wire` need nothing but the virtual environment and the native kernels: they run in seconds.
 LIGHT = {"engine": ["tests/engine"], "wire": ["tests/wire"]}
-SUITES = {**LIGHT, "system": ["tests/system"], "browser": ["tests/browser"], "all": ["tests"]}
+SUITES = {
+    **LIGHT, "train": ["tests/train"], "system": ["tests/system"], "browser": ["tests/browser"], "all": ["tests"],
+}  # fmt: skip
 
 
 def run(suite: str, args: list[str], pyodide_dist: str | None) -> int:
@@ -23,7 +25,9 @@ def run(suite: str, args: list[str], pyodide_dist: str | None) -> int:
             suite, args = "all", [suite, *args]  # pytest's own arguments, no suite named
         else:
             raise Problem(f"There is no suite {suite}.", f"One of: {', '.join(SUITES)}; or a path.")
-    if suite in LIGHT:
+    if suite == "train":
+        venv.extra("train", "torch")
+    if suite in (*LIGHT, "train"):
         everything.kernels()
     else:
         venv.browser()

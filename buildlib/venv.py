@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from buildlib.project import ROOT, Problem, digest, run, say
@@ -51,6 +53,14 @@ def _install() -> None:
     here = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index", "--no-deps"]
     run([*here, "--no-build-isolation", "--editable", ROOT])
     stamp.write_text(wanted)
+
+
+def extra(name: str, module: str) -> None:
+    """Install an optional extra of pyproject.toml, whose `module` tells whether it is there."""
+    if importlib.util.find_spec(module) is None:
+        wanted = tomllib.loads(PROJECT.read_text())["project"]["optional-dependencies"][name]
+        say(f"installing {', '.join(wanted)} …")
+        run([PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *wanted])
 
 
 def node() -> None:
