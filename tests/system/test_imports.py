@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+from buildlib.pyodide import ELSEWHERE
 
 SOURCES = Path(__file__).parents[2] / "pysrc"
 
@@ -40,3 +45,29 @@ def test_no_module_imports_in_a_circle() -> None:
     assert imports["inglenook.onnx"] > {"inglenook.platform.native.onnx", "inglenook.platform.browser.onnx"}
     assert circle(imports) == []
     assert "inglenook.errors" in circle({**imports, "inglenook.errors": {"inglenook.nook"}})
+
+
+WITHOUT = """
+import importlib, sys
+
+class Away:
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if any(name == room or name.startswith(room + ".") for room in ROOMS):
+            raise ModuleNotFoundError(f"{name} is not in the tab")
+
+ROOMS = sys.argv[1:]
+sys.meta_path.insert(0, Away)
+library = importlib.import_module("inglenook.library")
+for room, name in library.ROOMS.values():
+    getattr(importlib.import_module(f"inglenook.{room}"), name)
+"""
+
+
+def test_a_tab_starts_without_what_is_left_out_of_it() -> None:
+    rooms = [f"inglenook.{name.rstrip('/').removesuffix('.py').replace('/', '.')}" for name in ELSEWHERE]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, *rooms], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

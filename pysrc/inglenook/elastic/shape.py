@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from inglenook.elastic.gguf import Gguf
 from inglenook.errors import NookError
 from inglenook.types import Json
+
+if TYPE_CHECKING:
+    from inglenook.elastic.gguf import Gguf  # no tab has it
 
 
 @dataclass(frozen=True, slots=True)
