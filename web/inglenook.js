@@ -23,6 +23,8 @@ export { NookError };
 /** @typedef {import('./wire.gen.js').StatusMessage} Status */
 /** @typedef {import('./wire.gen.js').SourceMessage} Source */
 /** @typedef {import('./wire.gen.js').Document} Document */
+/** @typedef {import('./wire.gen.js').LadderMessage} Ladder */
+/** @typedef {import('./wire.gen.js').PlannedMessage} Planned */
 /** @typedef {import('./wire.gen.js').SkippedMessage} Skipped */
 /** @typedef {import('./wire.gen.js').AddedMessage} Added */
 /** @typedef {(event: Event) => void} OnProgress */
@@ -200,6 +202,23 @@ export class Nook {
     return this.#client.request({ type: 'Map' }, { signal });
   }
 
+  /**
+   * The parts of the model that can answer, and how fast each is here; with `measure` that is measured anew.
+   * @param {Call & { measure?: boolean }} [options] @returns {Promise<Ladder>}
+   */
+  levels({ measure = false, onProgress, signal } = {}) {
+    return this.#one('Ladder', { type: 'Levels', measure }, signal, onProgress);
+  }
+
+  /**
+   * How a prompt of so many tokens would be answered within a latency. Fails with code "slo" if no part of the model is
+   * fast enough; the hint says what could be kept.
+   * @param {{ tokens?: number, fixed?: number, slo?: Slo, signal?: AbortSignal }} [wish] @returns {Promise<Planned>}
+   */
+  plan({ signal, ...wish } = {}) {
+    return this.#one('Planned', { type: 'Plan', ...wish }, signal);
+  }
+
   /** What this nook holds and uses. @returns {Promise<Status>} */
   status() {
     return this.#one('Status', { type: 'Look' });
@@ -224,11 +243,12 @@ export class Nook {
 
   /**
    * The one event that answers; the end of its stream, which follows, is not waited for.
-   * @param {string} type @param {object} message @param {AbortSignal} [signal] @returns {Promise<any>}
+   * @param {string} type @param {object} message @param {AbortSignal} [signal] @param {OnProgress} [onProgress]
+   * @returns {Promise<any>}
    */
-  #one(type, message, signal) {
+  #one(type, message, signal, onProgress) {
     return new Promise((resolve, reject) => {
-      const hear = (/** @type {any} */ event) => event.type === type && resolve(event);
+      const hear = (/** @type {any} */ event) => (event.type === type ? resolve(event) : onProgress?.(event));
       const ended = () => reject(nothing(/** @type {any} */ (message).type));
       this.#all(message, { signal }, hear).then(ended, reject);
     });

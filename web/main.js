@@ -1,6 +1,7 @@
 // The app: one room, and the parts that stand in it.
 
 import { bringing } from './app/bring.js';
+import { elastic } from './app/elastic.js';
 import { Filters } from './app/filters.js';
 import { History } from './app/history.js';
 import { Jobs } from './app/jobs.js';
@@ -43,6 +44,7 @@ tools($('#tools'), {
   map: () => map.toggle(),
   history: () => history.open(mantel),
   privacy: () => ledger.open(),
+  elastic: () => elastic(room, toasts),
   server: () => server(room, network, toasts),
   storage: () => storage(room, bring, toasts),
   theme,

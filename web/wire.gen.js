@@ -139,6 +139,17 @@ export const PROTOCOL = 1;
  */
 
 /**
+ * A sub-model: the share `ratio` of what is elastic in the model takes part; `perplexity` was measured on held-out text, `quality` is what the planner expects of its answers, 1 being the whole model's.
+ * @typedef {object} Level
+ * @property {number} ratio
+ * @property {number | null} perplexity
+ * @property {number} quality
+ * @property {Array<number>} cost
+ * @property {number} first_ms
+ * @property {number} token_ms
+ */
+
+/**
  * Open the nook `name`, made if it is not there. Answers: Progress, Status, Done.
  * @typedef {object} OpenMessage
  * @property {'Open'} type
@@ -186,6 +197,7 @@ export const PROTOCOL = 1;
  * @property {number} [temperature]
  * @property {number} [seed]
  * @property {Slo} [slo]
+ * @property {string} [app]
  */
 
 /**
@@ -200,6 +212,8 @@ export const PROTOCOL = 1;
  * @property {number} [seed]
  * @property {Array<string>} [stop]
  * @property {Slo} [slo]
+ * @property {string} [app]
+ * @property {boolean} [truncate]
  */
 
 /**
@@ -263,6 +277,26 @@ export const PROTOCOL = 1;
  * @typedef {object} MapMessage
  * @property {'Map'} type
  * @property {string} id the stream
+ */
+
+/**
+ * What the model can be cut to, and how fast each cut is here; with `measure` that is measured anew.
+ * @typedef {object} LevelsMessage
+ * @property {'Levels'} type
+ * @property {string} id the stream
+ * @property {boolean} [measure]
+ */
+
+/**
+ * How a prompt of `tokens` would be answered within `slo`: in this engine, or by a `server` whose Ladder is given and whose messages take `delay_ms` there and back. Of the prompt, `fixed` tokens must stay. Answers: Planned, Done.
+ * @typedef {object} PlanMessage
+ * @property {'Plan'} type
+ * @property {string} id the stream
+ * @property {number} [tokens]
+ * @property {number} [fixed]
+ * @property {Slo} [slo]
+ * @property {Array<Level>} [server]
+ * @property {number} [delay_ms]
  */
 
 /**
@@ -373,15 +407,46 @@ export const PROTOCOL = 1;
  * @property {string} id the stream
  * @property {number} search_ms
  * @property {number} load_ms
+ * @property {number} queue_ms
  * @property {number} prefill_ms
  * @property {number} decode_ms
  * @property {number} first_ms
+ * @property {number} token_ms
  * @property {number} prompt_tokens
+ * @property {number} whole_tokens
  * @property {number} tokens
+ * @property {Slo} slo
  * @property {boolean | null} met
+ * @property {number} level
+ * @property {number} ratio
  * @property {string} model
  * @property {string} where
  * @property {string} stop
+ */
+
+/**
+ * The sub-models, the whole model first. Without `measured` nothing is known of their times on this device.
+ * @typedef {object} LadderMessage
+ * @property {'Ladder'} type
+ * @property {string} id the stream
+ * @property {Array<Level>} levels
+ * @property {boolean} measured
+ * @property {string} model
+ * @property {string} where
+ */
+
+/**
+ * What the planner would do now: `level` with `ratio` of the model over `kept` tokens, first token and further ones in the times given. With a server to choose, `where` is "tab" or "server".
+ * @typedef {object} PlannedMessage
+ * @property {'Planned'} type
+ * @property {string} id the stream
+ * @property {string} where
+ * @property {number} level
+ * @property {number} ratio
+ * @property {number} kept
+ * @property {number} quality
+ * @property {number} first_ms
+ * @property {number} token_ms
  */
 
 /**
@@ -490,9 +555,9 @@ export const PROTOCOL = 1;
  * @property {string} id the stream
  */
 
-/** @typedef {OpenMessage | AddMessage | RemoveMessage | SearchMessage | AskMessage | ChatMessage | ListMessage | ShowMessage | InspectMessage | ExportMessage | ImportMessage | PrepareMessage | LookMessage | MapMessage | CancelMessage} Request */
+/** @typedef {OpenMessage | AddMessage | RemoveMessage | SearchMessage | AskMessage | ChatMessage | ListMessage | ShowMessage | InspectMessage | ExportMessage | ImportMessage | PrepareMessage | LookMessage | MapMessage | LevelsMessage | PlanMessage | CancelMessage} Request */
 
-/** @typedef {ProgressMessage | AddedMessage | SkippedMessage | RemovedMessage | HitsMessage | PassageMessage | NoSourceMessage | TokenMessage | CitationMessage | TimingMessage | DocumentsMessage | SourceMessage | ChunksMessage | BlobMessage | StatusMessage | TopicsMessage | DoneMessage | FailedMessage | CancelledMessage} Event */
+/** @typedef {ProgressMessage | AddedMessage | SkippedMessage | RemovedMessage | HitsMessage | PassageMessage | NoSourceMessage | TokenMessage | CitationMessage | TimingMessage | LadderMessage | PlannedMessage | DocumentsMessage | SourceMessage | ChunksMessage | BlobMessage | StatusMessage | TopicsMessage | DoneMessage | FailedMessage | CancelledMessage} Event */
 
 /** The types that end a stream: exactly one of them comes, and it comes last. */
 export const ENDS = Object.freeze(['Done', 'Failed', 'Cancelled']);
@@ -503,8 +568,8 @@ export const REQUESTS = Object.freeze({
   Add: ['files'],
   Remove: ['documents'],
   Search: ['query', 'k', 'filter', 'mode'],
-  Ask: ['question', 'k', 'filter', 'write', 'max_tokens', 'temperature', 'seed', 'slo'],
-  Chat: ['messages', 'max_tokens', 'temperature', 'top_p', 'seed', 'stop', 'slo'],
+  Ask: ['question', 'k', 'filter', 'write', 'max_tokens', 'temperature', 'seed', 'slo', 'app'],
+  Chat: ['messages', 'max_tokens', 'temperature', 'top_p', 'seed', 'stop', 'slo', 'app', 'truncate'],
   List: [],
   Show: ['document', 'start', 'end', 'width'],
   Inspect: ['document'],
@@ -513,5 +578,7 @@ export const REQUESTS = Object.freeze({
   Prepare: ['model'],
   Look: [],
   Map: [],
+  Levels: ['measure'],
+  Plan: ['tokens', 'fixed', 'slo', 'server', 'delay_ms'],
   Cancel: ['stream'],
 });

@@ -1,7 +1,7 @@
 // What searches are limited to: type, date, names; and how they are made.
 
 import { fill, h, icon } from '../lib/dom.js';
-import { PATIENCE, settings } from './settings.js';
+import { settings } from './settings.js';
 
 const TYPES = ['pdf', 'markdown', 'html', 'text', 'code', 'docx', 'csv', 'jsonl'];
 
@@ -89,12 +89,6 @@ export class Filters {
           ],
           settings.mode,
           (mode) => settings.set({ mode }),
-        ),
-        choice(
-          'Patience',
-          Object.entries(PATIENCE).map(([key, { label }]) => [key, label]),
-          settings.patience,
-          (patience) => settings.set({ patience }),
         ),
       ),
       h('button', { type: 'reset', class: 'small' }, 'Clear filters'),

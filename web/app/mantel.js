@@ -5,6 +5,7 @@ import { $, fill, h, icon } from '../lib/dom.js';
 import { explain, isAbort } from '../lib/errors.js';
 import { progress } from '../lib/format.js';
 import { latest } from '../lib/latest.js';
+import { dial } from './dial.js';
 import { Results } from './results.js';
 import { settings } from './settings.js';
 import { NOT_KEPT, reason } from './storage.js';
@@ -47,7 +48,7 @@ export class Mantel {
       },
       (error) => this.#unfound(error),
     );
-    fill($('#under-tools'), filters.button, settings.writeSwitch());
+    fill($('#under-tools'), filters.button, dial(), settings.writeSwitch());
     $('#mantel').addEventListener('submit', (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#busy ? this.stop() : this.ask(this.text);

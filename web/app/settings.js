@@ -6,15 +6,17 @@ const KEY = 'inglenook:settings';
 
 /** @typedef {'hybrid' | 'lexical' | 'vector'} Mode */
 
-/** Patience: the one dial. Milliseconds to the first word and per word. */
-export const PATIENCE = /** @type {const} */ ({
-  any: { label: 'No hurry', slo: {} },
-  soon: { label: 'First word within 2 s', slo: { first: 2000, token: 150 } },
-  now: { label: 'First word within 0.5 s', slo: { first: 500, token: 60 } },
-});
+/** The one dial: milliseconds to the first word and per token after it, from patient to hurried. */
+export const DIAL = /** @type {const} */ ([
+  { label: 'no hurry', slo: {} },
+  { label: 'within 2 s', slo: { first: 2000, token: 150 } },
+  { label: 'within 1 s', slo: { first: 1000, token: 80 } },
+  { label: 'within 0.5 s', slo: { first: 500, token: 50 } },
+  { label: 'within 0.25 s', slo: { first: 250, token: 30 } },
+]);
 
-/** @type {{ write: boolean, mode: Mode, patience: keyof typeof PATIENCE, scores: boolean }} */
-const kept = { write: true, mode: 'hybrid', patience: 'any', scores: false };
+/** @type {{ write: boolean, mode: Mode, dial: number, scores: boolean }} */
+const kept = { write: true, mode: 'hybrid', dial: 0, scores: false };
 
 try {
   Object.assign(kept, JSON.parse(localStorage.getItem(KEY) ?? '{}'));
@@ -29,14 +31,14 @@ export const settings = {
   get mode() {
     return kept.mode;
   },
-  get patience() {
-    return kept.patience;
+  get dial() {
+    return DIAL[kept.dial] ? kept.dial : 0;
   },
   get scores() {
     return kept.scores;
   },
   get slo() {
-    return PATIENCE[kept.patience]?.slo ?? {};
+    return DIAL[settings.dial].slo;
   },
 
   /** @param {Partial<typeof kept>} change */

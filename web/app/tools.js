@@ -4,7 +4,7 @@ import { fill, h, icon } from '../lib/dom.js';
 
 /**
  * @param {HTMLElement} nav
- * @param {{ history: () => void, map: () => void, privacy: () => void, server: () => void, storage: () => void, help: () => void,
+ * @param {{ elastic: () => void, history: () => void, map: () => void, privacy: () => void, server: () => void, storage: () => void, help: () => void,
  *   theme: typeof import('./theme.js').theme }} acts
  */
 export function tools(nav, acts) {
@@ -30,6 +30,7 @@ export function tools(nav, acts) {
     tool('map', 'Map of the library', acts.map),
     tool('clock', 'History', acts.history),
     tool('down', 'Storage and export', acts.storage),
+    tool('dial', 'How elastic is it', acts.elastic),
     tool('server', 'Where answers are made', acts.server),
     tool('lock', 'Privacy ledger', acts.privacy),
     shade,

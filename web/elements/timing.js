@@ -11,6 +11,7 @@ export function timing(t) {
   const stages = [
     ['search', t.search_ms],
     ['load', t.load_ms],
+    ['queue', t.queue_ms ?? 0],
     ['prefill', t.prefill_ms],
     ['decode', t.decode_ms],
   ];
@@ -23,12 +24,12 @@ export function timing(t) {
   });
   const rate = t.decode_ms > 0 && t.tokens > 1 ? `${((t.tokens * 1000) / t.decode_ms).toFixed(1)} tokens/s` : '';
   const place = t.where === 'tab' ? 'answered in this tab' : `answered by the ${t.where}`;
-  const facts = [
-    t.tokens ? `first word after ${time(t.first_ms)}` : '',
-    rate,
-    t.prompt_tokens ? count(t.prompt_tokens, 'prompt token') : '',
-    place,
-  ];
+  const part = t.ratio < 1 ? `${Math.round(100 * t.ratio)} % of the model` : 'the whole model';
+  const read =
+    t.whole_tokens > t.prompt_tokens
+      ? `${t.prompt_tokens} of ${count(t.whole_tokens, 'prompt token')} kept`
+      : t.prompt_tokens && `all ${count(t.prompt_tokens, 'prompt token')} kept`;
+  const facts = [t.tokens && `first word after ${time(t.first_ms)}`, rate, wish(t.slo), read, place];
   const met =
     t.met === null || t.met === undefined
       ? null
@@ -42,6 +43,7 @@ export function timing(t) {
       h('span', { class: 'bar', 'aria-hidden': 'true' }, bar),
       h('span', {}, time(total)),
       met,
+      t.tokens ? h('span', {}, part) : null,
       h('span', { class: 'where' }, place),
     ),
     h(
@@ -51,4 +53,11 @@ export function timing(t) {
     ),
     h('p', {}, facts.filter(Boolean).join(' · ')),
   );
+}
+
+/** The latency asked for, in words. @param {Timing['slo'] | undefined} slo */
+function wish(slo) {
+  const asked = [slo?.first && `${time(slo.first)} to the first word`, slo?.token && `${time(slo.token)} a token`];
+  const words = asked.filter(Boolean).join(', ');
+  return words && `asked for ${words}`;
 }

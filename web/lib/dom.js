@@ -50,6 +50,17 @@ export function $(selector) {
 
 const SVG = 'http://www.w3.org/2000/svg';
 
+/**
+ * An element of a drawing. @param {string} tag @param {Record<string, string | number>} [attributes]
+ * @param {...(Child | Child[])} children @returns {SVGElement}
+ */
+export function svg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
+  append(element, children);
+  return element;
+}
+
 /** Line icons on a 24 x 24 grid, drawn for this project. */
 const ICONS = {
   arrow: 'M5 12h14M13 6l6 6-6 6',
@@ -57,6 +68,7 @@ const ICONS = {
   clock: 'M12 4a8 8 0 1 1 0 16 8 8 0 0 1 0-16zM12 8v4l3 2',
   close: 'M6 6l12 12M18 6L6 18',
   code: 'M9 7l-5 5 5 5M15 7l5 5-5 5',
+  dial: 'M4 17a8 8 0 1 1 16 0M12 17l4-5M12 17h.01',
   down: 'M12 4v11M7 11l5 5 5-5M5 20h14',
   file: 'M7 3h7l4 4v14H7zM14 3v4h4',
   filter: 'M4 6h16M7 12h10M10 18h4',
@@ -82,14 +94,12 @@ const ICONS = {
 
 /** @param {keyof typeof ICONS} name @returns {SVGSVGElement} */
 export function icon(name) {
-  const svg = document.createElementNS(SVG, 'svg');
-  svg.setAttribute('viewBox', '0 0 24 24');
-  svg.setAttribute('class', 'icon');
-  svg.setAttribute('aria-hidden', 'true');
-  const path = document.createElementNS(SVG, 'path');
-  path.setAttribute('d', ICONS[name]);
-  svg.append(path);
-  return svg;
+  const drawing = svg(
+    'svg',
+    { viewBox: '0 0 24 24', class: 'icon', 'aria-hidden': 'true' },
+    svg('path', { d: ICONS[name] }),
+  );
+  return /** @type {SVGSVGElement} */ (drawing);
 }
 
 /** The icon for a document type. @param {string} type @returns {SVGSVGElement} */

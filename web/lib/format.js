@@ -30,6 +30,8 @@ export const date = (seconds) => (seconds ? DAY.format(seconds * 1000) : '');
 export function progress({ stage, done, total, unit, note }) {
   if (stage === 'boot') return note || 'Lighting the fire';
   if (stage === 'open') return 'Opening your library';
+  if (stage === 'queue')
+    return total ? `Waiting for ${count(total, 'answer')} before this one` : 'Waiting for its turn';
   const what = stage === 'load' ? (MODELS[note] ?? note) : '';
   const verb = [STAGES[stage] ?? stage, what].filter(Boolean).join(' ');
   return [verb, what ? '' : note, amount(done, total, unit)].filter(Boolean).join(' · ');
@@ -60,6 +62,7 @@ const STAGES = {
   import: 'Unpacking',
   export: 'Packing',
   prefill: 'Reading the passages',
+  measure: 'Measuring this device',
 };
 
 /** @type {Record<string, string>} */

@@ -17,7 +17,21 @@ from inglenook.types import Chunk, Document, Filter, Hit, Span
 from inglenook.wire import messages as m
 
 TARGET = Path(__file__).parents[3] / "web" / "wire.gen.js"
-PARTS: tuple[type, ...] = (Span, Filter, Chunk, Document, Hit, m.Upload, m.Slo, m.Turn, m.Card, m.Box, m.Topic, m.Index)
+PARTS: tuple[type, ...] = (
+    Span,
+    Filter,
+    Chunk,
+    Document,
+    Hit,
+    m.Upload,
+    m.Slo,
+    m.Turn,
+    m.Card,
+    m.Box,
+    m.Topic,
+    m.Index,
+    m.Level,
+)
 
 
 def source() -> str:

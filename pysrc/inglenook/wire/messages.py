@@ -94,7 +94,8 @@ class Ask(Request):
     """Answer a question from the documents.
 
     Answers: Hits, then Passage (the extracted lead) or NoSource, then Token and Citation while the model writes,
-    Timing, Done. With `write` false no model is used and the extracted passages are the answer.
+    Timing, Done. With `write` false no model is used and the extracted passages are the answer. `app` is who asks: apps
+    take turns on the one model.
     """
 
     question: str = ""
@@ -105,6 +106,7 @@ class Ask(Request):
     temperature: float = 0.0
     seed: int = 0
     slo: Slo = field(default_factory=Slo)
+    app: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Chat(Request):
-    """The bare model, without documents. Answers: Token, Timing, Done."""
+    """The bare model, without documents. Answers: Token, Timing, Done.
+
+    What is longer than the model reads fails, or with `truncate` the oldest turns are left out, and Timing says so.
+    """
 
     messages: list[Turn] = field(default_factory=list)
     max_tokens: int = 256
@@ -126,6 +131,8 @@ class Chat(Request):
     seed: int = 0
     stop: list[str] = field(default_factory=list)
     slo: Slo = field(default_factory=Slo)
+    app: str = ""
+    truncate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +193,46 @@ class Map(Request):
 
     Answers: Topics by place at once, then, where there are vectors, Progress and Topics by meaning; Done.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A sub-model: the share `ratio` of what is elastic in the model takes part; `perplexity` was measured on held-out
+    text, `quality` is what the planner expects of its answers, 1 being the whole model's.
+
+    `cost` are the lines of `elastic.latency.Cost` on this device, as it runs now; empty if it was not measured.
+    `first_ms` is the time to the first token after a prompt of 256, `token_ms` that of each further one.
+    """
+
+    ratio: float
+    perplexity: float | None = None
+    quality: float = 1.0
+    cost: list[float] = field(default_factory=list)
+    first_ms: float = 0.0
+    token_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Levels(Request):
+    """What the model can be cut to, and how fast each cut is here; with `measure` that is measured anew.
+
+    Answers: Progress, Ladder, Done.
+    """
+
+    measure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Request):
+    """How a prompt of `tokens` would be answered within `slo`: in this engine, or by a `server` whose levels are given
+    and whose messages take `delay_ms` there and back. Of the prompt, `fixed` tokens must stay. Answers: Planned, Done.
+    """
+
+    tokens: int = 256
+    fixed: int = 0
+    slo: Slo = field(default_factory=Slo)
+    server: list[Level] = field(default_factory=list)
+    delay_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,19 +352,53 @@ class Citation(Event):
 
 @dataclass(frozen=True, slots=True)
 class Timing(Event):
-    """Where the time of an answer went. `stop` is "end", "length", "stop"."""
+    """Where the time of an answer went. `stop` is "end", "length", "stop".
+
+    The sub-model `level` with the share `ratio` of the whole one answered. It read `prompt_tokens` of `whole_tokens`
+    that there would have been. `queue_ms` went by behind other requests. `met` tells whether the latency `slo` was kept.
+    """
 
     search_ms: float = 0.0
     load_ms: float = 0.0
+    queue_ms: float = 0.0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
     first_ms: float = 0.0
+    token_ms: float = 0.0
     prompt_tokens: int = 0
+    whole_tokens: int = 0
     tokens: int = 0
+    slo: Slo = field(default_factory=Slo)
     met: bool | None = None
+    level: int = 0
+    ratio: float = 1.0
     model: str = ""
     where: str = "tab"
     stop: str = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder(Event):
+    """The sub-models, the whole model first. Without `measured` nothing is known of their times on this device."""
+
+    levels: list[Level]
+    measured: bool
+    model: str = ""
+    where: str = "tab"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned(Event):
+    """What the planner would do now: `level` with `ratio` of the model over `kept` tokens, first token and further ones
+    in the times given. With a server to choose, `where` is "tab" or "server"."""
+
+    where: str
+    level: int
+    ratio: float
+    kept: int
+    quality: float
+    first_ms: float
+    token_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -475,10 +556,11 @@ class Cancelled(Event):
 
 
 REQUESTS: tuple[type[Request], ...] = (
-    Open, Add, Remove, Search, Ask, Chat, List, Show, Inspect, Export, Import, Prepare, Look, Map, Cancel,
+    Open, Add, Remove, Search, Ask, Chat, List, Show, Inspect, Export, Import, Prepare, Look, Map, Levels,
+    Plan, Cancel,
 )  # fmt: skip
 EVENTS: tuple[type[Event], ...] = (
-    Progress, Added, Skipped, Removed, Hits, Passage, NoSource, Token, Citation, Timing, Documents, Source, Chunks,
-    Blob, Status, Topics, Done, Failed, Cancelled,
+    Progress, Added, Skipped, Removed, Hits, Passage, NoSource, Token, Citation, Timing, Ladder, Planned, Documents,
+    Source, Chunks, Blob, Status, Topics, Done, Failed, Cancelled,
 )  # fmt: skip
 ENDS: tuple[type[Event], ...] = (Done, Failed, Cancelled)

@@ -3,6 +3,7 @@
 //   files: locked.pdf is encrypted, full.txt meets a full disk, many.txt reports progress until it is stopped
 //   map: a topic for each collection; with slow.md in the library it takes until it is stopped, with unlearnt.md there are
 //   no vectors yet, with noscience.md it cannot be made
+//   levels: five of them, not measured until asked to; nothing can begin within 0.25 s
 //   questions: with "zebra" nothing is found; with "slowly" tokens come until Cancel; with "crash" the worker dies
 
 import './lib/vital.js';
@@ -184,9 +185,14 @@ async function* ask({ question, k, filter, write, slo }, signal) {
     prefill_ms: 420,
     decode_ms: 1900,
     first_ms: 510,
-    prompt_tokens: 312,
+    token_ms: 47.5,
+    prompt_tokens: slo?.first ? 240 : 312,
+    whole_tokens: 312,
     tokens: 41,
-    met: slo?.first ? slo.first > 500 : null,
+    slo: slo ?? {},
+    met: slo?.first ? slo.first > 510 : null,
+    level: slo?.first ? 2 : 0,
+    ratio: slo?.first ? 0.6 : 1,
     model: 'smollm2-135m',
   };
 }
@@ -200,6 +206,19 @@ async function* chat({ messages, max_tokens }, signal) {
   }
   yield { type: 'Timing', prompt_tokens: 9, tokens: words.length, stop: 'end' };
 }
+
+const LEVELS = [
+  [1, 25.1],
+  [0.8, 28.4],
+  [0.6, 36.2],
+  [0.4, 61.7],
+  [0.2, 148],
+].map(([ratio, perplexity]) => {
+  const cost = [2, 0.7 + 2.7 * ratio, 0.0004, 3 + 9 * ratio, 0.004];
+  const first_ms = 8 + 256 * cost[1];
+  return { ratio, perplexity, quality: 1 - (1 - ratio) / 3, cost, first_ms, token_ms: cost[3] + 1 };
+});
+let measured = false;
 
 const cards = () => [...docs.values()].map(({ card }) => card);
 
@@ -347,6 +366,26 @@ const FLOWS = {
   },
   async *Prepare({ model }) {
     yield { type: 'Progress', stage: 'load', done: 1, total: 1, unit: 'file', note: model };
+  },
+  async *Levels({ measure }) {
+    for (let done = 0; measure && done < 5; done++) {
+      yield { type: 'Progress', stage: 'measure', done, total: 5, unit: 'level', note: '' };
+      await tick(5);
+    }
+    measured ||= measure;
+    const levels = LEVELS.map((level) => (measured ? level : { ...level, cost: [], first_ms: 0, token_ms: 0 }));
+    yield { type: 'Ladder', levels, measured, model: 'fake', where: 'tab' };
+  },
+  async *Plan({ tokens, slo }) {
+    const level = LEVELS.findIndex(({ first_ms }) => first_ms <= (slo?.first ?? Infinity));
+    if (level < 0)
+      throw {
+        code: 'slo',
+        message: `No part of the model is as fast as first=${slo.first}ms here.`,
+        hint: 'first=330ms could be kept.',
+      };
+    const { ratio, quality, first_ms, token_ms } = LEVELS[level];
+    yield { type: 'Planned', where: 'tab', level, ratio, kept: tokens, quality, first_ms, token_ms };
   },
   async *Map(_, signal) {
     yield map('place', false);
