@@ -4,11 +4,8 @@
 if (navigator.serviceWorker?.controller) {
   const url = new URL('./worker.js', document.baseURI).href;
   const worker = new Worker(url, { type: 'module', name: 'inglenook' });
-  /** @type {Array<MessageEvent | ErrorEvent>} what it said before somebody listened */
-  const heard = [];
-  const keep = (/** @type {any} */ event) => void heard.push(event);
-  worker.onmessage = keep;
-  worker.onmessageerror = keep;
-  worker.onerror = keep;
-  /** @type {any} */ (globalThis).inglenookEarly = { url, worker, heard };
+  /** @type {ErrorEvent[]} what went wrong before somebody listened */
+  const failed = [];
+  worker.onerror = (event) => void failed.push(event);
+  /** @type {any} */ (globalThis).inglenookEarly = { url, worker, failed };
 }

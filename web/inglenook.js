@@ -34,7 +34,8 @@ export { NookError };
 export const MAX_FILE = 200e6;
 
 /**
- * Open a nook, made if it is not there. The engine starts in a worker of its own.
+ * Open a nook, made if it is not there. The engine is a worker; all nooks of a page and of the frames of its origin in it
+ * share one, and its models.
  *
  * @param {string} [name] letters, digits and what you like; each name is a library of its own
  * @param {object} [options]
@@ -43,10 +44,11 @@ export const MAX_FILE = 200e6;
  * @param {string | URL} [options.base] the folder of inglenook.js, if it was bundled or moved
  * @param {string | URL} [options.src] a prebuilt .nook file; fetched when it is new or changed
  * @param {'on' | 'off'} [options.network] "off": nothing but this release's own files and `src` is fetched
+ * @param {string} [options.app] who asks, where several share a model: they take turns by app
  * @param {string | URL} [options.server] a WebSocket of `inglenook serve`; questions and files go there
  * @returns {Promise<Nook>}
  */
-export async function open(name = 'notes', { onProgress, signal, base, src, network = 'on', server } = {}) {
+export async function open(name = 'notes', { onProgress, signal, base, src, network = 'on', app = '', server } = {}) {
   if (server && network === 'off') {
     throw new NookError(
       'network-off',
@@ -56,7 +58,7 @@ export async function open(name = 'notes', { onProgress, signal, base, src, netw
   }
   const root = new URL(base ?? '.', base ? document.baseURI : import.meta.url);
   const connect = server ? () => serverLink(new URL(server, location.href)) : () => tabLink(root);
-  const nook = new Nook(name, new Client(connect, () => ({ type: 'Open', name })));
+  const nook = new Nook(name, new Client(connect, () => ({ type: 'Open', name })), app);
   try {
     await nook.start({ onProgress, signal });
     if (src) await sync(nook, new URL(src, document.baseURI), { onProgress, signal });
@@ -73,12 +75,13 @@ export class Nook {
   /** Set it to hear that another tab has changed this nook; what is asked from then on shows it. */
   onchange = () => {};
 
-  /** @param {string} name @param {Client} client */
-  constructor(name, client) {
+  /** @param {string} name @param {Client} client @param {string} [app] */
+  constructor(name, client, app = '') {
     this.name = name;
+    this.app = app;
     this.#client = client;
     client.onchange = () => this.onchange();
-    this.chat = { completions: new Completions((message, signal) => client.request(message, { signal })) };
+    this.chat = { completions: new Completions((message, signal) => client.request({ app, ...message }, { signal })) };
   }
 
   /** @param {Call} call @returns {Promise<void>} */
@@ -131,11 +134,11 @@ export class Nook {
    *
    * @param {string} question
    * @param {{ k?: number, filter?: Filter, write?: boolean, max_tokens?: number, temperature?: number, seed?: number,
-   *   slo?: Slo, signal?: AbortSignal }} [options]
+   *   slo?: Slo, app?: string, signal?: AbortSignal }} [options]
    * @returns {AsyncIterableIterator<Event>}
    */
   ask(question, { signal, ...options } = {}) {
-    return this.#client.request({ type: 'Ask', question, ...options }, { signal });
+    return this.#client.request({ type: 'Ask', question, app: this.app, ...options }, { signal });
   }
 
   /** All documents. @param {{ signal?: AbortSignal }} [options] @returns {Promise<Card[]>} */
@@ -224,7 +227,7 @@ export class Nook {
     return this.#one('Status', { type: 'Look' });
   }
 
-  /** End the engine and give back its memory. What is stored stays. */
+  /** Leave the engine; with its last user it ends and gives back its memory. What is stored stays. */
   dispose() {
     this.#client.close();
   }

@@ -2,9 +2,12 @@
 // held are released. So the engine's worker, which imports this first, holds a lock for as long as it lives, and the
 // page waits for the same lock.
 
-const lock = `inglenook-alive-${crypto.randomUUID()}`;
+const name = `inglenook-alive-${crypto.randomUUID()}`;
 
-navigator.locks?.request(lock, () => {
-  self.postMessage({ type: 'Alive', id: '', lock });
-  return new Promise(() => {});
+/** The lock's name, once it is held. @type {Promise<string>} */
+export const alive = new Promise((resolve) => {
+  navigator.locks?.request(name, () => {
+    resolve(name);
+    return new Promise(() => {});
+  });
 });

@@ -6,12 +6,10 @@
 //   levels: five of them, not measured until asked to; nothing can begin within 0.25 s
 //   questions: with "zebra" nothing is found; with "slowly" tokens come until Cancel; with "crash" the worker dies
 
-import './lib/vital.js';
+import { alive } from './lib/vital.js';
 
 /** @type {Map<string, any>} */
 const docs = new Map();
-/** @type {Map<string, AbortController>} */
-const open = new Map();
 let opened = '';
 const tick = (ms = 0) => new Promise((resolve) => setTimeout(resolve, ms));
 const id = (text) => [...text].reduce((h, c) => (Math.imul(h, 31) + c.codePointAt(0)) >>> 0, 7).toString(16);
@@ -434,14 +432,25 @@ const FLOWS = {
   },
 };
 
-self.onmessage = async ({ data }) => {
+self.onmessage = ({ data, ports: [port] }) => {
+  if (data.type !== 'Join') return;
+  /** @type {Map<string, AbortController>} */
+  const open = new Map();
+  port.onmessage = ({ data }) => hear(port, open, data);
+  port.postMessage({ type: 'Joined', id: '' });
+  alive.then((lock) => port.postMessage({ type: 'Alive', id: '', lock }));
+};
+
+async function hear(port, open, data) {
+  if (data.type === 'Leave') for (const stop of open.values()) stop.abort();
+  if (data.type === 'Leave') return;
   if (data.type === 'Cancel') {
     open.get(data.stream)?.abort();
     return;
   }
   const stop = new AbortController();
   open.set(data.id, stop);
-  const send = (event) => self.postMessage({ ...event, id: data.id });
+  const send = (event) => port.postMessage({ ...event, id: data.id });
   try {
     for await (const event of FLOWS[data.type](data, stop.signal)) {
       if (stop.signal.aborted) break;
@@ -457,4 +466,4 @@ self.onmessage = async ({ data }) => {
     });
   }
   open.delete(data.id);
-};
+}
