@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass, replace
 from typing import Any
 
+from inglenook import pace
 from inglenook.elastic import chat as chats
-from inglenook.elastic import decode
+from inglenook.elastic import decode, plan
 from inglenook.elastic.sample import Sampler
+from inglenook.elastic.tokenizer import Tokenizer
+from inglenook.elastic.turns import Ticket
 from inglenook.find import find
-from inglenook.flow import Flow
+from inglenook.flow import Admit, Flow
 from inglenook.library import Library
 from inglenook.search import cite, prompt
 from inglenook.wire import messages as wire
 
 BUDGET = 640  # prompt tokens when no latency is asked for
 PARAGRAPH = "\n\n"  # an answer is one paragraph: what a small model adds after it is rarely true
-SMALLEST = 256  # below this a prompt holds no passage worth reading
+EXPECTED = 48  # tokens of an answer, for the plan
+WHOLE = plan.Plan(0, 0, 1.0, 0.0, 0.0)  # where nothing was measured and no latency asked for
 
 
 def ask(library: Library, request: wire.Ask) -> Flow:
-    """Answer a question. Events: Hits; Passage or NoSource; Token, Citation; Timing."""
+    """Answer a question. Events: Hits; Passage or NoSource; Token, Citation; Timing. Raises NookError("slo" | …)."""
+    plan.check(request.slo)
     started = time.perf_counter()
     found: wire.Hits = yield from find(library, request.question, request.k, request.filter)
     yield found
-    search_ms = (time.perf_counter() - started) * 1e3
+    search_ms = _since(started)
     total = sum(entry.card.chunks for entry in library.entries.values())
     if not cite.answerable(request.question, found.hits, total, "vector" in found.arms):
         yield wire.NoSource(found.hits[:3])
@@ -37,48 +43,126 @@ def ask(library: Library, request: wire.Ask) -> Flow:
     if not request.write:
         yield wire.Timing(search_ms=search_ms, where=library.where)
         return
-    begun = time.perf_counter()
-    tokenizer = yield from library.tokenizer("lm")
-    loaded = time.perf_counter()
-    budget = _budget(library, request.slo, (loaded - started) * 1e3)
-    asked = prompt.build(request.question, _lead_first(found.hits, leads), tokenizer, budget=budget)
-    sampler = Sampler(request.temperature, 1.0, request.seed)
-    made = yield from _generate(library, asked.ids, request.max_tokens, sampler, (PARAGRAPH,))
+    writing = yield from _begin(library, request, request.max_tokens + BUDGET, started, search_ms)
+    try:
+        most = min(BUDGET, library.model.loaded.context * 3 // 4)
+        hits = _lead_first(found.hits, leads)
+        asked = prompt.build(request.question, hits, writing.tokenizer, budget=most)
+        fixed = len(prompt.build(request.question, [], writing.tokenizer, budget=most).ids)
+        writing.choose(asked.ids, fixed, min(EXPECTED, request.max_tokens))
+        if writing.plan.kept < len(asked.ids):
+            asked = prompt.build(request.question, hits, writing.tokenizer, budget=writing.plan.kept)
+        sampler = Sampler(request.temperature, 1.0, request.seed)
+        made = yield from writing.write(asked.ids, request.max_tokens, sampler, (PARAGRAPH,))
+    finally:
+        writing.ticket.leave()
     for span, hit, source, score in cite.support(made.text, asked.hits):
         yield wire.Citation(span.start, span.end, hit, source, score)
-    waited, before = (loaded - begun) * 1e3, (loaded - started) * 1e3
-    yield _timing(library, made, request.slo, before_ms=before, load_ms=waited, search_ms=search_ms)
+    yield writing.timing(made)
+    yield from pace.learn(library, writing.ticket, writing.plan.level)
 
 
 def chat(library: Library, request: wire.Chat) -> Flow:
-    """The bare model. Events: Token, Timing."""
+    """The bare model. Events: Token, Timing. Raises NookError("slo" | "context" | …)."""
+    plan.check(request.slo)
     started = time.perf_counter()
     tokenizer = yield from library.tokenizer("lm")
-    loaded = time.perf_counter()
-    ids = chats.encode([(turn.role, turn.content) for turn in request.messages], tokenizer)
-    sampler = Sampler(request.temperature, request.top_p, request.seed)
-    made = yield from _generate(library, ids, request.max_tokens, sampler, tuple(request.stop))
-    waited = (loaded - started) * 1e3
-    yield _timing(library, made, request.slo, before_ms=waited, load_ms=waited)
+    turns = [(turn.role, turn.content) for turn in request.messages]
+    ids = whole = chats.encode(turns, tokenizer)
+    most = library.model.loaded.context - min(request.max_tokens, library.model.loaded.context // 2)
+    if request.truncate and len(ids) > most:
+        ids = chats.shortened(turns, most, tokenizer)
+    writing = yield from _begin(library, request, request.max_tokens + len(ids), started)
+    try:
+        writing.choose(ids, len(ids), min(EXPECTED, request.max_tokens))
+        writing.whole = len(whole)
+        sampler = Sampler(request.temperature, request.top_p, request.seed)
+        made = yield from writing.write(ids, request.max_tokens, sampler, tuple(request.stop))
+    finally:
+        writing.ticket.leave()
+    yield writing.timing(made)
+    yield from pace.learn(library, writing.ticket, writing.plan.level)
 
 
-def _generate(library: Library, ids: list[int], most: int, sampler: Sampler, stop: tuple[str, ...]) -> Flow:
-    tokenizer = library.tokenizers["lm"]
-    made = yield from decode.generate(
-        ids, tokenizer, cache=library.cache, max_tokens=most, sampler=sampler, stop=stop, context=library.lm.context,
-        speculator=library.speculator,
-    )  # fmt: skip
-    if made.prefilled >= 32:
-        library.prefill_rate = made.prefill_ms / made.prefilled
-    return made
+def _begin(
+    library: Library, request: wire.Ask | wire.Chat, tokens: int, started: float, search_ms: float = 0.0
+) -> Flow:
+    """Load the model, measure it where a latency is asked for, and come to it. Returns a `_Writing`."""
+    begun = time.perf_counter()
+    tokenizer = yield from library.tokenizer("lm")
+    if request.slo != wire.Slo():
+        yield from pace.measured(library)
+    load_ms, queued = _since(begun), time.perf_counter()
+    ticket = yield Admit(request.app, request.slo, tokens, started)
+    return _Writing(library, tokenizer, ticket, started, search_ms, load_ms, _since(queued))
 
 
-def _budget(library: Library, slo: wire.Slo, spent_ms: float) -> int:
-    """Prompt tokens that leave the first token in time, by the prefill rate seen last on this device."""
-    most = min(BUDGET, library.lm.context * 3 // 4)
-    if not slo.first or not library.prefill_rate:
-        return most
-    return max(SMALLEST, min(most, int((slo.first - spent_ms) / library.prefill_rate)))
+@dataclass(slots=True)
+class _Writing:
+    """What one request does with the model, from its turn on."""
+
+    library: Library
+    tokenizer: Tokenizer
+    ticket: Ticket
+    started: float
+    search_ms: float
+    load_ms: float
+    queue_ms: float
+    plan: plan.Plan = WHOLE
+    whole: int = 0
+    before_ms: float = 0.0
+
+    def choose(self, ids: list[int], fixed: int, answer: int) -> None:
+        """Plan for a prompt, of which `fixed` tokens must stay, and an answer of about so many. Raises
+        NookError("slo")."""
+        model, ticket = self.library.model, self.ticket
+        latency = model.latency
+        self.whole = len(ids)
+        self.plan = replace(WHOLE, kept=len(ids))
+        if latency is None:
+            return
+        cached = [model.cache.known(level, ids) for level in latency.levels]
+        due = self.started + (ticket.slo.first or math.inf) / 1e3
+        load = ticket.turns.load(due, ticket)
+        place = plan.Place(self.library.where, latency, model.quality, load, _since(self.started))
+        chosen = self.plan = plan.choose(ticket.slo, plan.Prompt(len(ids), fixed, cached, answer), place)
+        ticket.price = lambda tokens, at: (
+            latency.prefill(chosen.level, tokens, at) if tokens > 1 else latency.decode(chosen.level, at)
+        )
+
+    def write(self, ids: list[int], most: int, sampler: Sampler, stop: tuple[str, ...]) -> Flow:
+        """Run the plan. Events: Token. Returns a `decode.Generation`."""
+        model = self.library.model
+        self.before_ms = _since(self.started)
+        return (yield from decode.generate(
+            ids, self.tokenizer, cache=model.cache, max_tokens=most, sampler=sampler, stop=stop,
+            context=model.loaded.context, level=self.plan.level, turn=self.ticket, speculator=model.speculator,
+        ))  # fmt: skip
+
+    def timing(self, made: decode.Generation) -> wire.Timing:
+        """Where the time went. An answer of one token has no time per token."""
+        slo, first = self.ticket.slo, self.before_ms + made.first_ms
+        per_token = made.decode_ms / max(1, len(made.ids) - 1)
+        met = first <= (slo.first or math.inf) and per_token <= (slo.token or math.inf)
+        return wire.Timing(
+            search_ms=self.search_ms,
+            load_ms=self.load_ms,
+            queue_ms=self.queue_ms,
+            prefill_ms=made.prefill_ms,
+            decode_ms=made.decode_ms,
+            first_ms=first,
+            token_ms=per_token,
+            prompt_tokens=made.prompt_tokens,
+            whole_tokens=self.whole,
+            tokens=len(made.ids),
+            slo=slo,
+            met=met if slo != wire.Slo() else None,
+            level=self.plan.level,
+            ratio=self.library.model.levels[self.plan.level].ratio,
+            model=pace.name(self.library),
+            where=self.library.where,
+            stop=made.stop,
+        )
 
 
 def _lead_first(hits: list[Any], leads: list[Any]) -> list[Any]:
@@ -87,31 +171,5 @@ def _lead_first(hits: list[Any], leads: list[Any]) -> list[Any]:
     return list({(h.document, h.chunk): h for h in [*first, *hits]}.values())
 
 
-def _timing(
-    library: Library,
-    made: decode.Generation,
-    slo: wire.Slo,
-    *,
-    before_ms: float,
-    load_ms: float,
-    search_ms: float = 0.0,
-) -> wire.Timing:
-    """`before_ms` passed from the request to the model's start, of which `load_ms` was waiting for the model."""
-    first = before_ms + made.first_ms
-    per_token = made.decode_ms / max(1, len(made.ids) - 1)
-    met = None
-    if slo.first or slo.token:
-        met = first <= (slo.first or math.inf) and per_token <= (slo.token or math.inf)
-    return wire.Timing(
-        search_ms=search_ms,
-        load_ms=load_ms,
-        prefill_ms=made.prefill_ms,
-        decode_ms=made.decode_ms,
-        first_ms=first,
-        prompt_tokens=made.prompt_tokens,
-        tokens=len(made.ids),
-        met=met,
-        model="SmolLM2-135M-Instruct",
-        where=library.where,
-        stop=made.stop,
-    )
+def _since(began: float) -> float:
+    return (time.perf_counter() - began) * 1e3

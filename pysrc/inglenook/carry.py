@@ -24,7 +24,7 @@ def remove(library: Library, request: wire.Remove) -> Flow:
 def export(library: Library, request: wire.Export) -> Flow:
     """The whole nook as one file. Events: Progress, Blob."""
     yield wire.Progress("export", 0, 1)
-    everything = yield Scan("")
+    everything = {key: page for key, page in (yield Scan("")).items() if not key.startswith(pages.DEVICE)}
     yield wire.Progress("export", 1, 1)
     yield wire.Blob(f"{library.name}.nook", container.write(everything))
 

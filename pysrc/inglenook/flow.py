@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -82,8 +81,8 @@ class Forward(Effect):
 
     `level` says how much of the model (`elastic.levels`). `pages` are the key-value pages of the positions up to the
     last token (`elastic.cache`); none given means the first ones in their order, for who has the model alone.
-    `allow` is a bit set of tokens, little endian, that may come after the last one. `due` is when the answer should be
-    there, in seconds of `time.perf_counter`: what is due first runs first.
+    `allow` is a bit set of tokens, little endian, that may come after the last one. `turn` is the ticket (`Admit`) of
+    the request it is for: the driver runs it when it is its turn.
     Answer: `Candidates` after each of the last `each` tokens (0 to 16), the `top` best.
     Raises NookError("forward" | "context" | "tokens" | "worker-died").
     """
@@ -95,7 +94,7 @@ class Forward(Effect):
     pages: Sequence[int] = field(default=(), kw_only=True)
     each: int = field(default=1, kw_only=True)
     allow: bytes | None = field(default=None, kw_only=True)
-    due: float = field(default=inf, kw_only=True)
+    turn: Any = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ class Score(Effect):
     at: int
     level: int = field(default=0, kw_only=True)
     pages: Sequence[int] = field(default=(), kw_only=True)
-    due: float = field(default=inf, kw_only=True)
+    turn: Any = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +156,7 @@ class Loaded:
 
     A language model has room for `context` positions in a session and `pages` key-value pages for all of them; both may
     be less than usual where memory was refused. `instance` is another number whenever it was loaded anew: its pages are
-    empty then.
+    empty then. `device` names what it runs on: where that is another one, it is as fast as another one.
     """
 
     tokenizer: bytes
@@ -165,6 +164,21 @@ class Loaded:
     pages: int = 0
     context: int = 0
     instance: int = 0
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Admit(Effect):
+    """Come to the language model: a request of `app`, made at `since` (seconds of `time.perf_counter`), that was
+    promised the latency `slo` (a `wire.Slo`) and will read and write `tokens` at most.
+
+    Answer: its `elastic.turns.Ticket`; call `leave` in a `finally`. Raises NookError("busy" | "quota").
+    """
+
+    app: str
+    slo: Any
+    tokens: int
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +308,6 @@ def _thrower(flow: Flow, error: BaseException) -> Callable[[], Any]:
 
 
 __all__ = [
-    "Begin", "Candidates", "Commit", "Copy", "Effect", "Encode", "Finish", "Flow", "Forward", "Get", "Hold", "Load",
-    "Loaded", "Measure", "Pause", "Scan", "Score", "Stored", "adrive", "drive", "eager",
+    "Admit", "Begin", "Candidates", "Commit", "Copy", "Effect", "Encode", "Finish", "Flow", "Forward", "Get",
+    "Hold", "Load", "Loaded", "Measure", "Pause", "Scan", "Score", "Stored", "adrive", "drive", "eager",
 ]  # fmt: skip

@@ -17,9 +17,7 @@ from typing import Any
 import numpy as np
 
 import inglenook
-from inglenook.elastic.cache import Cache
-from inglenook.elastic.levels import smallest
-from inglenook.elastic.speculate import Speculator
+from inglenook.elastic.resident import Resident
 from inglenook.embed import encoder, hashing
 from inglenook.errors import NookError
 from inglenook.flow import Commit, Flow, Get, Load, Loaded, Measure, Scan, Stored
@@ -47,6 +45,8 @@ ROOMS: dict[type[wire.Request], tuple[str, str]] = {
     wire.Show: ("show", "show"),
     wire.Inspect: ("show", "inspect"),
     wire.Map: ("topics.survey", "survey"),
+    wire.Levels: ("pace", "levels"),
+    wire.Plan: ("pace", "plan"),
     wire.Export: ("carry", "export"),
     wire.Import: ("carry", "import_"),
     wire.Remove: ("carry", "remove"),
@@ -67,8 +67,9 @@ def passages(entry: Entry, text: str) -> list[str]:
 class Library:
     """The documents of one nook."""
 
-    def __init__(self, where: str = "tab") -> None:
-        """`where` the engine runs ("tab", "machine", "server"), as answers tell it."""
+    def __init__(self, where: str = "tab", model: Resident | None = None) -> None:
+        """`where` the engine runs ("tab", "machine", "server"), as answers tell it. Libraries of one engine share its
+        `model`."""
         self.name, self.where = "", where
         self.entries: dict[str, Entry] = {}
         self.lexical = Lexical()
@@ -76,12 +77,9 @@ class Library:
         self.hashed = Flat(hashing.DIMENSIONS)
         """Vectors that need no model, of passages that have no others yet."""
         self.tokenizers: dict[str, Any] = {}
-        self.lm = Loaded(b"")  # what is known of the language model once it was loaded,
-        self.cache = Cache(0)  # what its key-value pages hold, and what drafting brings
-        self.speculator = Speculator()
+        self.model = model or Resident()
         self.embedding: set[str] = set()  # documents some flow is embedding right now
         self.topics: tuple[str, wire.Topics] | None = None  # the last map, and the state of the library it is of
-        self.prefill_rate = 0.0  # ms per prompt token, measured
         self._firsts: list[int] = []
         self._owners: list[str] = []
         self._next = 0
@@ -265,14 +263,8 @@ class Library:
         loaded: Loaded = yield Load(model)
         if model not in self.tokenizers:
             self.tokenizers[model] = _load_tokenizer(model, loaded.tokenizer)
-        if model == "lm" and (not self.cache.pages or loaded.instance != self.lm.instance):
-            self.cache.forget()
-            self.lm, self.cache = loaded, Cache(loaded.pages)
-            self.speculator = Speculator(smallest(loaded.config))
-            if loaded.context < CONTEXT:
-                yield wire.Progress(
-                    "load", 0, 0, "", f"There is little memory: {loaded.context} tokens are read at most."
-                )
+        if model == "lm" and self.model.loads(loaded) and loaded.context < CONTEXT:
+            yield wire.Progress("load", 0, 0, "", f"There is little memory: {loaded.context} tokens are read at most.")
         return self.tokenizers[model]
 
     def pending(self) -> Iterator[Entry]:

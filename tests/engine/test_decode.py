@@ -78,11 +78,19 @@ def test_long_prompts_go_in_pieces() -> None:
     assert [len(asked.pages) for asked in script.asked] == [1, 2, 3, 3]
 
 
-def test_what_is_due_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "time", SimpleNamespace(perf_counter=lambda: 70.0))
-    _, _, script = write("abc", "xyz" * 30, due=70.3, pace=0.04, level=2)
-    assert [asked.due for asked in script.asked] == [70.3, 70.3, *[70.04] * (len(script.asked) - 2)]
-    assert {asked.level for asked in script.asked} == {2}
+def test_a_ticket_says_how_large_pieces_are_and_hears_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = SimpleNamespace(left=-1, written=0, piece=lambda: 32)
+    told, answer = [], Script.answer
+
+    def noting(self: Script, effect: Forward) -> Any:
+        told.append((turn.left, turn.written))
+        return answer(self, effect)
+
+    monkeypatch.setattr(Script, "answer", noting)
+    _, _, script = write("xyz", "xyz" * 30, turn=turn, level=2)
+    assert [len(asked.tokens) for asked in script.asked] == [32, 32, 26, 1, 1, 1]
+    assert told == [(58, 0), (26, 0), (0, 0), (0, 1), (0, 2), (0, 3)]
+    assert {asked.level for asked in script.asked} == {2} and all(asked.turn is turn for asked in script.asked)
 
 
 def test_what_the_cache_holds_is_not_computed_again() -> None:

@@ -45,7 +45,7 @@ def test_the_most_urgent_pass_goes_first_and_each_flow_has_its_say_before_the_ne
         async def stream(ticket: Ticket, name: str, passes: int) -> None:
             for at in range(passes):
                 ticket.written = at
-                assert await lane.run(ticket, 1, at, lambda at=at: model.work(f"{name}{at}")) == f"{name}{at}"
+                assert await lane.run(ticket, (1, at, 0), lambda at=at: model.work(f"{name}{at}")) == f"{name}{at}"
             ticket.leave()
 
         await asyncio.gather(stream(slow, "s", 3), stream(fast, "f", 3))
@@ -82,29 +82,32 @@ def test_a_stopped_request_holds_nobody_up(when: str) -> None:
         lane, model = Lane(Turns({"a": App(open=1)})), Model()
         gate = asyncio.Event()
         holder, other = await admitted(lane, "a"), await admitted(lane, "b")
-        first = asyncio.create_task(lane.run(holder, 64, 0, lambda: model.work("first", gate)))
+        first = asyncio.create_task(lane.run(holder, (64, 0, 0), lambda: model.work("first", gate)))
         await asyncio.sleep(0)
 
         async def whole(app: str) -> None:
             ticket = await admitted(lane, app)
             try:
-                await lane.run(ticket, 1, 0, lambda: model.work("stopped"))
+                await lane.run(ticket, (1, 0, 0), lambda: model.work("stopped"))
             finally:
                 ticket.leave()
 
         stopped = first if when == "running" else asyncio.create_task(whole("a" if when == "queued" else "c"))
         await asyncio.sleep(0)
-        last = asyncio.create_task(lane.run(other, 1, 0, lambda: model.work("last")))
+        last = asyncio.create_task(lane.run(other, (1, 0, 0), lambda: model.work("last")))
         await asyncio.sleep(0)
         if when == "chosen":  # cancelled between its turn's coming and its going on
             gate.set()
             while lane.turns.running is holder or lane.turns.running is None:
                 await asyncio.sleep(0)
         stopped.cancel()
+        if when == "running":  # the pass goes on, and nobody runs beside it
+            await asyncio.sleep(0.01)
+            assert not stopped.done() and model.ran == ["first"]
+            gate.set()
         with pytest.raises(asyncio.CancelledError):
             await stopped
         if when == "running":
-            assert model.ran == ["first"]  # the pass goes on; nobody runs beside it
             holder.leave()
         gate.set()
         assert await last == "last"
@@ -121,8 +124,8 @@ def test_a_pass_that_fails_fails_its_own_request_only() -> None:
         async def broken() -> None:
             raise NookError("worker-died", "It is gone.", "Again.")
 
-        failing = asyncio.create_task(lane.run(one, 1, 0, broken))
-        fine = asyncio.create_task(lane.run(two, 1, 0, lambda: model.work("fine")))
+        failing = asyncio.create_task(lane.run(one, (1, 0, 0), broken))
+        fine = asyncio.create_task(lane.run(two, (1, 0, 0), lambda: model.work("fine")))
         with pytest.raises(NookError):
             await failing
         assert await fine == "fine"

@@ -77,6 +77,15 @@ class Cache:
                 raise
         return session
 
+    def known(self, level: int, tokens: Sequence[int]) -> int:
+        """How many of `tokens` a session would know from the start on."""
+        node, at, most = self._roots.get(level), 0, len(tokens) - 1
+        while node:
+            children, rest = node.children, tuple(tokens[at : min(at + PAGE, most)])
+            node = children.get(rest) if len(rest) == PAGE else None
+            at += PAGE if node else max((common(child.tokens, rest) for child in children.values()), default=0)
+        return at
+
     def forget(self) -> None:
         """The model is gone and its pages with it: open sessions raise NookError("worker-died") when they go on."""
         self.lost = True

@@ -37,6 +37,25 @@ def encode(messages: Sequence[Message], tokenizer: Tokenizer, generate: bool = T
     return ids
 
 
+def shortened(messages: Sequence[Message], most: int, tokenizer: Tokenizer) -> list[int]:
+    """The ids of at most `most` tokens of a chat that is longer: the oldest turns go first, the system's stays, and of
+    the last turn the end. Raises NookError("context") if not even that leaves room."""
+    system, rest = _turns(messages)[:1], _turns(messages)[1:]
+    while len(rest) > 1 and len(encode([*system, *rest], tokenizer)) > most:
+        rest = rest[1:]
+    ids = encode([*system, *rest], tokenizer)
+    if len(ids) <= most:
+        return ids
+    role, content = rest[-1] if rest else ("user", "")
+    room = most - len(encode([*system, (role, "")], tokenizer))
+    if room <= 0:
+        raise NookError("context", f"The instructions alone have more than {most} tokens.", "Shorten the system turn.")
+    kept = b"".join(map(tokenizer.piece, tokenizer.encode(content, special=False)[-room:])).decode("utf-8", "ignore")
+    while len(ids := encode([*system, (role, kept)], tokenizer)) > most:
+        kept = kept[max(1, len(kept) // 64) :]
+    return ids
+
+
 def _turns(messages: Sequence[Message]) -> list[Message]:
     for role, _ in messages:
         if role not in ROLES:

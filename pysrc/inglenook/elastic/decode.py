@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import inf
+from typing import Any
 
 from inglenook.elastic.cache import Cache, Session
 from inglenook.elastic.passes import Passes
@@ -55,15 +55,14 @@ def generate(
     stop: Sequence[str] = (),
     context: int = CONTEXT,
     level: int = 0,
-    due: float = inf,
-    pace: float = inf,
+    turn: Any = None,
     speculator: Speculator | None = None,
 ) -> Flow:
     """Continue `prompt` at a level of the model. Effects: Copy, Forward. Events: Token. Returns a `Generation`.
 
-    With a `speculator` several tokens may come from one pass; they are the same as without. `due` is when the first
-    token should be there (`time.perf_counter` seconds), `pace` the seconds each further one may take. Stopped by an
-    exception at any `yield`, it leaves the cache in order.
+    With a `speculator` several tokens may come from one pass; they are the same as without. `turn` is the request's
+    ticket, which tells how large the prompt's pieces may be and is told how far it is. Stopped by an exception at any
+    `yield`, it leaves the cache in order.
 
     Raises NookError("context") if the prompt leaves no room to write, NookError("prompt") if it is empty, and
     NookError("memory") where other answers use all of the cache.
@@ -79,7 +78,7 @@ def generate(
         return made
     session = cache.open(level, prompt)
     try:
-        yield from _write(made, session, prompt, due, _Writing(tokenizer, most, sampler, stop, pace, speculator))
+        yield from _write(made, session, prompt, _Writing(tokenizer, most, sampler, stop, turn, speculator))
     finally:
         session.close()
     return made
@@ -93,19 +92,19 @@ class _Writing:
     most: int
     sampler: Sampler
     stop: Sequence[str]
-    pace: float
+    turn: Any
     speculator: Speculator | None
 
 
-def _write(made: Generation, session: Session, prompt: list[int], due: float, how: _Writing) -> Flow:
+def _write(made: Generation, session: Session, prompt: list[int], how: _Writing) -> Flow:
     """Read the prompt, and write."""
     began = time.perf_counter()
     made.prefilled = len(prompt) - len(session.tokens)
     if session.copy:
         yield Copy(*session.copy)
-    best = yield from _read(session, prompt, due)
+    best = yield from _read(session, prompt, how.turn)
     made.prefill_ms = _since(began)
-    text, stream, passes = _Held(how.stop), Stream(how.tokenizer), Passes(session, how.speculator)
+    text, stream, passes = _Held(how.stop), Stream(how.tokenizer), Passes(session, how.speculator, how.turn)
     while True:
         token = how.sampler.pick(best, made.ids)
         if not made.ids:
@@ -122,7 +121,9 @@ def _write(made: Generation, session: Session, prompt: list[int], due: float, ho
             break
         if len(made.ids) >= how.most:
             break
-        best = yield from passes.after(token, how.most - len(made.ids), time.perf_counter() + how.pace)
+        if how.turn:
+            how.turn.written = len(made.ids)
+        best = yield from passes.after(token, how.most - len(made.ids))
     rest = text.flush()
     if rest:
         yield Token(rest)
@@ -130,15 +131,17 @@ def _write(made: Generation, session: Session, prompt: list[int], due: float, ho
     made.decode_ms = _since(began) - made.first_ms
 
 
-def _read(session: Session, tokens: list[int], due: float) -> Flow:
+def _read(session: Session, tokens: list[int], turn: Any) -> Flow:
     """Bring the session to hold `tokens`, which begin with what it holds; returns the candidates after them."""
     best: Candidates | None = None
     while (at := len(session.tokens)) < len(tokens):
-        piece = tokens[at : at + CHUNK]
+        piece = tokens[at : at + (turn.piece() if turn else CHUNK)]
         last = at + len(piece) == len(tokens)
+        if turn:
+            turn.left = len(tokens) - at - len(piece)
         session.reserve(at + len(piece))
         pages = tuple(session.pages)
-        best = yield Forward(piece, at, level=session.level, pages=pages, each=int(last), due=due)
+        best = yield Forward(piece, at, level=session.level, pages=pages, each=int(last), turn=turn)
         session.wrote(at, piece)
     return best
 

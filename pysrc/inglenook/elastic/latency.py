@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 VERSION = 1
 PIECE = 64  # tokens of a prompt that are computed in one go
+FEW = 16  # a pass over fewer is not worth learning from
 FAST, OWN = 0.2, 0.1  # weight of an answer in the common factor, and in that of its level
 USUAL = 3.0  # deviations that an answer may differ
 LEAST_SPREAD = 0.03
@@ -29,11 +30,12 @@ MARGIN = 1.5  # deviations by which a promise is longer than what is expected
 
 
 class Run(NamedTuple):
-    """One pass: `tokens` from position `at` on took `ms`."""
+    """One pass: `tokens` from position `at` on took `ms` at `level`."""
 
     tokens: int
     at: int
     ms: float
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +139,23 @@ class Latency:
         """Milliseconds expected for one more token after `positions`."""
         return self.costs[level].decode(positions) * self.writing.factor(level)
 
+    def current(self, level: int) -> Cost:
+        """The lines of a level as they are now."""
+        cost, reading, writing = self.costs[level], self.prompt.factor(level), self.writing.factor(level)
+        return Cost(cost.piece * reading, cost.token * reading, cost.look * reading, cost.step * writing,
+                    cost.reach * writing)  # fmt: skip
+
     @property
     def margins(self) -> tuple[float, float]:
         """How many times longer than expected a prompt, and a token, may well take."""
         return math.exp(MARGIN * self.prompt.spread), math.exp(MARGIN * self.writing.spread)
 
     def learn(self, level: int, runs: Sequence[Run]) -> None:
-        """Correct by the passes of one answer: their own time, without waiting for others."""
-        cost = self.costs[level]
-        for drift, mine in (
-            (self.prompt, [r for r in runs if r.tokens > 1]),
-            (self.writing, [r for r in runs if r.tokens == 1]),
-        ):
+        """Correct by the passes of one answer: their own time, without waiting for others. Passes over few tokens,
+        which check drafts, are neither a prompt's nor one token's."""
+        cost, runs = self.costs[level], [r for r in runs if r.level == level]
+        prompts, steps = [r for r in runs if r.tokens >= FEW], [r for r in runs if r.tokens == 1]
+        for drift, mine in ((self.prompt, prompts), (self.writing, steps)):
             ratios = [r.ms / expected for r in mine if r.ms > 0 and (expected := cost.run(r.tokens, r.at)) > 0]
             if ratios:
                 drift.learn(level, median(ratios))

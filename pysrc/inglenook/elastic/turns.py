@@ -65,6 +65,7 @@ class Ticket:
     first: float | None = None  # when the first token was there
     runs: list[Run] = field(default_factory=list)
     wants: tuple[int, int] | None = None  # its next pass: tokens, and from where on
+    level: int = 0  # of that pass
     asked: float = 0.0
     due: float = math.inf  # when its pass should have ended
     cost: float = 0.0  # seconds its pass takes
@@ -163,12 +164,12 @@ class Turns:
 
     # ── passes ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def ask(self, ticket: Ticket, tokens: int, at: int) -> None:
-        """A request's next pass is ready: `tokens` from position `at` on."""
+    def ask(self, ticket: Ticket, tokens: int, at: int, level: int = 0) -> None:
+        """A request's next pass is ready: `tokens` from position `at` on, at a level of the model."""
         if ticket.over:
             raise NookError("closed", "This request has ended.", "Make another one.")
         now = self.clock()
-        ticket.wants, ticket.asked = (tokens, at), now
+        ticket.wants, ticket.asked, ticket.level = (tokens, at), now, level
         ticket.cost = ticket.price(tokens, at) / 1e3
         ticket.due = max(now, self._deadline(ticket, tokens, at, now))
 
@@ -195,7 +196,7 @@ class Turns:
             return
         now = self.clock()
         took = now - self.started
-        ticket.runs.append(Run(*ticket.wants, took * 1e3))
+        ticket.runs.append(Run(*ticket.wants, took * 1e3, ticket.level))
         self.running, ticket.wants = None, None
         self._used[ticket.app] = self._used.get(ticket.app, self._virtual) + took / self.rule(ticket.app).weight
         if not ticket.left and ticket.first is None:

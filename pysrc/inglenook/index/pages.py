@@ -6,6 +6,7 @@
     l/<document>    its postings (`search.lexical`)
     v/<document>    its vectors and the name of the space they are in, or where else they are
     s/<document>    the bytes of the file
+    t/<what>        what holds for this device only, such as how fast it is; it stays behind when the nook leaves it
 
 A sealed page is magic (4 bytes), format version (u16), flags (u16, 0), CRC-32 of all but magic and itself (u32), then
 the payload; all numbers little-endian. The version is the one of the writer. Where an old page differs from today's, a
@@ -35,6 +36,7 @@ from inglenook.wire.messages import Card
 
 FORMAT = 4
 META = "meta"
+DEVICE = "t/"
 
 PIECE = 8192
 """Characters of text in a page. Half as many would cost an eighth more bytes, twice as many twice the inflating."""

@@ -37,12 +37,12 @@ class Lane:
             self._queued.pop(ticket, None)
         return ticket
 
-    async def run(self, ticket: Ticket, tokens: int, at: int, work: Callable[[], Awaitable[Any]]) -> Any:
-        """Do `work`, a pass over `tokens` from position `at` on, when it is the ticket's turn.
+    async def run(self, ticket: Ticket, pass_: tuple[int, int, int], work: Callable[[], Awaitable[Any]]) -> Any:
+        """Do `work`, a pass over (tokens, from which position on, at which level), when it is the ticket's turn.
 
-        Whoever stops waiting for a pass that runs leaves it running: the model cannot be stopped within one.
+        Stopping waits for a pass that runs: the model cannot be stopped within one, and it writes to its pages.
         """
-        self.turns.ask(ticket, tokens, at)
+        self.turns.ask(ticket, *pass_)
         self._go()
         if self.turns.running is not ticket:
             waiting = self._waiting[ticket] = asyncio.get_running_loop().create_future()
@@ -56,23 +56,18 @@ class Lane:
                 raise
             finally:
                 del self._waiting[ticket]
-        task = asyncio.ensure_future(work())
-        left = False
-
-        def over(done: asyncio.Future[Any]) -> None:
-            done.cancelled() or done.exception()  # whoever waited has it
-            self.turns.done(ticket)
-            if left:
-                self._go()
-
-        task.add_done_callback(over)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            left = True
-            raise
-        finally:  # what follows in this step comes first: it may ask for the next pass, and that may be the most urgent
-            asyncio.get_running_loop().call_soon(self._go)
+        task, stopped = asyncio.ensure_future(work()), False
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError:
+                stopped = True
+        self.turns.done(ticket)
+        asyncio.get_running_loop().call_soon(self._go)  # after this step, which may ask for the most urgent pass of all
+        if stopped:
+            task.cancelled() or task.exception()
+            raise asyncio.CancelledError
+        return task.result()
 
     def _go(self) -> None:
         ticket = self.turns.next()

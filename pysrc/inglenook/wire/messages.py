@@ -355,7 +355,7 @@ class Timing(Event):
     """Where the time of an answer went. `stop` is "end", "length", "stop".
 
     The sub-model `level` with the share `ratio` of the whole one answered. It read `prompt_tokens` of `whole_tokens`
-    that there would have been. `queue_ms` went by behind other requests. `met` tells whether the latency `slo` was kept.
+    that there would have been. `queue_ms` went by behind other requests. `met` tells whether `slo` was kept.
     """
 
     search_ms: float = 0.0

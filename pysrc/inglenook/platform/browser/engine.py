@@ -1,20 +1,22 @@
-"""The engine in the tab: messages from the page start flows, effects become promises."""
+"""The engine in the tab: one for all nooks of a page and its frames; effects become promises."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import js
 import numpy as np
 from pyodide.ffi import JsException, create_proxy, to_js
 
+from inglenook.elastic.resident import Resident
+from inglenook.elastic.turns import Turns
 from inglenook.errors import NookError
 from inglenook.flow import (
+    Admit,
     Candidates,
     Commit,
     Copy,
@@ -31,14 +33,13 @@ from inglenook.flow import (
     Score,
     Stored,
     adrive,
-    eager,
 )
 from inglenook.index.store import Change
-from inglenook.library import Library
 from inglenook.platform.browser import threads
-from inglenook.platform.browser.store import BrowserStore, everywhere
+from inglenook.platform.browser.line import Line, Opened
+from inglenook.platform.browser.store import everywhere
+from inglenook.platform.lane import Lane
 from inglenook.topics.cluster import Cluster, Clusters
-from inglenook.wire import codec
 from inglenook.wire import messages as wire
 
 TOKENIZERS = {
@@ -47,119 +48,52 @@ TOKENIZERS = {
 }
 
 
-def start(send: Any, kernels: Any, assets: Any) -> Any:
-    """Called by web/worker.js: `send(text, blobs)`, the `Kernels`, and `assets.fetch(path)`, `assets.loadPdf()`,
-    `assets.cluster(vectors, width, groups, report, signal)`."""
-    return create_proxy(Engine(send, kernels, assets))
+def start(kernels: Any, assets: Any) -> Any:
+    """Called by web/worker.js: the `Kernels`, and `assets.fetch(path)`, `assets.loadPdf()`,
+    `assets.cluster(vectors, width, groups, report, signal)`. Users of the engine `join` it."""
+    return create_proxy(Engine(kernels, assets))
 
 
 class Engine:
-    """One nook and the streams on it."""
+    """The models, and the nooks that are open; these share the models."""
 
-    def __init__(self, send: Any, kernels: Any, assets: Any) -> None:
-        self._send, self._kernels, self._assets = send, kernels, assets
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._fresh: asyncio.Task[None] | None = None  # done when all that other tabs announced is read
+    def __init__(self, kernels: Any, assets: Any) -> None:
+        self._kernels, self._assets = kernels, assets
+        self._lane = Lane(Turns())
         self._locks: dict[str, asyncio.Lock] = {}
-        self._opened: asyncio.Event = asyncio.Event()
         self._tokenizers: dict[str, bytes] = {}
         self._last_pause = time.perf_counter()
-        self.library = Library()
-        self.store: BrowserStore | None = None
+        self.model = Resident()
+        self.nooks: dict[str, Opened] = {}
 
-    def receive(self, text: str, blobs: Any) -> None:
-        """A message from the page; never raises."""
-        try:
-            message, stream = codec.load(text, [blob.to_bytes() for blob in blobs])
-        except NookError as error:
-            stream = str(js.JSON.parse(text).id)
-            self._post(wire.Failed(error.code, error.message, error.hint), stream)
-            return
-        if isinstance(message, wire.Cancel):
-            task = self._tasks.get(message.stream)
-            if task:
-                task.cancel()
-        elif isinstance(message, wire.Request):
-            task = eager(self._run(message, stream))
-            if not task.done():
-                self._tasks[stream] = task
+    def join(self, send: Any) -> Any:
+        """A line for one more user, who hears by `send(text, blobs)`; it has `receive(text, blobs)` and `leave()`."""
+        return create_proxy(Line(self, send))
 
-    async def _run(self, request: wire.Request, stream: str) -> None:
-        end: wire.Event
-        try:
-            if isinstance(request, wire.Open):
-                await self._open(request, stream)
-            else:
-                await self._opened.wait()
-                if self._fresh:
-                    await asyncio.shield(self._fresh)
-                await self._drive(self.library.handle(request), stream)
-            end = wire.Done()
-        except asyncio.CancelledError:
-            end = wire.Cancelled()
-        except NookError as error:
-            end = wire.Failed(error.code, error.message, error.hint)
-        except Exception as error:  # a defect of ours: say so, keep the engine up
-            js.console.error(traceback.format_exc())
-            end = wire.Failed("internal", f"Something in the engine broke: {error}", "Please report this.")
-        self._tasks.pop(stream, None)
-        self._post(end, stream)
-
-    async def _open(self, request: wire.Open, stream: str) -> None:
-        if self.store is None:
-            self.store = await BrowserStore.open(request.name)
-            self.store.changes(self._changed, self._closed)
-        await self._drive(self.library.open(request.name), stream)
-        if not self._opened.is_set():
-            self._opened.set()
-            self._tasks[""] = asyncio.ensure_future(self._run(wire.Prepare("encoder"), ""))  # nobody waits for it
-
-    def _changed(self, keys: list[str]) -> None:
-        """Another tab wrote these pages; what is asked from now on waits until they are read."""
-        self._fresh = asyncio.ensure_future(self._refresh(keys, self._fresh))
-
-    def _closed(self) -> None:
-        """The browser closed the database, perhaps with all that was in it: see what is still there."""
-        self._changed([f"d/{document}" for document in self.library.entries])
-
-    async def _refresh(self, keys: list[str], before: asyncio.Task[None] | None) -> None:
-        """Read pages again, after those announced earlier. Lost storage is raised here and in all that waits for it."""
-        await self._opened.wait()
-        if before:
-            await before
-        try:
-            await self._drive(self.library.refresh(keys), "")
-        except Exception as error:  # one damaged document: the others go on
-            if getattr(error, "code", "") == "storage-lost":
-                raise
-            js.console.error(traceback.format_exc())
-        self._send('{"type": "Changed"}', to_js([]))  # no stream's: the page may ask for the list anew
-
-    async def _drive(self, flow: Any, stream: str) -> None:
-        def emit(event: object) -> None:
-            assert isinstance(event, wire.Event)
-            self._post(event, stream)
+    async def drive(self, flow: Any, emit: Callable[[object], None], nook: Opened, line: Line | None = None) -> None:
+        """Run a flow of a nook, for one of its lines."""
 
         async def perform(effect: Effect) -> Any:
             try:
-                return await self._perform(effect, emit)
+                return await self._perform(effect, emit, nook, line)
             except JsException as error:
                 raise from_js(error) from None
 
         await adrive(flow, perform, emit)
 
-    async def _perform(self, effect: Effect, emit: Any) -> Any:
-        store = self.store
+    async def _perform(self, effect: Effect, emit: Any, nook: Opened, line: Line | None) -> Any:
+        store = nook.store
         assert store is not None
         match effect:
             case Get(keys):
                 return await store.get(keys)
             case Scan(prefix):
                 return await store.scan(prefix)
-            case Change(puts, deletes, expect):
-                return await store.commit(puts, deletes, expect)
             case Commit(puts, deletes):
-                return await store.commit(puts, deletes)
+                expect = effect.expect if isinstance(effect, Change) else None
+                await store.commit(puts, deletes, expect)
+                nook.tell(but=line)
+                return None
             case Encode(tokens, urgent):
                 lengths = np.fromiter(map(len, tokens), np.int32, len(tokens))
                 flat = np.concatenate([np.asarray(t, np.int32) for t in tokens])
@@ -167,14 +101,13 @@ class Engine:
                 if hasattr(vectors, "then"):  # otherwise it is there already, and waiting would cost a turn
                     vectors = await vectors
                 return np.frombuffer(vectors.to_bytes(), np.float32).reshape(len(tokens), -1)
-            case Forward(tokens, at, top):
-                allow = to_js(np.frombuffer(effect.allow, np.uint8)) if effect.allow is not None else None
-                how = _options(level=effect.level, pages=_ints(effect.pages), each=effect.each, allow=allow)
-                return _candidates(await self._kernels.forward(_ints(tokens), at, top, how), effect.each)
-            case Score(tokens, at):
-                how = _options(level=effect.level, pages=_ints(effect.pages))
-                scores = await self._kernels.score(_ints(tokens), at, how)
-                return np.frombuffer(scores.to_bytes(), np.float32)
+            case Admit(app, slo, tokens, since):
+                return await self._lane.admit(app, slo, tokens, since, emit)
+            case Forward(tokens, at) | Score(tokens, at):
+                if effect.turn is None:
+                    return await self._run(effect)
+                pass_ = len(tokens), at, effect.level
+                return await self._lane.run(effect.turn, pass_, lambda: self._run(effect))
             case Copy(source, target):
                 return await self._kernels.copy(source, target)
             case Load(model):
@@ -184,7 +117,9 @@ class Engine:
             case Measure():
                 return Stored(await store.size(), store.status == "stored", store.reason)
             case Hold(what):
-                lock = self._locks.setdefault(what, asyncio.Lock())
+                lock = self._locks.setdefault(
+                    f"{nook.name} {what}" if what.startswith("index/") else what, asyncio.Lock()
+                )
                 await lock.acquire()
                 if what.startswith("index/"):  # it lies in storage, which tabs share
                     return await everywhere(store, what, lock.release)
@@ -196,6 +131,16 @@ class Engine:
                     self._last_pause = time.perf_counter()
                 return None
         raise TypeError(f"no driver for {effect}")
+
+    async def _run(self, effect: Forward | Score) -> Any:
+        """A pass of the language model."""
+        if isinstance(effect, Score):
+            how = _options(level=effect.level, pages=_ints(effect.pages))
+            scores = await self._kernels.score(_ints(effect.tokens), effect.at, how)
+            return np.frombuffer(scores.to_bytes(), np.float32)
+        allow = to_js(np.frombuffer(effect.allow, np.uint8)) if effect.allow is not None else None
+        how = _options(level=effect.level, pages=_ints(effect.pages), each=effect.each, allow=allow)
+        return _candidates(await self._kernels.forward(_ints(effect.tokens), effect.at, effect.top, how), effect.each)
 
     async def _load(self, model: str, emit: Any) -> Loaded:
         if model == "pdf":
@@ -223,7 +168,8 @@ class Engine:
         if model != "lm" or info is None:  # it may have died meanwhile: whoever runs it hears of it
             return Loaded(self._tokenizers[model])
         config = json.loads(js.JSON.stringify(info.config))
-        return Loaded(self._tokenizers[model], config, info.pages, info.context, info.instance)
+        device = f"{info.build} {info.threads} of {js.navigator.hardwareConcurrency}"
+        return Loaded(self._tokenizers[model], config, info.pages, info.context, info.instance, device)
 
     async def _cluster(self, vectors: Any, groups: int, emit: Any) -> Clusters:
         """In a worker of its own, which ends with the work or when it is stopped."""
@@ -243,11 +189,6 @@ class Engine:
             report.destroy()
         rows = [np.frombuffer(part.to_bytes(), np.float32).reshape(-1, vectors.shape[1]) for part in made]
         return Clusters(*rows)
-
-    def _post(self, event: wire.Event, stream: str) -> None:
-        if stream:
-            text, blobs = codec.dump(event, stream)
-            self._send(text, to_js([to_js(blob) for blob in blobs]))
 
 
 def _options(**values: Any) -> Any:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
+import platform
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from inglenook.elastic.turns import Ticket, Turns
 from inglenook.errors import NookError
 from inglenook.flow import (
+    Admit,
     Commit,
     Copy,
     Effect,
@@ -26,6 +31,7 @@ from inglenook.flow import (
     Stored,
 )
 from inglenook.index.store import Change, Store
+from inglenook.platform.lane import Lane
 from inglenook.topics.cluster import Cluster, cluster
 
 FILES = {
@@ -45,8 +51,11 @@ def models_folder() -> Path:
 class NativeEngine:
     """Performs effects on one store with the models of one folder."""
 
-    def __init__(self, store: Store, models: Path | None = None) -> None:
+    def __init__(self, store: Store, models: Path | None = None, turns: Turns | None = None) -> None:
         self.store = store
+        self._turns = turns or Turns()
+        self._lane = Lane(self._turns)
+        self._running = threading.Lock()
         self._folder = models or models_folder()
         self._models: dict[str, Any] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -64,13 +73,17 @@ class NativeEngine:
                 return self.store.commit(puts, deletes)
             case Encode(tokens):
                 return self._model("encoder").encode(tokens)
-            case Forward(tokens, at, top):
-                how: dict[str, Any] = {"level": effect.level, "pages": effect.pages, "each": effect.each}
-                return self._model("lm").forward(tokens, at, top, allow=effect.allow, **how)
-            case Score(tokens, at):
-                return self._model("lm").score(tokens, at, level=effect.level, pages=effect.pages)
+            case Admit(app, slo, tokens, since):
+                ticket = self._turns.admit(app, slo, tokens, since)
+                if ticket.queued:  # who blocks cannot wait for others
+                    ticket.leave()
+                    raise NookError("busy", "Too many answers are being written.", "Finish or close one of them.")
+                return ticket
+            case Forward() | Score():
+                return self._timed(effect)
             case Copy(source, target):
-                return self._model("lm").copy(source, target)
+                with self._running:
+                    return self._model("lm").copy(source, target)
             case Load(model):
                 return self._load(model)
             case Cluster(vectors, groups):
@@ -86,6 +99,11 @@ class NativeEngine:
     async def aperform(self, effect: Effect, emit: Callable[[object], None]) -> Any:
         """Answer an effect without blocking the event loop; the kernels run outside the interpreter's lock."""
         match effect:
+            case Admit(app, slo, tokens, since):
+                return await self._lane.admit(app, slo, tokens, since, emit)
+            case Forward(tokens, at) | Score(tokens, at) if effect.turn:
+                work = functools.partial(asyncio.to_thread, self._run, effect)
+                return await self._lane.run(effect.turn, (len(tokens), at, effect.level), work)
             case Hold(what):
                 lock = self._locks.setdefault(what, asyncio.Lock())
                 await lock.acquire()
@@ -105,6 +123,26 @@ class NativeEngine:
         async with self._locks.setdefault(f"run {kind}", asyncio.Lock()):
             return await _to_its_end(asyncio.to_thread(self.perform, effect, emit))
 
+    def _timed(self, effect: Forward | Score) -> Any:
+        """A pass for whoever blocks until it is done: it is always their turn."""
+        ticket: Ticket | None = effect.turn
+        if ticket is None:
+            return self._run(effect)
+        self._turns.ask(ticket, len(effect.tokens), effect.at, effect.level)
+        self._turns.next()
+        try:
+            return self._run(effect)
+        finally:
+            self._turns.done(ticket)
+
+    def _run(self, effect: Forward | Score) -> Any:
+        model = self._model("lm")
+        with self._running:
+            if isinstance(effect, Score):
+                return model.score(effect.tokens, effect.at, level=effect.level, pages=effect.pages)
+            how: dict[str, Any] = {"level": effect.level, "pages": effect.pages, "each": effect.each}
+            return model.forward(effect.tokens, effect.at, effect.top, allow=effect.allow, **how)
+
     def close(self) -> None:
         """Free the models and close the store."""
         for model in self._models.values():
@@ -117,7 +155,10 @@ class NativeEngine:
             return Loaded(b"")
         made = self._model(model)
         tokenizer = self._file(FILES[model][1]).read_bytes()
-        return Loaded(tokenizer, made.config, made.pages, made.context) if model == "lm" else Loaded(tokenizer)
+        if model != "lm":
+            return Loaded(tokenizer)
+        device = f"{platform.node()} {platform.machine()} {os.cpu_count()}"
+        return Loaded(tokenizer, made.config, made.pages, made.context, 0, device)
 
     def _model(self, model: str) -> Any:
         if model not in self._models:
