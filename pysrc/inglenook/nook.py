@@ -9,11 +9,12 @@ with Nook.open("notes.nook") as nook:
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from inglenook.elastic.turns import App, Turns
 from inglenook.errors import NookError
 from inglenook.flow import Flow, adrive, drive
 from inglenook.library import Library
@@ -41,17 +42,35 @@ class Answer:
 class Nook:
     """An opened nook. One process at a time may write a .nook file."""
 
-    def __init__(self, path: str | os.PathLike[str], models: Path | None = None, where: str = "machine") -> None:
-        self.path = Path(path)
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        models: Path | None = None,
+        where: str = "machine",
+        app: str = "",
+        apps: Mapping[str, App] | None = None,
+    ) -> None:
+        self.path, self.app = Path(path), app
         self.library = Library(where)
-        self._engine = NativeEngine(FileStore(self.path), models)
+        self._engine = NativeEngine(FileStore(self.path), models, Turns(apps))
         for _ in drive(self.library.open(self.path.stem), self._engine.perform):
             pass
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], models: Path | None = None) -> Nook:
-        """Open a .nook file, made if it is not there. Raises NookError("corrupt" | "newer-format" | "locked", …)."""
-        return cls(path, models)
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        models: Path | None = None,
+        *,
+        app: str = "",
+        apps: Mapping[str, App] | None = None,
+    ) -> Nook:
+        """Open a .nook file, made if it is not there. Raises NookError("corrupt" | "newer-format" | "locked", …).
+
+        `app` is who asks, where requests name nobody; `apps` are the rules of apps that share the model: weights, and
+        how much they may ask for (`elastic.turns.App`).
+        """
+        return cls(path, models, app=app, apps=apps)
 
     def __enter__(self) -> Self:
         return self
@@ -112,10 +131,10 @@ class Nook:
         return hits.hits
 
     def ask(self, question: str, **options: Any) -> Answer:
-        """Answer a question; `options` are the fields of `wire.Ask` (k, filter, write, max_tokens, slo, seed, …)."""
+        """Answer a question; `options` are the fields of `wire.Ask` (k, filter, write, max_tokens, slo, app, …)."""
         self.prepare()
         answer = Answer()
-        for event in self.stream(wire.Ask(question, **options)):
+        for event in self.stream(wire.Ask(question, **{"app": self.app, **options})):
             match event:
                 case wire.Hits():
                     answer.hits = event.hits

@@ -56,9 +56,9 @@ def test_an_answer_tells_which_part_wrote_it_what_it_read_and_whether_it_was_in_
 def view(sampled):
     sampled.evaluate(
         """() => {
-          const real = Worker.prototype.postMessage;
+          const real = MessagePort.prototype.postMessage;
           window.sent = [];
-          Worker.prototype.postMessage = function (message, ...rest) {
+          MessagePort.prototype.postMessage = function (message, ...rest) {
             window.sent.push(message);
             return real.call(this, message, ...rest);
           };

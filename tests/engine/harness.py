@@ -35,11 +35,7 @@ from inglenook.wire import messages as wire
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
-LEVELS = [(1.0, 64, 25.0), (0.6, 32, 40.0), (0.3, 32, 110.0)]  # ratio, hidden, perplexity
-CONFIG: Any = {
-    "name": "tiny", "layers": 2, "hidden": 64, "kv_heads": 2, "vocabulary": 49152,
-    "levels": [{"ratio": r, "hidden": [h] * 2, "groups": [2] * 2, "rank": 0, "perplexity": p} for r, h, p in LEVELS],
-}  # fmt: skip
+CONFIG: Any = {"name": "tiny", "layers": 2, "hidden": 64, "kv_heads": 2, "vocabulary": 49152}
 
 
 class Driver:
@@ -50,7 +46,7 @@ class Driver:
         self.library = Library()
         self.models = True
         self.instance, self.context = 1, 2048  # of the language model
-        self.turns = Turns()
+        self.turns, self.config = Turns(), CONFIG
         self.reads = 0
         self.commits = 0
         self.fail: Callable[[Effect], None] = lambda effect: None
@@ -77,7 +73,7 @@ class Driver:
                     raise NookError("model-missing", f"no {model}")
                 if model == "encoder":
                     return Loaded("\n".join(WORDS).encode())
-                return Loaded(b"", CONFIG, 64, self.context, self.instance, "test")
+                return Loaded(b"", self.config, 64, self.context, self.instance, "test")
             case Measure():
                 return Stored(sum(map(len, self.pages.values())))
             case Admit(app, slo, tokens, since):

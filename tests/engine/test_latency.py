@@ -16,8 +16,8 @@ HALF = Cost(2.0, 1.6, 0.002, 7.0, 0.01)
 PASSES = [(16, 0), (64, 16), (64, 80), (64, 144), (1, 16), (1, 17), (1, 208), (1, 209)]
 
 
-def runs(cost: Cost, passes: list[tuple[int, int]], slower: float = 1.0) -> list[Run]:
-    return [Run(tokens, at, slower * cost.run(tokens, at)) for tokens, at in passes]
+def runs(cost: Cost, passes: list[tuple[int, int]], slower: float = 1.0, level: int = 0) -> list[Run]:
+    return [Run(tokens, at, slower * cost.run(tokens, at), level) for tokens, at in passes]
 
 
 def test_the_lines_go_through_what_was_measured() -> None:
@@ -69,7 +69,7 @@ def test_a_frozen_tab_hardly_counts() -> None:
 def test_any_steady_change_is_learnt_in_the_end(slower: float, level: int) -> None:
     latency = Latency([WHOLE, HALF])
     for _ in range(200):
-        latency.learn(level, runs([WHOLE, HALF][level], PASSES, slower))
+        latency.learn(level, runs([WHOLE, HALF][level], PASSES, slower, level))
     assert latency.decode(level, 50) == pytest.approx(slower * [WHOLE, HALF][level].decode(50), rel=0.02)
     assert latency.margins[1] == pytest.approx(math.exp(1.5 * LEAST_SPREAD), rel=0.02)
 
@@ -86,10 +86,17 @@ def test_noise_widens_the_margin_and_quiet_narrows_it() -> None:
 
 def test_what_was_learnt_is_kept_and_another_device_measures_anew() -> None:
     latency = Latency([WHOLE, HALF], "this")
-    latency.learn(1, runs(HALF, PASSES, 1.3))
+    latency.learn(1, runs(HALF, PASSES, 1.3, 1))
     again = Latency.load(latency.dump(), "this")
     assert again and again.prefill(1, 100) == latency.prefill(1, 100) and again.decode(0, 9) == latency.decode(0, 9)
     assert Latency.load(latency.dump(), "other") is None
     assert Latency.load(latency.dump().replace(b'"version": 1', b'"version": 0'), "this") is None
     for damaged in (b"", b"[]", b"{}", b"\xff", latency.dump()[:-9], latency.dump().replace(b'"piece"', b'"peace"')):
         assert Latency.load(damaged, "this") is None
+
+
+def test_drafts_by_another_level_and_passes_that_check_them_teach_nothing() -> None:
+    latency = Latency([WHOLE, HALF])
+    before = latency.dump()
+    latency.learn(0, [Run(1, 50, 500.0, 1), Run(5, 50, 500.0, 0)])
+    assert latency.dump() == before

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from engine.harness import of
+from engine.harness import CONFIG, of
 from engine.test_answer import OWL, TAX, Writer
 from inglenook import answer, find, pace
-from inglenook.elastic import decode
+from inglenook.elastic import decode, resident
 from inglenook.elastic.latency import Cost
 from inglenook.elastic.turns import App, Turns
 from inglenook.errors import NookError
@@ -23,6 +23,10 @@ QUESTION = "How much did the property tax rise?"
 TRUE = [Cost(2, 3.5, 0.002, 12, 0.01), Cost(2, 2.0, 0.002, 8, 0.01), Cost(2, 1.0, 0.002, 5, 0.01)]
 
 
+LEVELS = [(1.0, 64, 25.0), (0.6, 32, 40.0), (0.3, 32, 110.0)]  # ratio, hidden, perplexity
+LADDER = [{"ratio": r, "hidden": [h] * 2, "groups": [2] * 2, "rank": 0, "perplexity": p} for r, h, p in LEVELS]
+
+
 class Clocked(Writer):
     """A writer on a clock of its own, which goes on while the model runs: as long as `TRUE` says, `slower` times."""
 
@@ -30,10 +34,11 @@ class Clocked(Writer):
         super().__init__(script)
         self.now, self.slower = 100.0, 1.0
         self.ran: list[Forward] = []
-        self.turns = Turns(clock=lambda: self.now)
+        self.turns, self.config = Turns(clock=lambda: self.now), {**CONFIG, "levels": LADDER}
         clock = SimpleNamespace(perf_counter=lambda: self.now)
         for module in (answer, decode, find, pace):
             monkeypatch.setattr(module, "time", clock)
+        monkeypatch.setattr(resident, "smallest", lambda config: 0)  # parts of the model answer here, and draft nothing
 
     def forward(self, effect: Forward) -> Candidates:
         self.ran.append(effect)

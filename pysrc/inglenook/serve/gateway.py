@@ -12,8 +12,9 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ CHANGES: tuple[type[wire.Request], ...] = (wire.Add, wire.Remove, wire.Import)
 GONE = (WebSocketDisconnect, ConnectionError, RuntimeError)  # what sending to a client that left may raise
 
 log = logging.getLogger("inglenook.serve")
+_clients = count(1)
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Connection:
         self.websocket = websocket
         self.session = session.Session(rules.streams, rules.largest, () if rules.writable else CHANGES)
         self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.name = f"client {next(_clients)}"
         self._sending = asyncio.Lock()
 
     async def run(self) -> None:
@@ -160,6 +163,8 @@ class Connection:
     async def _work(self, request: wire.Request, emit: Callable[[object], None], outlet: Outlet) -> None:
         if isinstance(request, wire.Open):  # a server has one nook, which is open
             request = wire.Look()
+        elif isinstance(request, (wire.Ask, wire.Chat)):  # clients take turns, whatever their apps are called
+            request = replace(request, app=f"{self.name} {request.app}")
 
         async def ready() -> None:
             if not outlet.open:
