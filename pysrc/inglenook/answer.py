@@ -159,7 +159,7 @@ class _Writing:
             met=met if slo != wire.Slo() else None,
             level=self.plan.level,
             ratio=self.library.model.levels[self.plan.level].ratio,
-            model=pace.name(self.library),
+            model=pace.NAME,
             where=self.library.where,
             stop=made.stop,
         )

@@ -62,7 +62,7 @@ def nook(monkeypatch: pytest.MonkeyPatch) -> Clocked:
 def test_without_a_latency_nothing_is_measured_and_the_whole_model_answers(nook: Clocked) -> None:
     timing = nook.timing()
     assert (timing.level, timing.ratio, timing.met) == (0, 1.0, None)
-    assert timing.whole_tokens == timing.prompt_tokens > 0 and timing.model == "tiny"
+    assert timing.whole_tokens == timing.prompt_tokens > 0 and timing.model == pace.NAME
     assert {effect.level for effect in nook.ran} == {0} and pace.KEY not in nook.pages
 
 
@@ -181,7 +181,7 @@ def test_the_ladder_tells_levels_and_times_once_they_are_measured(nook: Clocked)
     assert [level.ratio for level in ladder.levels] == [1.0, 0.6, 0.3] and not ladder.measured
     assert all(level.perplexity and not level.cost for level in ladder.levels)
     ladder = nook.run(wire.Levels(measure=True))[-1]
-    assert ladder.measured and ladder.model == "tiny"
+    assert ladder.measured and ladder.model == pace.NAME
     for level, cost in zip(ladder.levels, TRUE, strict=True):
         assert level.first_ms == pytest.approx(cost.prefill(256), rel=0.02)
         assert level.token_ms == pytest.approx(cost.decode(256), rel=0.02)
