@@ -288,7 +288,7 @@ export const PROTOCOL = 1;
  */
 
 /**
- * How a prompt of `tokens` would be answered within `slo`: in this engine, or by a `server` whose Ladder is given and whose messages take `delay_ms` there and back. Of the prompt, `fixed` tokens must stay. Answers: Planned, Done.
+ * How a prompt of `tokens` would be answered within `slo`: in this engine, or by a `server` whose levels are given and whose messages take `delay_ms` there and back. Of the prompt, `fixed` tokens must stay. Answers: Planned, Done.
  * @typedef {object} PlanMessage
  * @property {'Plan'} type
  * @property {string} id the stream

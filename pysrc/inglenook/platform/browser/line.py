@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import js
 from pyodide.ffi import to_js
@@ -16,14 +16,11 @@ from inglenook.platform.browser.store import BrowserStore
 from inglenook.wire import codec
 from inglenook.wire import messages as wire
 
-if TYPE_CHECKING:
-    from inglenook.platform.browser.engine import Engine
-
 
 class Opened:
-    """A nook that is open: its library and store, and who uses it. It closes when nobody does."""
+    """A nook of an `Engine` that is open: its library and store, and who uses it. It closes when nobody does."""
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: Any, name: str) -> None:
         self._engine, self.name = engine, name
         self.library = Library(model=engine.model)
         self.store: BrowserStore | None = None
@@ -83,7 +80,7 @@ class Opened:
 class Line:
     """One user, and the streams it has started."""
 
-    def __init__(self, engine: Engine, send: Any) -> None:
+    def __init__(self, engine: Any, send: Any) -> None:
         self._engine, self.send = engine, send
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._opened: asyncio.Event = asyncio.Event()
