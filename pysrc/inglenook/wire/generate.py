@@ -17,7 +17,25 @@ from inglenook.types import Chunk, Document, Filter, Hit, Span
 from inglenook.wire import messages as m
 
 TARGET = Path(__file__).parents[3] / "web" / "wire.gen.js"
-PARTS: tuple[type, ...] = (Span, Filter, Chunk, Document, Hit, m.Upload, m.Slo, m.Turn, m.Card, m.Box, m.Topic, m.Index)
+PARTS: tuple[type, ...] = (
+    Span,
+    Filter,
+    Chunk,
+    Document,
+    Hit,
+    m.Upload,
+    m.Slo,
+    m.Call,
+    m.Turn,
+    m.Tool,
+    m.Form,
+    m.Likely,
+    m.Logprob,
+    m.Card,
+    m.Box,
+    m.Topic,
+    m.Index,
+)
 
 
 def source() -> str:
@@ -52,7 +70,7 @@ def _typedef(kind: type, message: bool) -> list[str]:
     if message:
         lines += [f" * @property {{'{kind.__name__}'}} type", " * @property {string} id the stream"]
     hints = typing.get_type_hints(kind)
-    request = issubclass(kind, m.Request) or kind in (Filter, m.Upload, m.Slo)
+    request = issubclass(kind, m.Request) or kind in (Filter, m.Upload, m.Slo, m.Turn, m.Tool, m.Form)
     for field in dataclasses.fields(kind):
         optional = request and not (field.default is field.default_factory is dataclasses.MISSING)
         shown = f"[{field.name}]" if optional else field.name
