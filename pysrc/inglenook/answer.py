@@ -8,7 +8,9 @@ from typing import Any
 
 from inglenook.elastic import chat as chats
 from inglenook.elastic import decode
+from inglenook.elastic.grammar import Mask
 from inglenook.elastic.sample import Sampler
+from inglenook.elastic.tools import Asked, called
 from inglenook.find import find
 from inglenook.flow import Flow
 from inglenook.library import Library
@@ -51,22 +53,29 @@ def ask(library: Library, request: wire.Ask) -> Flow:
 
 
 def chat(library: Library, request: wire.Chat) -> Flow:
-    """The bare model. Events: Token, Timing."""
+    """The bare model. Events: Token or Called, Timing."""
     started = time.perf_counter()
+    asked = Asked.of(request)
     tokenizer = yield from library.tokenizer("lm")
     loaded = time.perf_counter()
-    ids = chats.encode([(turn.role, turn.content) for turn in request.messages], tokenizer)
+    ids = chats.encode(asked.messages, tokenizer)
     sampler = Sampler(request.temperature, request.top_p, request.seed)
-    made = yield from _generate(library, ids, request.max_tokens, sampler, tuple(request.stop))
+    mask = Mask(asked.grammar, tokenizer) if asked.grammar else None
+    made = yield from _generate(
+        library, ids, request.max_tokens, sampler, tuple(request.stop),
+        mask=mask, aside=asked.aside, logprobs=request.logprobs,
+    )  # fmt: skip
+    if calls := called(made.aside):
+        yield wire.Called(calls)
     waited = (loaded - started) * 1e3
     yield _timing(library, made, request.slo, before_ms=waited, load_ms=waited)
 
 
-def _generate(library: Library, ids: list[int], most: int, sampler: Sampler, stop: tuple[str, ...]) -> Flow:
-    tokenizer = library.tokenizers["lm"]
+def _generate(library: Library, ids: list[int], most: int, sampler: Sampler, stop: tuple[str, ...], **how: Any) -> Flow:
+    tokenizer, context = library.tokenizers["lm"], library.lm.context
     made = yield from decode.generate(
-        ids, tokenizer, cache=library.cache, max_tokens=most, sampler=sampler, stop=stop, context=library.lm.context,
-        speculator=library.speculator,
+        ids, tokenizer, cache=library.cache, max_tokens=most, sampler=sampler, stop=stop, context=context,
+        speculator=library.speculator, **how,
     )  # fmt: skip
     if made.prefilled >= 32:
         library.prefill_rate = made.prefill_ms / made.prefilled
