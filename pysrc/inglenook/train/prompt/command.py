@@ -8,10 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from inglenook.nook import Nook
-from inglenook.platform.native.engine import models_folder
-from inglenook.train.prompt import run
-
 
 def add(kinds: Any) -> None:
     """The options of `inglenook train prompt`, among the `kinds` of training."""
@@ -26,6 +22,10 @@ def add(kinds: Any) -> None:
 
 
 def _prompt(options: argparse.Namespace) -> int:
+    from inglenook.nook import Nook
+    from inglenook.platform.native.engine import models_folder
+    from inglenook.train.prompt import run
+
     options.output.mkdir(parents=True, exist_ok=True)
     models = run.Models(options.models or models_folder())
     try:
