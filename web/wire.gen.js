@@ -79,10 +79,50 @@ export const PROTOCOL = 1;
  */
 
 /**
- * One message of a chat; `role` is "system", "user" or "assistant".
+ * A call of one of the caller's functions; `arguments` is the text of a JSON object.
+ * @typedef {object} Call
+ * @property {string} name
+ * @property {string} arguments
+ */
+
+/**
+ * One message of a chat; `role` is "system", "user", "assistant" or "tool", which tells what a call came to.
  * @typedef {object} Turn
  * @property {string} role
  * @property {string} content
+ * @property {Array<Call>} [calls]
+ */
+
+/**
+ * A function that may be called. `parameters` is the text of the JSON schema of its arguments, "" for none.
+ * @typedef {object} Tool
+ * @property {string} name
+ * @property {string} [description]
+ * @property {string} [parameters]
+ */
+
+/**
+ * What an answer must look like: `kind` is "json" (an object), "schema" (`text` is a JSON schema) or "regex" (the pattern `text` matches all of it).
+ * @typedef {object} Form
+ * @property {string} kind
+ * @property {string} [text]
+ */
+
+/**
+ * A token, perhaps a part of a character: `codes` are its bytes; `logprob` is what the model gives it.
+ * @typedef {object} Likely
+ * @property {string} token
+ * @property {Array<number>} codes
+ * @property {number} logprob
+ */
+
+/**
+ * A written token as `Likely`, and the likeliest ones in its place among those that were allowed.
+ * @typedef {object} Logprob
+ * @property {string} token
+ * @property {Array<number>} codes
+ * @property {number} logprob
+ * @property {Array<Likely>} top
  */
 
 /**
@@ -201,7 +241,7 @@ export const PROTOCOL = 1;
  */
 
 /**
- * The bare model, without documents. Answers: Token, Timing, Done.
+ * The bare model, without documents. Answers: Token, Called, Timing, Done.
  * @typedef {object} ChatMessage
  * @property {'Chat'} type
  * @property {string} id the stream
@@ -212,6 +252,11 @@ export const PROTOCOL = 1;
  * @property {number} [seed]
  * @property {Array<string>} [stop]
  * @property {Slo} [slo]
+ * @property {Form | null} [form]
+ * @property {Array<Tool>} [tools]
+ * @property {string} [choice]
+ * @property {string} [tool]
+ * @property {number | null} [logprobs]
  * @property {string} [app]
  * @property {boolean} [truncate]
  */
@@ -381,11 +426,20 @@ export const PROTOCOL = 1;
  */
 
 /**
- * The next piece of the written answer.
+ * The next piece of the written answer, and the tokens that were written since the last piece, if asked for.
  * @typedef {object} TokenMessage
  * @property {'Token'} type
  * @property {string} id the stream
  * @property {string} text
+ * @property {Array<Logprob>} logprobs
+ */
+
+/**
+ * The model calls functions of the caller's; nothing of it came as Token.
+ * @typedef {object} CalledMessage
+ * @property {'Called'} type
+ * @property {string} id the stream
+ * @property {Array<Call>} calls
  */
 
 /**
@@ -557,7 +611,7 @@ export const PROTOCOL = 1;
 
 /** @typedef {OpenMessage | AddMessage | RemoveMessage | SearchMessage | AskMessage | ChatMessage | ListMessage | ShowMessage | InspectMessage | ExportMessage | ImportMessage | PrepareMessage | LookMessage | MapMessage | LevelsMessage | PlanMessage | CancelMessage} Request */
 
-/** @typedef {ProgressMessage | AddedMessage | SkippedMessage | RemovedMessage | HitsMessage | PassageMessage | NoSourceMessage | TokenMessage | CitationMessage | TimingMessage | LadderMessage | PlannedMessage | DocumentsMessage | SourceMessage | ChunksMessage | BlobMessage | StatusMessage | TopicsMessage | DoneMessage | FailedMessage | CancelledMessage} Event */
+/** @typedef {ProgressMessage | AddedMessage | SkippedMessage | RemovedMessage | HitsMessage | PassageMessage | NoSourceMessage | TokenMessage | CalledMessage | CitationMessage | TimingMessage | LadderMessage | PlannedMessage | DocumentsMessage | SourceMessage | ChunksMessage | BlobMessage | StatusMessage | TopicsMessage | DoneMessage | FailedMessage | CancelledMessage} Event */
 
 /** The types that end a stream: exactly one of them comes, and it comes last. */
 export const ENDS = Object.freeze(['Done', 'Failed', 'Cancelled']);
@@ -569,7 +623,7 @@ export const REQUESTS = Object.freeze({
   Remove: ['documents'],
   Search: ['query', 'k', 'filter', 'mode'],
   Ask: ['question', 'k', 'filter', 'write', 'max_tokens', 'temperature', 'seed', 'slo', 'app'],
-  Chat: ['messages', 'max_tokens', 'temperature', 'top_p', 'seed', 'stop', 'slo', 'app', 'truncate'],
+  Chat: ['messages', 'max_tokens', 'temperature', 'top_p', 'seed', 'stop', 'slo', 'form', 'tools', 'choice', 'tool', 'logprobs', 'app', 'truncate'],
   List: [],
   Show: ['document', 'start', 'end', 'width'],
   Inspect: ['document'],

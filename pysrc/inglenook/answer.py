@@ -10,8 +10,10 @@ from typing import Any
 from inglenook import pace
 from inglenook.elastic import chat as chats
 from inglenook.elastic import decode, plan
+from inglenook.elastic.grammar import Mask
 from inglenook.elastic.sample import Sampler
 from inglenook.elastic.tokenizer import Tokenizer
+from inglenook.elastic.tools import Asked, called
 from inglenook.elastic.turns import Ticket
 from inglenook.find import find
 from inglenook.flow import Admit, Flow
@@ -63,23 +65,27 @@ def ask(library: Library, request: wire.Ask) -> Flow:
 
 
 def chat(library: Library, request: wire.Chat) -> Flow:
-    """The bare model. Events: Token, Timing. Raises NookError("slo" | "context" | …)."""
+    """The bare model. Events: Token or Called, Timing. Raises NookError("slo" | "context" | …)."""
     plan.check(request.slo)
     started = time.perf_counter()
+    asked = Asked.of(request)
     tokenizer = yield from library.tokenizer("lm")
-    turns = [(turn.role, turn.content) for turn in request.messages]
-    ids = whole = chats.encode(turns, tokenizer)
+    ids = whole = chats.encode(asked.messages, tokenizer)
     most = library.model.loaded.context - min(request.max_tokens, library.model.loaded.context // 2)
     if request.truncate and len(ids) > most:
-        ids = chats.shortened(turns, most, tokenizer)
+        ids = chats.shortened(asked.messages, most, tokenizer)
     writing = yield from _begin(library, request, request.max_tokens + len(ids), started)
     try:
         writing.choose(ids, len(ids), min(EXPECTED, request.max_tokens))
         writing.whole = len(whole)
         sampler = Sampler(request.temperature, request.top_p, request.seed)
-        made = yield from writing.write(ids, request.max_tokens, sampler, tuple(request.stop))
+        mask = Mask(asked.grammar, tokenizer) if asked.grammar else None
+        how = {"mask": mask, "aside": asked.aside, "logprobs": request.logprobs}
+        made = yield from writing.write(ids, request.max_tokens, sampler, tuple(request.stop), **how)
     finally:
         writing.ticket.leave()
+    if calls := called(made.aside):
+        yield wire.Called(calls)
     yield writing.timing(made)
     yield from pace.learn(library, writing.ticket, writing.plan.level)
 
@@ -130,13 +136,13 @@ class _Writing:
             latency.prefill(chosen.level, tokens, at) if tokens > 1 else latency.decode(chosen.level, at)
         )
 
-    def write(self, ids: list[int], most: int, sampler: Sampler, stop: tuple[str, ...]) -> Flow:
+    def write(self, ids: list[int], most: int, sampler: Sampler, stop: tuple[str, ...], **how: Any) -> Flow:
         """Run the plan. Events: Token. Returns a `decode.Generation`."""
         model = self.library.model
         self.before_ms = _since(self.started)
         return (yield from decode.generate(
             ids, self.tokenizer, cache=model.cache, max_tokens=most, sampler=sampler, stop=stop,
-            context=model.loaded.context, level=self.plan.level, turn=self.ticket, speculator=model.speculator,
+            context=model.loaded.context, level=self.plan.level, turn=self.ticket, speculator=model.speculator, **how,
         ))  # fmt: skip
 
     def timing(self, made: decode.Generation) -> wire.Timing:

@@ -12,15 +12,16 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, overload
 
+from inglenook import completions
 from inglenook.elastic.turns import App, Turns
 from inglenook.errors import NookError
 from inglenook.flow import Flow, adrive, drive
 from inglenook.library import Library
 from inglenook.platform.native.engine import NativeEngine
 from inglenook.platform.native.store import FileStore
-from inglenook.types import Filter, Hit
+from inglenook.types import Filter, Hit, Json
 from inglenook.wire import messages as wire
 
 LARGEST = 500_000_000  # bytes of a file that is read
@@ -150,6 +151,20 @@ class Nook:
                     answer.timing = event
         answer.text = answer.text.strip() or " ".join(passage.text for passage in answer.passages)
         return answer
+
+    @overload
+    def chat(self, messages: list[Json], *, stream: Literal[False] = False, **options: Any) -> Json: ...
+    @overload
+    def chat(self, messages: list[Json], *, stream: Literal[True], **options: Any) -> Iterator[Json]: ...
+    def chat(self, messages: list[Json], *, stream: bool = False, **options: Any) -> Json | Iterator[Json]:
+        """The bare model, in the shape of OpenAI's chat completions (`completions` says which fields there are).
+
+        A completion, or with `stream` its chunks. Raises NookError("request" | "tools" | "schema" | "regex" | …).
+        """
+        asked = completions.request({"messages": messages, **options})
+        counted = bool((options.get("stream_options") or {}).get("include_usage"))
+        events = self.stream(asked)
+        return completions.chunks(events, asked, counted) if stream else completions.whole(events, asked)
 
     def documents(self) -> list[wire.Card]:
         """All documents."""

@@ -5,8 +5,14 @@ from __future__ import annotations
 import json
 import struct
 import threading
+from dataclasses import asdict
 
 import pytest
+from engine.test_completions import HI, RIGHT, WRONG
+from inglenook import completions
+from inglenook.errors import NookError
+from inglenook.wire import codec
+from inglenook.wire import messages as wire
 
 OPEN = "const { open, NookError } = await import('/inglenook.js'); const nook = await open('test');"
 FILES = """
@@ -251,6 +257,59 @@ def test_chat_completions_in_the_shape_clients_know(js):
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == "You said: hello "
     assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
     assert len({chunk["id"] for chunk in chunks}) == 1
+
+
+def test_chat_calls_functions_and_tells_probabilities(js):
+    whole, chunks, told = js(
+        OPEN
+        + """
+        const ask = {
+          messages: [{ role: 'user', content: 'Ulm?' }],
+          tools: [{ type: 'function', function: { name: 'weather', parameters: { type: 'object' } } }],
+          tool_choice: { type: 'function', function: { name: 'weather' } },
+        };
+        const create = (more) => nook.chat.completions.create({ ...ask, ...more });
+        const chunks = [];
+        const stream = await create({ stream: true, stream_options: { include_usage: true } });
+        for await (const chunk of stream) chunks.push(chunk);
+        const plain = { tools: null, tool_choice: null, response_format: { type: 'json_object' } };
+        return [await create(), chunks, await create({ ...plain, logprobs: true, top_logprobs: 2 })];
+        """
+    )
+    [choice] = whole["choices"]
+    assert choice["finish_reason"] == "tool_calls" and choice["message"]["content"] is None
+    [call] = choice["message"]["tool_calls"]
+    assert call["function"] == {"name": "weather", "arguments": '{"city":"Ulm"}'} and call["type"] == "function"
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks[:-1]]
+    assert [delta["tool_calls"][0]["index"] for delta in deltas if "tool_calls" in delta] == [0]
+    assert chunks[-2]["choices"][0]["finish_reason"] == "tool_calls" and chunks[-2]["usage"] is None
+    assert chunks[-1]["choices"] == [] and chunks[-1]["usage"]["total_tokens"] == 21
+    [choice] = told["choices"]
+    assert json.loads(choice["message"]["content"]) == {"said": "hello"}
+    first, *_ = choice["logprobs"]["content"]
+    assert (first["token"], first["bytes"], first["logprob"]) == ('{"said": ', [*b'{"said": '], -0.5)
+    assert len(first["top_logprobs"]) == 2
+
+
+def test_requests_for_chat_are_read_as_on_a_machine(js):
+    """The two readers of OpenAI's shape, in JavaScript and in Python, agree on what is asked and what is wrong."""
+    bodies = [{"messages": HI, **given} for given in (*RIGHT, *WRONG)]
+    found = js(
+        f"""
+        const {{ wired }} = await import('/lib/chat-request.js');
+        const read = (body) => {{ try {{ return wired(body); }} catch (error) {{ return error.code; }} }};
+        return {json.dumps(bodies)}.map(read);
+        """
+    )
+    for body, got in zip(bodies, found, strict=True):
+        try:
+            wanted = asdict(completions.request(body))
+        except NookError as error:
+            assert got == error.code, body
+        else:
+            text = json.dumps({**got, "slo": {**asdict(wire.Slo()), **got["slo"]}})
+            message, _ = codec.load(text[:-1] + ', "id": "1"}')
+            assert asdict(message) == wanted, body
 
 
 def test_network_off_refuses_a_server(js):

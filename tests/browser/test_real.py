@@ -5,6 +5,7 @@ The tests of this file build on one another and run in order.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 
@@ -453,6 +454,33 @@ def test_an_engine_that_dies_is_started_again(room):
     room.locator("#question").fill("marigolds by the well")
     expect(room.locator(".hit").first).to_contain_text("Marigolds grow", timeout=SLOW)
     expect(room.locator(".card")).to_have_count(13)
+
+
+def test_chat_writes_json_and_calls_functions(room):
+    """The real model in the tab, held to a schema; its calls are of functions that there are."""
+    written, call, wrong = room.evaluate(
+        """async () => {
+          const { open } = await import('/inglenook.js');
+          const nook = await open('another');
+          const create = (more) => nook.chat.completions.create({
+            messages: [{ role: 'user', content: 'What is the weather in Paris?' }], max_tokens: 120, ...more });
+          const place = { type: 'object', properties: { city: { type: 'string', maxLength: 20 } }, required: ['city'] };
+          const asked = { type: 'json_schema', json_schema: { name: 'place', schema: place } };
+          const weather = { type: 'function', function: { name: 'weather', parameters: place } };
+          const written = await create({ response_format: asked, logprobs: true });
+          const call = await create({ tools: [weather], tool_choice: 'required' });
+          const wrong = await create({ regex: '(' }).catch((error) => [error.code, error.message]);
+          nook.dispose();
+          return [written.choices[0], call.choices[0], wrong];
+        }"""
+    )
+    assert written["finish_reason"] == "stop" and [*json.loads(written["message"]["content"])] == ["city"]
+    codes = [code for token in written["logprobs"]["content"] for code in token["bytes"]]
+    assert bytes(codes).decode() == written["message"]["content"]
+    assert call["finish_reason"] == "tool_calls"
+    [made] = call["message"]["tool_calls"]
+    assert made["function"]["name"] == "weather" and [*json.loads(made["function"]["arguments"])] == ["city"]
+    assert wrong[0] == "regex" and "position 0" in wrong[1]
 
 
 # ── keyboard, and what axe says ───────────────────────────────────────────────────────────────────────────────────

@@ -50,12 +50,15 @@ class Writer(Driver):
         self.prompt = self.end_of_prompt(held)
         self.prefilled += max(0, min(len(held), self.prompt) - effect.at)
         rows = range(len(held) - self.prompt - effect.each + 1, len(held) - self.prompt + 1)
-        return tiny.stacked([self.row(written) for written in rows])
+        return tiny.stacked([self.row(written, effect.allow) for written in rows])
 
-    def row(self, written: int) -> Candidates:
-        """What comes after so many tokens of the script."""
+    def row(self, written: int, allow: bytes | None) -> Candidates:
+        """What comes after so many tokens of the script, which must be allowed."""
         following = self.script[written] if 0 <= written < len(self.script) else 2
-        return Candidates(np.array([following, 5], np.int32), np.array([9, 1], np.float32), 9.0)
+        allow = allow or b"\xff" * len(self.tokenizer)
+        ids = [token for token in (following, 5) if allow[token // 8] >> token % 8 & 1]
+        assert following in ids
+        return Candidates(np.array(ids, np.int32), np.array([9, 1][: len(ids)], np.float32), 9.0)
 
     def end_of_prompt(self, held: list[int]) -> int:
         """How many tokens the prompt has, as far as it was read: it ends where the assistant's turn begins."""
@@ -206,3 +209,55 @@ def test_a_question_of_a_hundred_thousand_characters_is_answered(nook: Writer) -
     events = nook.run(wire.Ask("property tax rise " * 6_000))
     assert of(events, wire.Token)
     assert nook.prompt <= 700
+
+
+HI = [wire.Turn("user", "hi")]
+WEATHER = wire.Tool(
+    "weather", "Tells.", '{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}'
+)
+CALL = '<tool_call>{"name":"weather","arguments":{"city":"Ulm"}}</tool_call>'
+
+
+def test_chat_writes_what_was_asked_for(nook: Writer) -> None:
+    nook.script = nook.tokenizer.encode('{"city":"Ulm"}', special=False)
+    events = nook.run(wire.Chat(HI, form=wire.Form("schema", WEATHER.parameters)))
+    assert "".join(token.text for token in of(events, wire.Token)) == '{"city":"Ulm"}'
+    assert of(events, wire.Timing)[0].stop == "end"
+
+
+def test_chat_calls_a_function(nook: Writer) -> None:
+    nook.script = nook.tokenizer.encode(CALL, special=False)
+    for choice in ("auto", "required"):
+        events = nook.run(wire.Chat(HI, tools=[WEATHER], choice=choice))
+        assert of(events, wire.Called) == [wire.Called([wire.Call("weather", '{"city":"Ulm"}')])]
+        assert not of(events, wire.Token) and of(events, wire.Timing)[0].stop == "end"
+
+
+def test_chat_need_not_call(nook: Writer) -> None:
+    nook.script = nook.tokenizer.encode("<tool of", special=False)
+    events = nook.run(wire.Chat(HI, tools=[WEATHER]))
+    assert "".join(token.text for token in of(events, wire.Token)) == "<tool of" and not of(events, wire.Called)
+
+
+def test_a_call_that_was_cut_off_is_none(nook: Writer) -> None:
+    nook.script = nook.tokenizer.encode(CALL, special=False)
+    events = nook.run(wire.Chat(HI, tools=[WEATHER], max_tokens=20))
+    assert not of(events, wire.Called) and not of(events, wire.Token)
+    assert of(events, wire.Timing)[0].stop == "length"
+
+
+def test_chat_tells_log_probabilities(nook: Writer) -> None:
+    nook.script = nook.tokenizer.encode("abc", special=False)
+    [token] = of(nook.run(wire.Chat(HI, logprobs=2)), wire.Token)
+    [told] = token.logprobs
+    assert (told.token, told.codes, told.logprob) == ("abc", [97, 98, 99], 0.0) and len(told.top) == 2
+
+
+def test_chat_refuses_before_it_loads_a_model(nook: Writer) -> None:
+    def fail(effect: Effect) -> None:
+        raise AssertionError("nothing may be asked of a driver")
+
+    nook.fail = fail
+    with pytest.raises(NookError) as error:
+        nook.run(wire.Chat(HI, form=wire.Form("schema", '{"not":{}}')))
+    assert error.value.code == "schema"

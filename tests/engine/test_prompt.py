@@ -31,7 +31,7 @@ def spelled(made: prompt.Prompt) -> str:
 
 
 def sources(made: prompt.Prompt) -> list[str]:
-    return [h.text[s.start - h.start : s.end - h.start] for h, s in zip(made.hits, made.spans)]
+    return [h.text[s.start - h.start : s.end - h.start] for h, [s] in zip(made.hits, made.spans)]
 
 
 def test_everything_is_in_when_there_is_room() -> None:
@@ -41,7 +41,7 @@ def test_everything_is_in_when_there_is_room() -> None:
     assert text.endswith(f"Who built it?\n{prompt.RULE}<|im_end|>\n<|im_start|>assistant\n")
     assert TEXT in text and "Owls hunt voles." in text and "Mills" in text
     assert [h.title for h in made.hits] == ["Mills", "Owls"] and sources(made) == [TEXT, "Owls hunt voles."]
-    assert made.spans[0] == Span(100, 100 + len(TEXT)) and not made.warnings
+    assert made.spans[0] == [Span(100, 100 + len(TEXT))] and not made.warnings
 
 
 def test_few_passages_and_no_endless_ones() -> None:
@@ -115,5 +115,5 @@ def test_never_over_budget_and_every_span_is_in_the_prompt(question: str, texts:
     assert len(made.ids) <= FIXED + room
     text = spelled(made)
     assert len(made.hits) == len(made.spans)
-    for found, span, source in zip(made.hits, made.spans, sources(made)):
+    for found, [span], source in zip(made.hits, made.spans, sources(made)):
         assert found.start <= span.start <= span.end <= found.end and source in text

@@ -2,6 +2,7 @@
 // helper works on is copied into memory that all helpers share, and what comes of it back. Both ends may wait: they are
 // workers.
 
+import { BASE } from '../base.js';
 import { fetchAsset } from './assets.js';
 import { spawn } from './spawn.js';
 import { relaxed } from './wasm-model.js';
@@ -60,7 +61,7 @@ export class Helpers {
     if (needed > 0) memory.grow(needed);
     this.#memory = memory;
     const seats = Array.from({ length: count }, (_, me) => {
-      const thread = spawn(new URL('../vectors-thread.js', import.meta.url), `inglenook-vectors-${me}`);
+      const thread = spawn(new URL('vectors-thread.js', BASE), `inglenook-vectors-${me}`);
       return new Promise((resolve, reject) => {
         thread.onmessage = resolve;
         thread.onerror = () => reject(new Error('a helper did not start'));

@@ -97,21 +97,33 @@ def lead(question: str, hits: Sequence[Hit], tokenizer: WordPiece | None = None,
     return chosen
 
 
+def shares(question: str, texts: Sequence[str]) -> NDArray[np.float64]:
+    """Which share of the question's words, rare ones counting more, each of the texts holds."""
+    wanted = list(dict.fromkeys(content(question)))
+    held = [set(terms(text)) for text in texts]
+    weight = [math.log(1 + len(held) / (1 + sum(word in words for words in held))) for word in wanted]
+    total = sum(weight) or 1.0
+    return np.array([sum(w for w, word in zip(weight, wanted) if word in words) / total for words in held])
+
+
+def cues(question: str, texts: Sequence[str]) -> NDArray[np.bool_]:
+    """Which of the texts show a sign of what is asked for: a number, a date, a name, a place, a reason."""
+    looked = [sign for asked, sign in _CUES if asked.search(question)]
+    return np.array([any(sign.search(text) for sign in looked) for text in texts], bool)
+
+
+def leans(text: str) -> bool:
+    """Whether a sentence speaks of what the one before it named."""
+    return bool(_LEANS.match(text))
+
+
 def _plain(question: str, told: list[_Sentence]) -> NDArray[np.float64]:
     """Scores from words, cues and ranks."""
-    wanted = list(dict.fromkeys(content(question)))
-    held = [set(terms(f"{one.text} {one.hit.heading}")) for one in told]
-    weight = [math.log(1 + len(told) / (1 + sum(word in words for words in held))) for word in wanted]
-    total = sum(weight) or 1.0
-    cues = [sign for asked, sign in _CUES if asked.search(question)]
-    best = max(one.hit.score for one in told) or 1.0
-    scores = []
-    for one, words in zip(told, held):
-        shared = sum(w for w, word in zip(weight, wanted) if word in words) / total
-        cue = any(sign.search(one.text) for sign in cues)
-        brief = min(1.0, len(one.text) / SHORT)  # a scrap of a sentence says little
-        scores.append(brief * (WORDS * shared + CUE * cue) + RANK * one.hit.score / best)
-    return np.array(scores)
+    shared = shares(question, [f"{one.text} {one.hit.heading}" for one in told])
+    cue = cues(question, [one.text for one in told])
+    brief = np.array([min(1.0, len(one.text) / SHORT) for one in told])  # a scrap of a sentence says little
+    rank = np.array([one.hit.score for one in told])
+    return brief * (WORDS * shared + CUE * cue) + RANK * rank / (rank.max() or 1.0)
 
 
 def _whole(told: list[_Sentence], i: int) -> Span:
@@ -119,7 +131,7 @@ def _whole(told: list[_Sentence], i: int) -> Span:
     one = told[i]
     before = told[i - 1] if i and told[i - 1].hit is one.hit else None
     after = told[i + 1] if i + 1 < len(told) and told[i + 1].hit is one.hit else None
-    if before and _LEANS.match(one.text):
+    if before and leans(one.text):
         return Span(before.span.start, one.span.end)
     if after and len(one.text) < SHORT:
         return Span(one.span.start, after.span.end)

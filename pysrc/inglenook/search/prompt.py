@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from inglenook.elastic import chat
+from inglenook.elastic import chat, squeeze
 from inglenook.elastic.tokenizer import Tokenizer
 from inglenook.errors import NookError
 from inglenook.search.sentences import starts
@@ -32,11 +32,11 @@ _LONGEST = 16  # characters of a token, generously
 
 @dataclass(slots=True)
 class Prompt:
-    """`ids` for the model. Of `hits` these `spans` (the document's characters) made it in, in the order of the hits."""
+    """`ids` for the model. Of `hits` these `spans` (the document's characters) made it in, one or more of each hit."""
 
     ids: list[int]
     hits: list[Hit] = field(default_factory=list)
-    spans: list[Span] = field(default_factory=list)
+    spans: list[list[Span]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -46,26 +46,51 @@ def build(question: str, hits: Sequence[Hit], tokenizer: Tokenizer, *, budget: i
     A question longer than half of what the instruction leaves is trimmed, with a warning. Raises NookError("budget")
     if not even the instruction and a short question fit.
     """
-    room = budget - len(_encode([], "", tokenizer))
+    asked, room, made = _asked(question, budget, tokenizer)
+    for hit in hits[:MOST]:
+        span = window(hit, min(EACH, room - _costs(hit, tokenizer)), tokenizer)
+        if span is None:
+            continue
+        room -= _costs(hit, tokenizer) + _count(squeeze.shown(hit, [span]), tokenizer)
+        made.hits.append(hit)
+        made.spans.append([span])
+    made.ids = spell(asked, made.hits, made.spans, tokenizer)
+    return made
+
+
+def squeezed(question: str, read: squeeze.Read, tokenizer: Tokenizer, *, budget: int) -> Prompt:
+    """The prompt of at most `budget` tokens over the pieces of `read` that matter most; else as `build`."""
+    asked, room, made = _asked(question, budget, tokenizer)
+    labels = [_costs(hit, tokenizer) for hit in read.hits]
+    while True:
+        kept = [(hit, spans) for hit, spans in zip(read.hits, read.keep(room, labels), strict=True) if spans]
+        made.hits, made.spans = [hit for hit, _ in kept], [spans for _, spans in kept]
+        made.ids = spell(asked, made.hits, made.spans, tokenizer)
+        if len(made.ids) <= budget or not kept:
+            return made
+        room -= len(made.ids) - budget  # pieces beside one another may take more tokens than alone
+
+
+def fixed(question: str, tokenizer: Tokenizer) -> int:
+    """Tokens of a prompt without passages: what is never dropped."""
+    return len(spell(question.strip(), [], [], tokenizer))
+
+
+def spell(question: str, hits: Sequence[Hit], spans: Sequence[Sequence[Span]], tokenizer: Tokenizer) -> list[int]:
+    """The prompt's tokens: each hit's label and those of its words, then the question."""
+    texts = [_label(hit) + squeeze.shown(hit, kept) for hit, kept in zip(hits, spans, strict=True)]
+    body = "".join(f"{text}\n\n" for text in texts) + f"Question: {question}\n{RULE}"
+    return chat.encode([("system", SYSTEM), ("user", body)], tokenizer)
+
+
+def _asked(question: str, budget: int, tokenizer: Tokenizer) -> tuple[str, int, Prompt]:
+    """The question as it goes in, the tokens left for passages, and a prompt with the warning that may be due."""
+    room = budget - fixed("", tokenizer)
     if room < 2 * LEAST:
         raise NookError("budget", f"{budget} tokens hold no question.", f"Allow {budget - room + 2 * LEAST} or more.")
     asked = clip(question.strip(), room // 2, tokenizer)
     warnings = [] if asked == question.strip() else ["The question was too long for the model: its end was left out."]
-    room -= _count(asked, tokenizer)
-    made = Prompt([], warnings=warnings)
-    texts: list[str] = []
-    for hit in hits[:MOST]:
-        label = _label(hit)
-        span = window(hit, min(EACH, room - _count(label, tokenizer) - 2), tokenizer)
-        if span is None:
-            continue
-        text = label + hit.text[span.start - hit.start : span.end - hit.start]
-        room -= _count(text, tokenizer) + 2
-        texts.append(text)
-        made.hits.append(hit)
-        made.spans.append(span)
-    made.ids = _encode(texts, asked, tokenizer)
-    return made
+    return asked, room - _count(asked, tokenizer), Prompt([], warnings=warnings)
 
 
 def clip(text: str, most: int, tokenizer: Tokenizer) -> str:
@@ -121,9 +146,9 @@ def _label(hit: Hit) -> str:
     return f"[{name}]\n" if name else ""
 
 
-def _encode(texts: list[str], question: str, tokenizer: Tokenizer) -> list[int]:
-    body = "".join(f"{text}\n\n" for text in texts) + f"Question: {question}\n{RULE}"
-    return chat.encode([("system", SYSTEM), ("user", body)], tokenizer)
+def _costs(hit: Hit, tokenizer: Tokenizer) -> int:
+    """Tokens that a passage takes beside its words."""
+    return _count(_label(hit), tokenizer) + 2
 
 
 def _count(text: str, tokenizer: Tokenizer) -> int:

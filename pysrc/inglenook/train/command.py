@@ -1,4 +1,4 @@
-"""The command line of the offline pipeline: `inglenook train elastic MODEL -o FOLDER --text PATH …`."""
+"""The command line of the offline pipeline: `inglenook train elastic MODEL -o FOLDER --text PATH …`, `train prompt`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from inglenook.elastic.gguf import Gguf, Tensor
 from inglenook.errors import NookError
+from inglenook.train.prompt import command as prompt
 
 if TYPE_CHECKING:
     from inglenook.train.weights import Weights
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 def add(command: argparse.ArgumentParser) -> None:
     """The options of `inglenook train`."""
     kinds = command.add_subparsers(required=True, metavar="WHAT")
+    prompt.add(kinds)
     about = "a model that can be used in part: reordered, measured, recovered, exported with a manifest"
     elastic = kinds.add_parser("elastic", help=about, description=about.capitalize() + ".")
     elastic.set_defaults(command=_elastic)

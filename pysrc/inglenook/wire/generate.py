@@ -25,7 +25,12 @@ PARTS: tuple[type, ...] = (
     Hit,
     m.Upload,
     m.Slo,
+    m.Call,
     m.Turn,
+    m.Tool,
+    m.Form,
+    m.Likely,
+    m.Logprob,
     m.Card,
     m.Box,
     m.Topic,
@@ -66,7 +71,7 @@ def _typedef(kind: type, message: bool) -> list[str]:
     if message:
         lines += [f" * @property {{'{kind.__name__}'}} type", " * @property {string} id the stream"]
     hints = typing.get_type_hints(kind)
-    request = issubclass(kind, m.Request) or kind in (Filter, m.Upload, m.Slo)
+    request = issubclass(kind, m.Request) or kind in (Filter, m.Upload, m.Slo, m.Turn, m.Tool, m.Form)
     for field in dataclasses.fields(kind):
         optional = request and not (field.default is field.default_factory is dataclasses.MISSING)
         shown = f"[{field.name}]" if optional else field.name

@@ -110,16 +110,50 @@ class Ask(Request):
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A call of one of the caller's functions; `arguments` is the text of a JSON object."""
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
-    """One message of a chat; `role` is "system", "user" or "assistant"."""
+    """One message of a chat; `role` is "system", "user", "assistant" or "tool", which tells what a call came to.
+
+    `calls` are those that the assistant made.
+    """
 
     role: str
     content: str
+    calls: list[Call] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that may be called. `parameters` is the text of the JSON schema of its arguments, "" for none."""
+
+    name: str
+    description: str = ""
+    parameters: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What an answer must look like: `kind` is "json" (an object), "schema" (`text` is a JSON schema) or "regex" (the
+    pattern `text` matches all of it)."""
+
+    kind: str
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Chat(Request):
-    """The bare model, without documents. Answers: Token, Timing, Done.
+    """The bare model, without documents. Answers: Token, Called, Timing, Done.
+
+    What is written has the `form`, or is a call of one of the `tools`: `choice` says whether the model decides
+    ("auto"), must ("required") or must not ("none"); `tool` names the only one that may and must be called. With
+    `logprobs` each Token tells of its tokens and as many alternatives for each.
 
     What is longer than the model reads fails, or with `truncate` the oldest turns are left out, and Timing says so.
     """
@@ -131,6 +165,11 @@ class Chat(Request):
     seed: int = 0
     stop: list[str] = field(default_factory=list)
     slo: Slo = field(default_factory=Slo)
+    form: Form | None = None
+    tools: list[Tool] = field(default_factory=list)
+    choice: str = "auto"
+    tool: str = ""
+    logprobs: int | None = None
     app: str = ""
     truncate: bool = False
 
@@ -330,10 +369,37 @@ class NoSource(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Likely:
+    """A token, perhaps a part of a character: `codes` are its bytes; `logprob` is what the model gives it."""
+
+    token: str
+    codes: list[int]
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Logprob:
+    """A written token as `Likely`, and the likeliest ones in its place among those that were allowed."""
+
+    token: str
+    codes: list[int]
+    logprob: float
+    top: list[Likely]
+
+
+@dataclass(frozen=True, slots=True)
 class Token(Event):
-    """The next piece of the written answer."""
+    """The next piece of the written answer, and the tokens that were written since the last piece, if asked for."""
 
     text: str
+    logprobs: list[Logprob] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Called(Event):
+    """The model calls functions of the caller's; nothing of it came as Token."""
+
+    calls: list[Call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -560,7 +626,7 @@ REQUESTS: tuple[type[Request], ...] = (
     Plan, Cancel,
 )  # fmt: skip
 EVENTS: tuple[type[Event], ...] = (
-    Progress, Added, Skipped, Removed, Hits, Passage, NoSource, Token, Citation, Timing, Ladder, Planned, Documents,
-    Source, Chunks, Blob, Status, Topics, Done, Failed, Cancelled,
+    Progress, Added, Skipped, Removed, Hits, Passage, NoSource, Token, Called, Citation, Timing, Ladder, Planned,
+    Documents, Source, Chunks, Blob, Status, Topics, Done, Failed, Cancelled,
 )  # fmt: skip
 ENDS: tuple[type[Event], ...] = (Done, Failed, Cancelled)

@@ -195,11 +195,20 @@ async function* ask({ question, k, filter, write, slo }, signal) {
   };
 }
 
-async function* chat({ messages, max_tokens }, signal) {
-  const words = `You said: ${messages.at(-1).content}`.match(/\S+\s*/g).slice(0, max_tokens);
+async function* chat({ messages, max_tokens, form, tools, tool, logprobs }, signal) {
+  if (tool) {
+    const { name } = tools.find((one) => one.name === tool);
+    yield { type: 'Called', calls: [{ name, arguments: '{"city":"Ulm"}' }] };
+    yield { type: 'Timing', prompt_tokens: 9, tokens: 12, stop: 'end' };
+    return;
+  }
+  const said = form ? '{"said": "hello"}' : `You said: ${messages.at(-1).content}`;
+  const words = said.match(/\S+\s*/g).slice(0, max_tokens);
   for (const text of words) {
     if (signal.aborted) return;
-    yield { type: 'Token', text };
+    const token = { token: text, codes: [...new TextEncoder().encode(text)], logprob: -0.5 };
+    const top = Array.from({ length: logprobs ?? 0 }, () => token);
+    yield { type: 'Token', text, logprobs: logprobs === null ? [] : [{ ...token, top }] };
     await tick(1);
   }
   yield { type: 'Timing', prompt_tokens: 9, tokens: words.length, stop: 'end' };

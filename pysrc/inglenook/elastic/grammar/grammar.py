@@ -7,11 +7,9 @@ mask = Mask(grammar, tokenizer)       # `mask`: the same over tokens
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
-from inglenook.depth import DEEPEST, shallow
 from inglenook.elastic.grammar import regex, schema
 from inglenook.elastic.grammar.automaton import Automaton
 from inglenook.elastic.grammar.expression import BYTES, Arena, TooLarge
@@ -42,12 +40,6 @@ class Grammar:
     @classmethod
     def of_schema(cls, of: Any) -> Grammar:
         """The compact JSON of the values that a JSON schema allows (`schema` says how it is written)."""
-        if not shallow(of):
-            raise NookError("schema", f"The schema is nested more than {DEEPEST} deep.", "Use $defs and $ref.")
-        try:
-            of = json.loads(json.dumps(of, allow_nan=False))
-        except (ValueError, TypeError) as error:
-            raise NookError("schema", f"The schema is not JSON: {error}.", "Pass what json.loads gave.") from None
         return cls("schema", lambda arena: schema.compile(arena, of))
 
     @classmethod

@@ -38,6 +38,12 @@ class Mask:
         """Whether the text may end here."""
         return self._automaton.accepts(self._state)
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing but the end may come."""
+        self._automaton.prepare(self._state)
+        return not self._automaton.table[self._state].any()
+
     def allow(self) -> bytes:
         """The tokens that may come next: bit t % 8 of byte t // 8 for token t, of ⌈vocabulary / 8⌉ bytes."""
         known = self._masks.get(self._state)

@@ -20,6 +20,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
+from inglenook.depth import DEEPEST, shallow
 from inglenook.elastic.grammar import numbers, regex, text
 from inglenook.elastic.grammar.expression import EMPTY, EPSILON, Arena
 from inglenook.elastic.grammar.flatten import ABOUT, TYPES, Plain, bad, flatten, is_a, kinds
@@ -29,6 +30,12 @@ from inglenook.errors import NookError
 
 def compile(arena: Arena, schema: Any) -> int:
     """The JSON texts of the values that `schema` allows. Raises NookError("schema") and NookError("regex")."""
+    if not shallow(schema):
+        raise NookError("schema", f"The schema is nested more than {DEEPEST} deep.", "Use $defs and $ref.")
+    try:
+        schema = json.loads(json.dumps(schema, allow_nan=False))
+    except (ValueError, TypeError) as error:
+        raise NookError("schema", f"The schema is not JSON: {error}.", "Pass what json.loads gave.") from None
     return _Compiler(arena, schema).whole()
 
 
@@ -37,7 +44,8 @@ class _Compiler:
 
     def __init__(self, arena: Arena, root: Any) -> None:
         self._arena, self._root = arena, root
-        self._todo: list[tuple[str, Any, str]] = []
+        self._name = json.dumps(root, ensure_ascii=False)
+        self._todo: list[tuple[Any, Any, str]] = []
 
     def whole(self) -> int:
         start = self._value(self._root, "#")
@@ -49,7 +57,7 @@ class _Compiler:
     def _rule(self, schema: Any, path: str) -> int:
         if schema is False:
             return EMPTY
-        name = json.dumps(schema, ensure_ascii=False)
+        name = (self._name, json.dumps(schema, ensure_ascii=False))
         if name not in self._arena.rules:
             self._arena.rules[name] = EMPTY
             self._todo.append((name, schema, path))

@@ -205,7 +205,8 @@ def _candidates(best: Any, each: int) -> Candidates:
     logits, totals = (np.frombuffer(part.to_bytes(), np.float32) for part in (best.logits, best.totals))
     if each == 1:
         return Candidates(ids, logits, float(totals[0]))
-    return Candidates(ids.reshape(each, -1), logits.reshape(each, -1), totals)
+    shape = (each, len(ids) // max(1, each))  # none are asked for inside a prompt
+    return Candidates(ids.reshape(shape), logits.reshape(shape), totals)
 
 
 def from_js(error: Any) -> Exception:
