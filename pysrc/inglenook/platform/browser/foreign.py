@@ -1,4 +1,4 @@
-"""The language model of a page that brings its own: any ONNX decoder of its site, on WebGPU if that computes rightly."""
+"""The language model of a page that brings its own: an ONNX decoder of its site, on WebGPU if that computes rightly."""
 
 from __future__ import annotations
 
