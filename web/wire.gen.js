@@ -195,7 +195,6 @@ export const PROTOCOL = 1;
  * @property {'Open'} type
  * @property {string} id the stream
  * @property {string} [name]
- * @property {string} [model]
  */
 
 /**
@@ -619,7 +618,7 @@ export const ENDS = Object.freeze(['Done', 'Failed', 'Cancelled']);
 
 /** Fields of each request, for early and clear errors. */
 export const REQUESTS = Object.freeze({
-  Open: ['name', 'model'],
+  Open: ['name'],
   Add: ['files'],
   Remove: ['documents'],
   Search: ['query', 'k', 'filter', 'mode'],

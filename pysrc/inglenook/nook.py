@@ -50,12 +50,10 @@ class Nook:
         where: str = "machine",
         app: str = "",
         apps: Mapping[str, App] | None = None,
-        *,
-        lm: Path | None = None,
     ) -> None:
         self.path, self.app = Path(path), app
         self.library = Library(where)
-        self._engine = NativeEngine(FileStore(self.path), models, Turns(apps), lm)
+        self._engine = NativeEngine(FileStore(self.path), models, Turns(apps))
         for _ in drive(self.library.open(self.path.stem), self._engine.perform):
             pass
 
@@ -67,15 +65,13 @@ class Nook:
         *,
         app: str = "",
         apps: Mapping[str, App] | None = None,
-        lm: Path | None = None,
     ) -> Nook:
         """Open a .nook file, made if it is not there. Raises NookError("corrupt" | "newer-format" | "locked", …).
 
         `app` is who asks, where requests name nobody; `apps` are the rules of apps that share the model: weights, and
-        how much they may ask for (`elastic.turns.App`). `lm` is an ONNX decoder to write with in place of the model of
-        the folder `models`.
+        how much they may ask for (`elastic.turns.App`).
         """
-        return cls(path, models, app=app, apps=apps, lm=lm)
+        return cls(path, models, app=app, apps=apps)
 
     def __enter__(self) -> Self:
         return self

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from inglenook.elastic import convert as lm_convert
-from inglenook.elastic.gguf import Gguf
 from inglenook.elastic.reference import Reference
 from inglenook.embed import convert as embed_convert
 from inglenook.embed import reference as embed_reference
 from inglenook.errors import NookError
 from inglenook.kernels import native, pack
 from inglenook.platform.native.models import Encoder, LanguageModel
+
+from buildlib.models import RECIPE
 
 LIBRARY = "pysrc/inglenook/kernels/libmodels.so"
 GGUF = "static/models/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -144,7 +145,7 @@ def model(needs: Needs) -> Iterator[LanguageModel]:
 def test_logits_are_near_those_of_the_plain_pass(needs: Needs, model: LanguageModel, prompts: list[list[int]]) -> None:
     """Activations of 8 bits cost a little: on average under a tenth of the logits' own spread, and no first choice
     that was clear."""
-    reference = Reference(Gguf.open(needs(GGUF)))
+    reference = Reference(needs(LM))
     errors, agreed, clear = [], 0, 0
     for tokens in prompts:
         expected = reference.logits(tokens)[-1]
@@ -433,6 +434,6 @@ def test_missing_files_are_said(needs: Needs, tmp_path: Path, monkeypatch: pytes
 @pytest.mark.slow
 def test_converting_gives_the_same_bytes(needs: Needs, tmp_path: Path) -> None:
     embed_convert.convert(needs(SAFETENSORS), tmp_path / "encoder.nkm")
-    lm_convert.convert(needs(GGUF), tmp_path / "lm.nkm")
+    lm_convert.convert(needs(GGUF), tmp_path / "lm.nkm", RECIPE if RECIPE.exists() else None)
     assert (tmp_path / "encoder.nkm").read_bytes() == needs(ENCODER).read_bytes()
     assert (tmp_path / "lm.nkm").read_bytes() == needs(LM).read_bytes()

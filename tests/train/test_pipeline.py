@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from inglenook.elastic import convert
 from inglenook.elastic.gguf import Tensor
-from inglenook.elastic.recipe import Recipe, lowered, raised
+from inglenook.elastic.recipe import Recipe
 from inglenook.elastic.reference import Reference
 from inglenook.errors import NookError
 from inglenook.kernels import pack
@@ -90,7 +90,8 @@ def test_options_that_make_no_sense_are_refused(changed: dict[str, object], code
 def test_the_artifact_computes_what_was_measured(tmp_path: Path) -> None:
     whole = small.weights()
     rounded = {name: pack.value_q4(*pack.cut_q4(value)) for name, value in whole.tensors.items() if "norm" not in name}
-    rounded["token_embd.weight"] = raised(*lowered(whole["token_embd.weight"]))
+    embedding = whole["token_embd.weight"]
+    rounded["token_embd.weight"] = pack.unpack("q8", pack.quantise_q8(embedding), *embedding.shape)
     weights = Weights(whole.shape, whole.tensors | rounded)
     run = pipeline(tmp_path, weights=weights)
     recipe = run.run()
@@ -108,6 +109,6 @@ def test_the_artifact_computes_what_was_measured(tmp_path: Path) -> None:
             recovery = run.level(level, base, size, fitted[level - 1]) if level else None
             expected = base.logits(base(torch.from_numpy(ids), size, recovery))[0].numpy()
             found = plain.logits(ids[0].tolist(), level)
-            assert np.abs(found - expected).max() < 2e-3 * np.abs(expected).max()
+            assert np.abs(found - expected).max() < 5e-3 * np.abs(expected).max()
             other = plain.logits(ids[0].tolist(), (level + 1) % 3)
             assert np.abs(other - expected).max() > 2 * np.abs(found - expected).max()

@@ -11,7 +11,8 @@ with numpy alone (`convert.convert`). The file is NumPy's `.npz`, deflated; the 
                     smaller
     nudges          uint8 (layers, width * hidden / 5): steps of -1, 0, 1 off the nearest 4-bit code, five in a byte
     <level>.bias    float16 (layers, width)
-    <level>.down_a.<layer>   int8 (rank, hidden of the layer), and .scale float16 (rank, hidden // 32); so is down_b
+    <level>.down_a.<layer>   int8 (rank, hidden of the layer) in -7..7, of which deflating leaves half, and .scale
+                             float16 (rank, hidden // 32); so is down_b
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from inglenook.kernels import pack
 Array = np.ndarray
 Codes = tuple[Array, Array, Array]
 """A matrix in 4 bits, as `pack.pack` takes it: q (rows, columns), scale and minimum (rows, columns // 32)."""
+STEPS = 7
+"""Of a low-rank map's values to either side: an error of a tenth in what is a correction."""
 _PLACES = 3 ** np.arange(5)
 
 
@@ -129,11 +132,11 @@ def unfolded(packed: Array, shape: tuple[int, ...]) -> Array:
 
 
 def lowered(values: Array) -> tuple[Array, Array]:
-    """(int8, scale) of float32 (rows, columns): each row of 32 columns has its own scale, as in `pack`'s q8."""
+    """(int8 of -STEPS..STEPS, scale) of float32 (rows, columns): each row of 32 columns has its own scale."""
     cut = values.reshape(len(values), -1, pack.BLOCK["q8"])
-    scale = (np.abs(cut).max(axis=2) / 127).astype(np.float16)
+    scale = (np.abs(cut).max(axis=2) / STEPS).astype(np.float16)
     step = np.where(scale == 0, 1, scale).astype(np.float32)[..., None]
-    return np.rint(cut / step).clip(-127, 127).astype(np.int8).reshape(values.shape), scale
+    return np.rint(cut / step).clip(-STEPS, STEPS).astype(np.int8).reshape(values.shape), scale
 
 
 def raised(q: Array, scale: Array) -> Array:

@@ -33,7 +33,7 @@ def recipe(order: Order, rounding: Arrays, levels: list[dict[str, Any]], recover
 
 
 def stored(recovery: Recovery) -> Recovery:
-    """As a recipe keeps it: biases in half precision, low-rank maps in 8 bits."""
+    """As a recipe keeps it: biases in half precision, low-rank maps in 4 bits."""
 
     def low(value: Tensor | None) -> Tensor | None:
         return None if value is None else torch.from_numpy(raised(*lowered(value.cpu().numpy()))).to(value.device)

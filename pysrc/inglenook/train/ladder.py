@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from inglenook.elastic import levels
 from inglenook.elastic.shape import Shape
 from inglenook.errors import NookError
 from inglenook.train.importance import Importance
@@ -66,16 +67,9 @@ class Latency:
         )
 
 
-def parameters(shape: Shape) -> tuple[int, int]:
-    """The parameters of (a neuron, a key-value group with its query heads)."""
-    return 3 * shape.width, 2 * shape.width * shape.head * (shape.group + 1)
-
-
 def ratio(shape: Shape, size: Size) -> float:
     """The share of the parameters of attention and FFN that is active."""
-    neuron, group = parameters(shape)
-    active = neuron * sum(size.hidden) + group * sum(size.groups)
-    return active / (shape.layers * (neuron * shape.hidden + group * shape.kv_heads))
+    return levels.ratio(shape, size.hidden, size.groups)
 
 
 def ladder(
