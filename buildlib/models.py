@@ -32,6 +32,7 @@ def build() -> None:
     lm, tokens = MODELS / "smollm2-135m-instruct.nkm", MODELS / "smollm2-135m-instruct.tokenizer.json"
     _convert("inglenook.elastic.convert", "convert", gguf, lm, RECIPE)
     _convert("inglenook.elastic.convert", "export", gguf, tokens)
+    _convert("inglenook.elastic.convert", "check", lm, lm.with_suffix(".check.json"))
     _convert("inglenook.embed.convert", "convert", safetensors, MODELS / "minilm-l6.nkm")
 
 

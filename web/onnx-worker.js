@@ -69,7 +69,7 @@ async function gpu() {
 
 /** @param {{ session: number, model: Uint8Array | string, providers: string[] }} request */
 async function create({ session: number, model, providers }) {
-  const bytes = typeof model === 'string' ? await fetchAsset(model) : model;
+  const bytes = typeof model === 'string' ? await file(model) : model;
   const before = providers.slice(0, providers.includes('wasm') ? providers.indexOf('wasm') : undefined);
   if (before.includes('webgpu') && (await gpu())) {
     try {
@@ -79,6 +79,16 @@ async function create({ session: number, model, providers }) {
     }
   }
   return make(number, bytes, 'wasm');
+}
+
+/** An asset of this release, or what is at a URL. @param {string} model @returns {Promise<Uint8Array>} */
+async function file(model) {
+  if (!/^https?:/.test(model)) return fetchAsset(model);
+  const response = await fetch(model).catch(() => undefined);
+  if (response?.ok) return new Uint8Array(await response.arrayBuffer());
+  const hint = response ? 'Check the address.' : 'Check the connection, and that the page may connect there.';
+  const why = response ? `HTTP ${response.status}` : 'no answer';
+  throw Object.assign(new Error(`The model at ${model} could not be loaded: ${why}.`), { code: 'model-missing', hint });
 }
 
 /** @param {number} number @param {Uint8Array} bytes @param {'webgpu' | 'wasm'} provider */

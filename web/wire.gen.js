@@ -195,6 +195,7 @@ export const PROTOCOL = 1;
  * @property {'Open'} type
  * @property {string} id the stream
  * @property {string} [name]
+ * @property {string} [model]
  */
 
 /**
@@ -618,7 +619,7 @@ export const ENDS = Object.freeze(['Done', 'Failed', 'Cancelled']);
 
 /** Fields of each request, for early and clear errors. */
 export const REQUESTS = Object.freeze({
-  Open: ['name'],
+  Open: ['name', 'model'],
   Add: ['files'],
   Remove: ['documents'],
   Search: ['query', 'k', 'filter', 'mode'],

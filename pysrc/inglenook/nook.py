@@ -50,10 +50,12 @@ class Nook:
         where: str = "machine",
         app: str = "",
         apps: Mapping[str, App] | None = None,
+        *,
+        lm: Path | None = None,
     ) -> None:
         self.path, self.app = Path(path), app
         self.library = Library(where)
-        self._engine = NativeEngine(FileStore(self.path), models, Turns(apps))
+        self._engine = NativeEngine(FileStore(self.path), models, Turns(apps), lm)
         for _ in drive(self.library.open(self.path.stem), self._engine.perform):
             pass
 
@@ -65,13 +67,15 @@ class Nook:
         *,
         app: str = "",
         apps: Mapping[str, App] | None = None,
+        lm: Path | None = None,
     ) -> Nook:
         """Open a .nook file, made if it is not there. Raises NookError("corrupt" | "newer-format" | "locked", …).
 
         `app` is who asks, where requests name nobody; `apps` are the rules of apps that share the model: weights, and
-        how much they may ask for (`elastic.turns.App`).
+        how much they may ask for (`elastic.turns.App`). `lm` is an ONNX decoder to write with in place of the model of
+        the folder `models`.
         """
-        return cls(path, models, app=app, apps=apps)
+        return cls(path, models, app=app, apps=apps, lm=lm)
 
     def __enter__(self) -> Self:
         return self

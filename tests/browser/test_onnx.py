@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 from inglenook.embed.reference import Reference
+from system.test_onnx_model import LONG, expected, tiny
 
 from tests.reference import embed_models, onnx_bytes
 
@@ -39,6 +41,13 @@ def engine():
         archive.add(ROOT / "tests/browser/onnx/checks.py", "checks.py")
         for name in ("onnx_bytes.py", "embed_models.py", "embed.json", "embed.npy"):
             archive.add(ROOT / "tests/reference" / name, f"reference/{name}")
+        models = {f"decoder{i}.onnx": tiny(merged=merged, last=merged) for i, merged in enumerate((False, True))}
+        best = -np.sort(-expected(LONG), axis=1)[:, :5]
+        case = {"tokens": LONG, "best": best.tolist(), "models": list(models)}
+        for name, data in (models | {"decoder.json": json.dumps(case).encode()}).items():
+            entry = tarfile.TarInfo(f"reference/{name}")
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
     return packed.getvalue()
 
 
@@ -99,13 +108,17 @@ def served(site, isolated):
         server.shutdown()
 
 
+def program():
+    return os.environ.get("INGLENOOK_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+
+
 @pytest.fixture(scope="module")
 def chromium():
     missing = [path for path in NEEDED if not (ROOT / path).exists()]
     if missing:
         pytest.skip(f"not built: {', '.join(missing)}")
     api = pytest.importorskip("playwright.sync_api")
-    found = os.environ.get("INGLENOOK_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    found = program()
     if not found:
         pytest.skip("there is no Chromium")
     with api.sync_playwright() as playwright:
@@ -223,3 +236,34 @@ def test_int8_vectors_are_close(check):
     cosines = check("int8")
     assert sum(cosines) / len(cosines) > 0.985
     assert min(cosines) > 0.97
+
+
+def test_decoders_with_a_cache_give_the_logits_of_the_reference(check):
+    found = check("decoder")
+    assert found["worst"] < 2e-4 and found["providers"] == ["CPUExecutionProvider"]
+
+
+WEBGPU = ("ort.webgpu.min.mjs", "ort-wasm-simd-threaded.asyncify.mjs", "ort-wasm-simd-threaded.asyncify.wasm")
+
+
+def test_decoders_run_on_webgpu(chromium, site):
+    """On a graphics processor made of software; the runtime for it is no part of the release, so it is laid beside."""
+    laid = {f"/static/ort/{name}": (ROOT / "node_modules/onnxruntime-web/dist" / name).read_bytes() for name in WEBGPU}
+    site.made |= laid
+    site.manifest()
+    flags = ["--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
+    try:
+        with served(site, isolated=False) as url:
+            browser = chromium.browser_type.launch(executable_path=program(), args=flags)
+            page = browser.new_page()
+            page.goto(url)
+            page.set_default_timeout(120_000)
+            if not page.evaluate("async () => Boolean(await navigator.gpu?.requestAdapter())"):
+                pytest.skip("this browser has no WebGPU, not even in software")
+            got = page.evaluate("name => check(name)", "decoder_on_webgpu")
+            browser.close()
+    finally:
+        for path in laid:
+            del site.made[path]
+        site.manifest()
+    assert got["providers"][0] == "WebGpuExecutionProvider" and got["worst"] < 2e-3

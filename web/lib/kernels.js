@@ -6,6 +6,7 @@
 import { abortError, NookError } from './errors.js';
 import { fetchModel } from './load-model.js';
 import { spawn } from './spawn.js';
+import { build } from './wasm-model.js';
 
 /** Tokens of a question that is encoded in this thread: some ten milliseconds. */
 const SHORT = 32;
@@ -140,6 +141,7 @@ export class Kernels {
     this.nearing = false;
     this.disposed = false;
     this.instances = 0;
+    this.plain = false; // the language model keeps to the build that any browser runs
     this.fell = false; // a language model that ran is gone
   }
 
@@ -166,7 +168,9 @@ export class Kernels {
       const start = async (/** @type {Report} */ report) => {
         try {
           const threads = kind === 'lm' ? this.threads : 1;
-          const info = { ...(await host.call({ op: 'load', kind, threads }, report)), instance: ++this.instances };
+          const plain = kind === 'lm' && this.plain;
+          const job = { op: 'load', kind, threads, plain };
+          const info = { ...(await host.call(job, report)), instance: ++this.instances };
           this.info.set(kind, info);
           this.welcome(kind, host);
           return info;
@@ -277,6 +281,17 @@ export class Kernels {
     if (!this.lm && this.fell) throw died('lm');
     if (!this.lm) throw new NookError('model-missing', 'The language model is not loaded.', 'Load it first.');
     return this.lm.call(job);
+  }
+
+  /**
+   * What the language model's build computes is wrong: it ends, and the next load takes the plain one.
+   * @returns {boolean} false if it was that one already
+   */
+  distrust() {
+    const wrong = this.info.get('lm')?.build;
+    this.plain = true;
+    this.lm?.end(died('lm'));
+    return wrong !== undefined && wrong !== build(wrong.includes('threads'), true);
   }
 
   /** End all workers and free their memory. */

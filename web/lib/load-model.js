@@ -13,10 +13,11 @@ const MODELS = {
  *
  * @template {'encoder' | 'lm'} Kind
  * @param {Kind} kind @param {boolean} threads @param {(done: number, total: number) => void} [onProgress] bytes
+ * @param {boolean} [plain] without relaxed SIMD
  * @returns {Promise<Kind extends 'encoder' ? Encoder : LanguageModel>}
  */
-export async function fetchModel(kind, threads, onProgress) {
-  const code = await fetchAsset(`static/kernels/${build(threads)}`);
+export async function fetchModel(kind, threads, onProgress, plain = false) {
+  const code = await fetchAsset(`static/kernels/${build(threads, plain)}`);
   const module = await WebAssembly.compile(/** @type {any} */ (code));
   const receive = async () => {
     const made = kind === 'encoder' ? new Encoder(module, false) : new LanguageModel(module, threads);

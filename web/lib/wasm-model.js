@@ -41,9 +41,9 @@ export function relaxed() {
   return WebAssembly.validate(new Uint8Array([...header, ...code]));
 }
 
-/** The build of the kernels that suits. @param {boolean} threads */
-export function build(threads) {
-  return `models.${relaxed() ? 'relaxed' : 'simd'}${threads ? '.threads' : ''}.wasm`;
+/** The build of the kernels that suits, or the `plain` one. @param {boolean} threads @param {boolean} [plain] */
+export function build(threads, plain = false) {
+  return `models.${relaxed() && !plain ? 'relaxed' : 'simd'}${threads ? '.threads' : ''}.wasm`;
 }
 
 export class WasmModel {

@@ -7,6 +7,7 @@ content between them is encoded as plain text, so a document that contains "<|im
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from inglenook.elastic.tokenizer import Tokenizer
@@ -17,6 +18,7 @@ Message = tuple[str, str]  # role, content
 ROLES = ("system", "user", "assistant")
 START, END = "<|im_start|>", "<|im_end|>"
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+_DEFAULT = re.compile(r"<\|im_start\|>system(?:\\n|\n)([^<>{}'\"]+)<\|im_end\|>")  # of other models' templates
 
 
 def render(messages: Sequence[Message], generate: bool = True) -> str:
@@ -26,10 +28,17 @@ def render(messages: Sequence[Message], generate: bool = True) -> str:
 
 
 def encode(messages: Sequence[Message], tokenizer: Tokenizer, generate: bool = True) -> list[int]:
-    """The ids of `render`'s text, except that nothing inside a message becomes a control token."""
+    """The ids of `render`'s text, except that nothing inside a message becomes a control token.
+
+    Where the model's own template has another default for the system's turn, that one is taken. Raises
+    NookError("role" | "model-unsupported"), the latter for models whose chats are no ChatML.
+    """
+    if not {START, END} <= tokenizer.specials.keys():
+        hint = "Use a model whose chats are ChatML, with <|im_start|> and <|im_end|>."
+        raise NookError("model-unsupported", "The chat format of this model is not known.", hint)
     start, end = tokenizer.specials[START], tokenizer.specials[END]
     ids: list[int] = []
-    for role, content in _turns(messages):
+    for role, content in _turns(messages, _system(tokenizer)):
         ids += [start, *tokenizer.encode(f"{role}\n{content}", special=False), end]
         ids += tokenizer.encode("\n", special=False)
     if generate:
@@ -40,7 +49,8 @@ def encode(messages: Sequence[Message], tokenizer: Tokenizer, generate: bool = T
 def shortened(messages: Sequence[Message], most: int, tokenizer: Tokenizer) -> list[int]:
     """The ids of at most `most` tokens of a chat that is longer: the oldest turns go first, the system's stays, and of
     the last turn the end. Raises NookError("context") if not even that leaves room."""
-    system, rest = _turns(messages)[:1], _turns(messages)[1:]
+    turns = _turns(messages, _system(tokenizer))
+    system, rest = turns[:1], turns[1:]
     while len(rest) > 1 and len(encode([*system, *rest], tokenizer)) > most:
         rest = rest[1:]
     ids = encode([*system, *rest], tokenizer)
@@ -56,10 +66,16 @@ def shortened(messages: Sequence[Message], most: int, tokenizer: Tokenizer) -> l
     return ids
 
 
-def _turns(messages: Sequence[Message]) -> list[Message]:
+def _system(tokenizer: Tokenizer) -> str:
+    """What the model's own template gives the system to say where nobody does."""
+    default = _DEFAULT.search(tokenizer.template)
+    return default[1] if default else SYSTEM
+
+
+def _turns(messages: Sequence[Message], system: str = SYSTEM) -> list[Message]:
     for role, _ in messages:
         if role not in ROLES:
             raise NookError("role", f"There is no role {role!r} in a chat.", f"Use one of {', '.join(ROLES)}.")
     if messages and messages[0][0] != "system":
-        return [("system", SYSTEM), *messages]
+        return [("system", system), *messages]
     return list(messages)

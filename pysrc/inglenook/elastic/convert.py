@@ -17,10 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from inglenook.elastic import selfcheck
 from inglenook.elastic.gguf import Gguf
 from inglenook.elastic.gguf import Tensor as Stored
 from inglenook.elastic.levels import UNIT, Level, whole, words
 from inglenook.elastic.recipe import Codes, Recipe
+from inglenook.elastic.reference import Reference
 from inglenook.elastic.shape import Shape
 from inglenook.elastic.tokenizer import FORMAT
 from inglenook.errors import NookError
@@ -120,6 +122,13 @@ def export(gguf: Path, out: Path) -> None:
         "template": meta.get("tokenizer.chat_template", ""),
     }
     out.write_text(json.dumps(file, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+
+
+def check(lm: Path, out: Path) -> None:
+    """Write the first logits of the artifact `lm` at every level by the float pass: what backends are held against."""
+    model = Reference(lm)
+    prompt = selfcheck.prompt(model.shape.vocabulary)
+    out.write_bytes(selfcheck.make([model.logits(prompt, level)[-1] for level in range(len(model.levels))]))
 
 
 def _check(shape: Shape, levels: Sequence[Level], recovery: Mapping[tuple[int, int], Recovery]) -> None:

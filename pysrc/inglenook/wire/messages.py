@@ -39,9 +39,13 @@ class Event(Message):
 
 @dataclass(frozen=True, slots=True)
 class Open(Request):
-    """Open the nook `name`, made if it is not there. Answers: Progress, Status, Done."""
+    """Open the nook `name`, made if it is not there. Answers: Progress, Status, Done.
+
+    In the tab, `model` is the URL of an ONNX decoder to write with in place of the model of this release.
+    """
 
     name: str = "notes"
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import js
 import numpy as np
+from inglenook.elastic.onnx_model import OnnxModel
 from inglenook.embed.session import OnnxEncoder
 from inglenook.errors import NookError
 from inglenook.onnx import InferenceSession
@@ -109,6 +110,28 @@ async def worker_dies():
 
 async def worker_missing():
     return await refused(InferenceSession.create(models.arithmetic()))
+
+
+async def decoder(providers=("wasm",), cuts=(1, 60, 70, 150)):
+    """Tiny decoders, piece by piece, against the best logits that the test laid beside them."""
+    case = json.loads((HERE / "decoder.json").read_text("utf-8"))
+    worst = 0.0
+    for name in case["models"]:
+        model = await OnnxModel.create((HERE / name).read_bytes(), list(providers))
+        at = 0
+        for cut in cuts:
+            best = await model.forward_async(case["tokens"][at:cut], at, 5)
+            worst = max(worst, float(np.abs(best.logits - np.array(case["best"][cut - 1], np.float32)).max()))
+            at = cut
+        assert (await model.score_async(case["tokens"][:9], 0)).shape == (8,)
+        found = model.providers
+        model.close()
+    return {"worst": worst, "providers": found}
+
+
+async def decoder_on_webgpu():
+    """Few positions: over 60 and more, this runtime's attention is wrong on an adapter made of software."""
+    return await decoder(("webgpu", "wasm"), (4, 8))
 
 
 async def int8():

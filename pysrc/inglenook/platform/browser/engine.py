@@ -6,12 +6,13 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import js
 import numpy as np
 from pyodide.ffi import JsException, create_proxy, to_js
 
+from inglenook.elastic import selfcheck
 from inglenook.elastic.resident import Resident
 from inglenook.elastic.turns import Turns
 from inglenook.errors import NookError
@@ -42,10 +43,14 @@ from inglenook.platform.lane import Lane
 from inglenook.topics.cluster import Cluster, Clusters
 from inglenook.wire import messages as wire
 
+if TYPE_CHECKING:
+    from inglenook.platform.browser.foreign import ForeignModel  # most pages have none
+
 TOKENIZERS = {
     "encoder": "static/models/minilm-l6.vocab.txt",
     "lm": "static/models/smollm2-135m-instruct.tokenizer.json",
 }
+CHECK = "static/models/smollm2-135m-instruct.check.json"
 
 
 def start(kernels: Any, assets: Any) -> Any:
@@ -62,6 +67,8 @@ class Engine:
         self._lane = Lane(Turns())
         self._locks: dict[str, asyncio.Lock] = {}
         self._tokenizers: dict[str, bytes] = {}
+        self._right: set[int] = set()  # instances of the language model whose first logits were right
+        self._foreign: ForeignModel | None = None  # what writes in place of the kernel
         self._last_pause = time.perf_counter()
         self.model = Resident()
         self.nooks: dict[str, Opened] = {}
@@ -69,6 +76,13 @@ class Engine:
     def join(self, send: Any) -> Any:
         """A line for one more user, who hears by `send(text, blobs)`; it has `receive(text, blobs)` and `leave()`."""
         return create_proxy(Line(self, send))
+
+    def write_with(self, model: str) -> None:
+        """Let the ONNX decoder at a URL write. All nooks share one model, so the first one that is named stays."""
+        if self._foreign is None:
+            from inglenook.platform.browser.foreign import ForeignModel
+
+            self._foreign = ForeignModel(model)
 
     async def drive(self, flow: Any, emit: Callable[[object], None], nook: Opened, line: Line | None = None) -> None:
         """Run a flow of a nook, for one of its lines."""
@@ -108,6 +122,8 @@ class Engine:
                     return await self._run(effect)
                 pass_ = len(tokens), at, effect.level
                 return await self._lane.run(effect.turn, pass_, lambda: self._run(effect))
+            case Copy() if self._foreign:
+                return await self._foreign.perform(effect)
             case Copy(source, target):
                 return await self._kernels.copy(source, target)
             case Load(model):
@@ -134,6 +150,8 @@ class Engine:
 
     async def _run(self, effect: Forward | Score) -> Any:
         """A pass of the language model."""
+        if self._foreign:
+            return await self._foreign.perform(effect)
         if isinstance(effect, Score):
             how = _options(level=effect.level, pages=_ints(effect.pages))
             scores = await self._kernels.score(_ints(effect.tokens), effect.at, how)
@@ -149,6 +167,8 @@ class Engine:
         if model == "threads":
             await threads.ready()
             return Loaded(b"")
+        if model == "lm" and self._foreign:
+            return await self._foreign.load()
         if self._kernels.state(model) != "ready":
 
             def progress(done: float, total: float, *_: object) -> None:
@@ -167,9 +187,28 @@ class Engine:
         info = self._kernels.info.get(model)
         if model != "lm" or info is None:  # it may have died meanwhile: whoever runs it hears of it
             return Loaded(self._tokenizers[model])
+        if not await self._computes_rightly(info.instance):
+            return await self._load(model, emit)
         config = json.loads(js.JSON.stringify(info.config))
         device = f"{info.build} {info.threads} of {js.navigator.hardwareConcurrency}"
         return Loaded(self._tokenizers[model], config, info.pages, info.context, info.instance, device)
+
+    async def _computes_rightly(self, instance: int) -> bool:
+        """Hold the first logits of an instance against the reference. False where it was ended for being wrong and the
+        next load takes another build; raises NookError("backend") where there is none."""
+        async with self._locks.setdefault("check", asyncio.Lock()):
+            if instance in self._right:
+                return True
+            reference = (await self._assets.fetch(CHECK)).to_bytes()
+            try:
+                await adrive(selfcheck.flow(reference), self._run, lambda event: None)  # type: ignore[arg-type]
+            except NookError as error:
+                if error.code != "backend" or not self._kernels.distrust():
+                    raise
+                js.console.warn(f"{error} Another build is taken.")
+                return False
+            self._right.add(instance)
+            return True
 
     async def _cluster(self, vectors: Any, groups: int, emit: Any) -> Clusters:
         """In a worker of its own, which ends with the work or when it is stopped."""

@@ -143,6 +143,8 @@ class Line:
         self._post(end, stream)
 
     async def _open(self, request: wire.Open, stream: str) -> None:
+        if request.model:
+            self._engine.write_with(request.model)
         self._nook = self._engine.nooks.setdefault(request.name, Opened(self._engine, request.name))
         await self._nook.open(self, stream)
         if not self._opened.is_set():

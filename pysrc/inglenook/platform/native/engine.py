@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import os
 import platform
@@ -49,14 +50,21 @@ def models_folder() -> Path:
 
 
 class NativeEngine:
-    """Performs effects on one store with the models of one folder."""
+    """Performs effects on one store with the models of one folder.
 
-    def __init__(self, store: Store, models: Path | None = None, turns: Turns | None = None) -> None:
+    `lm` or $INGLENOOK_LM names an ONNX decoder to write with in place of the model there.
+    """
+
+    def __init__(
+        self, store: Store, models: Path | None = None, turns: Turns | None = None, lm: Path | None = None
+    ) -> None:
         self.store = store
         self._turns = turns or Turns()
         self._lane = Lane(self._turns)
         self._running = threading.Lock()
         self._folder = models or models_folder()
+        self._lm = lm or os.environ.get("INGLENOOK_LM")
+        self._loaded: dict[str, Loaded] = {}
         self._models: dict[str, Any] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -153,19 +161,21 @@ class NativeEngine:
     def _load(self, model: str) -> Loaded:
         if model in ("pdf", "threads"):
             return Loaded(b"")
-        made = self._model(model)
-        tokenizer = self._file(FILES[model][1]).read_bytes()
-        if model != "lm":
-            return Loaded(tokenizer)
+        self._model(model)
         device = f"{platform.node()} {platform.machine()} {os.cpu_count()}"
-        return Loaded(tokenizer, made.config, made.pages, made.context, 0, device)
+        return dataclasses.replace(self._loaded[model], device=device if model == "lm" else "")
 
     def _model(self, model: str) -> Any:
         if model not in self._models:
-            from inglenook.platform.native import models
+            from inglenook.platform.native import lm, models
 
-            make = {"encoder": models.Encoder, "lm": models.LanguageModel}[model]
-            self._models[model] = make(self._file(FILES[model][0]))
+            if model == "lm" and self._lm:
+                self._models[model], self._loaded[model] = lm.onnx(Path(self._lm))
+            elif model == "lm":
+                self._models[model], self._loaded[model] = lm.kernel(*map(self._file, FILES[model]))
+            else:
+                weights, vocabulary = map(self._file, FILES[model])
+                self._models[model], self._loaded[model] = models.Encoder(weights), Loaded(vocabulary.read_bytes())
         return self._models[model]
 
     def _file(self, name: str) -> Path:

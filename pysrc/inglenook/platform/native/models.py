@@ -111,13 +111,14 @@ class LanguageModel:
     """A Llama model on `threads` threads (default: the cores, at most four).
 
     A session has room for `context` positions, all of them together for `pages` pages; where memory is refused both
-    become less. `config` is the artifact's.
+    become less. `config` is the artifact's. `plain` is the build that any processor runs.
     """
 
     def __init__(
-        self, path: Path | str, threads: int | None = None, context: int | None = None, pages: int | None = None
-    ) -> None:
-        self._lib = native.library()
+        self, path: Path | str, threads: int | None = None, context: int | None = None, pages: int | None = None,
+        plain: bool | None = None,
+    ) -> None:  # fmt: skip
+        self._lib = native.library(plain)
         self._weights = weights = _Weights(path, "lm")
         threads = min(threads or min(os.cpu_count() or 1, 4), MAX_THREADS)
         room = ((context, pages or -(-context // PAGE)),) if context else ROOM
