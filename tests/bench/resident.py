@@ -38,14 +38,16 @@ READ = """async ([tokens, level]) => {
   self.at = tokens.length;
   return performance.now() - begun;
 }"""
-# `levels` take turns from token to token.
+# `levels` take turns from token to token; the milliseconds of each token.
 WRITE = """async ([count, levels]) => {
-  const begun = performance.now();
+  const took = [];
   for (let i = 0; i < count; i++) {
+    const begun = performance.now();
     const level = levels[i % levels.length];
     self.best = await kernels.forward(self.best.ids.slice(0, 1), self.at++, 64, { level });
+    took.push(performance.now() - begun);
   }
-  return performance.now() - begun;
+  return took;
 }"""
 MEMORY = """async (rounds) => {
   const rates = [];
@@ -63,11 +65,12 @@ FIRST = """async (prompts) => {
   await nook.prepare('lm');
   const ask = async (messages) => {
     const begun = performance.now();
-    const chunks = await nook.chat.completions.create({ messages, max_tokens: 2, stream: true });
+    const how = { max_tokens: 2, stream: true, stream_options: { include_usage: true } };
+    const chunks = await nook.chat.completions.create({ messages, ...how });
     let first;
     let usage;
     for await (const chunk of chunks) {
-      if (chunk.choices[0].delta.content) first ??= performance.now() - begun;
+      if (chunk.choices[0]?.delta.content) first ??= performance.now() - begun;
       usage = chunk.usage ?? usage;
     }
     return { ms: first ?? performance.now() - begun, tokens: usage.prompt_tokens };
@@ -104,7 +107,7 @@ def bandwidth(driver: Any, rounds: int) -> dict[str, Any]:
             rate = opened.evaluate(MEMORY, 5)
             opened.evaluate(READ, [tokens, 0])
             before = renderers()[pid]
-            wall = opened.evaluate(WRITE, [WRITTEN, [0]]) / WRITTEN
+            wall = statistics.mean(opened.evaluate(WRITE, [WRITTEN, [0]]))
             if turn:
                 rates.append(rate)
                 shares.append(_weights() / wall / rate)
@@ -134,15 +137,14 @@ def levels(driver: Any, rounds: int) -> dict[str, Any]:
                 before = renderers()[pid]
                 opened.evaluate(READ, [tokens, level])
                 read = renderers()[pid]
-                row["wall"].append(opened.evaluate(WRITE, [WRITTEN, [level]]) / WRITTEN)
+                row["wall"].append(statistics.mean(opened.evaluate(WRITE, [WRITTEN, [level]])))
                 row["prefill"].append((read - before) / len(tokens))
                 row["decode"].append((renderers()[pid] - read) / WRITTEN)
             last = len(ratios) - 1
-            if last:  # as many tokens of both, one after the other, and in turn: a switch before every token
+            if last:  # two tokens of one, two of the other: the first of two comes after a switch
                 opened.evaluate(READ, [tokens[:64], 0])
-                apart = sum(opened.evaluate(WRITE, [WRITTEN, [level]]) for level in (0, last))
-                opened.evaluate(READ, [tokens[:64], 0])
-                switches.append((opened.evaluate(WRITE, [2 * WRITTEN, [0, last]]) - apart) / (2 * WRITTEN))
+                took = opened.evaluate(WRITE, [4 * WRITTEN, [0, 0, last, last]])
+                switches += [after - again for after, again in zip(took[::2], took[1::2])]
     medians = [{what: statistics.median(ms) for what, ms in row.items()} for row in rows]
     half = min(range(len(ratios)), key=lambda i: abs(ratios[i] - 0.5))
     found = half > 0
