@@ -107,10 +107,9 @@ class Bench:
         for name, rows in self.rows.items():
             tokens, nats, held = np.array(rows).T
             likely, best = np.exp(nats).mean(), np.exp(whole[:, 1]).mean()
-            told[name] = {
-                "tokens": float(tokens.mean()), "nats": float(nats.mean()), "likely": float(likely / best),
-                "holds": float(held.mean()), "holds_share": float(held.mean() / whole[:, 2].mean()),
-            }  # fmt: skip
+            told[name] = {"tokens": float(tokens.mean()), "nats": float(nats.mean()), "likely": float(likely / best)}
+            if not np.isnan(held).any():
+                told[name] |= {"holds": float(held.mean()), "holds_share": float(held.mean() / whole[:, 2].mean())}
             print(
                 f"{name:34}{tokens.mean():8.0f}{tokens.mean() / whole[:, 0].mean():8.2f}{nats.mean():8.3f}{likely:8.4f}"
                 f"{likely / best:9.3f}{held.mean():8.3f}{held.mean() / whole[:, 2].mean():9.3f}"
