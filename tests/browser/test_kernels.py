@@ -71,6 +71,83 @@ def test_every_build_gives_the_bits_of_the_machine(needs: Needs, isolated: Page)
         np.testing.assert_array_equal(np.array(got["vectors"], np.float32), vectors, build)
 
 
+# Random prompts through one layer at a level: all logits after each token.
+LAYER = """async ({ build, level, prompts }) => {
+  const { LanguageModel } = await import('./lib/wasm-model.js');
+  const bytes = async (path) => new Uint8Array(await (await fetch(path)).arrayBuffer());
+  const module = await WebAssembly.compile(await bytes(`static/kernels/models.${build}.wasm`));
+  const lm = new LanguageModel(module, build.endsWith('threads'));
+  const file = await bytes('one.nkm');
+  lm.receive(file.length).write(file, 0);
+  const { vocabulary } = lm.open(1, [[128, 2]]);
+  return prompts.map((tokens) => tokens.map((token, at) => {
+    const { ids, logits } = lm.forward(Int32Array.of(token), at, vocabulary, { level });
+    const row = Array(vocabulary);
+    for (const [i, id] of ids.entries()) row[id] = logits[i];
+    return row;
+  }));
+}"""
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_a_layer_does_what_the_plain_one_does(needs: Needs, page: Page, tmp_path: Path, build: str) -> None:
+    """See tests/system/test_kernels.py; here for the builds of the tab."""
+    from inglenook.elastic.reference import Reference
+    from system import elastic
+
+    needs(f"static/kernels/models.{build}.wasm")
+    path = elastic.make(tmp_path / "one.nkm", layers=1)
+    reference, prompts = Reference(path, rounded=True), elastic.prompts(12)
+    with server.serve(ROOT, isolated=True, pages={**BLANK, "one.nkm": server.Page(path.read_bytes())}) as url:
+        page.goto(url + "blank.html")
+        for level in range(3):
+            got = page.evaluate(LAYER, {"build": build, "level": level, "prompts": prompts})
+            found = [
+                elastic.cosines(np.array(rows), reference.logits(tokens, level))
+                for rows, tokens in zip(got, prompts, strict=True)
+            ]
+            assert np.median(np.concatenate(found)) > 1 - 1e-7 and min(map(min, found)) > 0.999
+
+
+DAMAGED = """
+  await kernels.load('lm');
+  const cache = await caches.open('inglenook-assets');
+  const keys = (await cache.keys()).filter((key) => key.url.includes('smollm2') && key.url.includes('.nkm'));
+  const bytes = new Uint8Array(await (await cache.match(keys[1])).arrayBuffer());
+  bytes[bytes.length >> 1] ^= 8;
+  await cache.put(keys[1], new Response(bytes));
+  kernels.lm.worker.onerror(new Event('error'));
+  const between = await fails(kernels.forward(Int32Array.of(1), 0, 4));
+  const info = await kernels.load('lm');
+  const best = await kernels.forward(Int32Array.from(options.tokens), 0, 4);
+  return { between, instance: info.instance, ids: Array.from(best.ids) };
+"""
+
+
+def test_a_model_that_dies_is_said_and_damaged_storage_is_fetched_anew(unisolated: Page) -> None:
+    """What was kept has a flipped bit: the model that is loaded in place of the dead one comes from the network."""
+    got = use(unisolated, DAMAGED, tokens=TOKENS)
+    assert got["between"]["code"] == "worker-died" and got["between"]["hint"]
+    whole = use(unisolated, "await kernels.load('lm'); return Array.from((await kernels.forward("
+                            "Int32Array.from(options.tokens), 0, 4)).ids);", tokens=TOKENS)  # fmt: skip
+    assert got["ids"] == whole and got["instance"] == 2
+
+
+def test_passes_that_wait_when_the_model_dies_all_hear_of_it(unisolated: Page) -> None:
+    got = use(
+        unisolated,
+        """
+        await kernels.load('lm');
+        const tokens = Int32Array.from(Array(60).fill(500));
+        const passes = [0, 1, 2].map((page) => kernels.forward(tokens, 0, 4, { pages: Int32Array.of(page) }));
+        const errors = passes.map((pass) => fails(pass));
+        kernels.lm.worker.onerror(new Event('error'));
+        return (await Promise.all(errors)).map((error) => error.code);
+        """,
+    )
+    assert got == ["worker-died"] * 3
+
+
 # Kernels, as the engine's worker uses it. The scripts below see `kernels` and `flat(passages)`.
 KERNELS = """const { Kernels } = await import('./lib/kernels.js');
 const kernels = new Kernels({ base: location.href, ...options });

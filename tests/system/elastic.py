@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,32 @@ SHAPE = Shape(
 RANK = 32
 
 
-def levels() -> list[Level]:
+def levels(shape: Shape) -> list[Level]:
     """The whole; one of which a layer lost a group and all lost neurons; one where a layer has only its bias left."""
-    sizes = (((192, 160, 224), (2, 1, 2), RANK), ((96, 0, 128), (1, 0, 2), 0))
-    more = (Level(ratio(SHAPE, hidden, groups), hidden, groups, rank) for hidden, groups, rank in sizes)
-    return [whole(SHAPE.layers, SHAPE.hidden, SHAPE.kv_heads), *more]
+    sizes = (((160, 192, 224), (1, 2, 2), RANK), ((96, 0, 128), (1, 0, 2), 0))
+    more = []
+    for hidden, groups, rank in sizes:
+        hidden, groups = hidden[: shape.layers], groups[: shape.layers]
+        more.append(Level(ratio(shape, hidden, groups), hidden, groups, rank))
+    return [whole(shape.layers, shape.hidden, shape.kv_heads), *more]
 
 
-def make(out: Path) -> Path:
+def prompts(count: int) -> list[list[int]]:
+    """Random tokens, 1 to 70 of them."""
+    rng = np.random.default_rng(12)
+    return [rng.integers(0, SHAPE.vocabulary, rng.integers(1, 71)).tolist() for _ in range(count)]
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Row by row."""
+    a, b = a.astype(float), b.astype(float)
+    found: np.ndarray = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+    return found
+
+
+def make(out: Path, layers: int = SHAPE.layers) -> Path:
     """Write the artifact."""
+    shape = replace(SHAPE, layers=layers)
     rng = np.random.default_rng(11)
 
     def random(*shape: int, size: float = 1.0) -> np.ndarray:
@@ -43,7 +61,7 @@ def make(out: Path) -> Path:
         return random(rows[part], columns, size=columns**-0.5)
 
     recovery = {}
-    for i, level in enumerate(levels()):
+    for i, level in enumerate(levels(shape)):
         for layer, hidden in enumerate(level.hidden if i else ()):
             low = level.rank and hidden
             recovery[i, layer] = convert.Recovery(
@@ -51,5 +69,5 @@ def make(out: Path) -> Path:
                 random(level.rank, hidden, size=hidden**-0.5) if low else None,
                 random(SHAPE.width, level.rank, size=0.3) if low else None,
             )
-    convert.write(out, SHAPE, read, name="random", levels=levels(), recovery=recovery)
+    convert.write(out, shape, read, name="random", levels=levels(shape), recovery=recovery)
     return out

@@ -25,6 +25,7 @@ from inglenook.flow import Candidates
 from inglenook.kernels import artifact
 
 Array = np.ndarray
+BLOCK = 32  # columns of weights and activations that have a scale together
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,12 @@ class _Recovery:
 class Reference:
     """A model, from a GGUF file or the path of an artifact, and its key-value cache of `held` positions.
 
-    All calls take the `level` they run at; what one level cached the others read.
+    All calls take the `level` they run at; what one level cached the others read. With `rounded`, activations, keys and
+    values are rounded to 8 bits where the kernel rounds them, and nothing else is: what differs then is a defect.
     """
 
-    def __init__(self, source: Gguf | Path) -> None:
+    def __init__(self, source: Gguf | Path, *, rounded: bool = False) -> None:
+        self._round: Callable[[Array, int], Array] = _rounded if rounded else lambda x, block: x
         self.levels: tuple[Level, ...]
         read: Callable[[str], Array]
         if isinstance(source, Gguf):
@@ -128,10 +131,10 @@ class Reference:
             groups, active, lost = self.levels[level].groups[i], self.levels[level].hidden[i], self._recovery[level, i]
             state = state + self._attend(i, self._rms(state, layer.attn_norm), rotation, at, groups)
             normed = self._rms(state, layer.ffn_norm)
-            gated = _silu(normed @ layer.gate[:active].T) * (normed @ layer.up[:active].T)
+            gated = self._round(_silu(normed @ layer.gate[:active].T) * (normed @ layer.up[:active].T), BLOCK)
             state = state + gated @ layer.down[:, :active].T
             if lost.a is not None and lost.b is not None:
-                state = state + (gated @ lost.a.T) @ lost.b.T
+                state = state + self._round(gated @ lost.a.T, BLOCK) @ lost.b.T
             if lost.bias is not None:
                 state = state + lost.bias
         return self._rms(state, self._norm)
@@ -141,7 +144,8 @@ class Reference:
         shape, n, layer = self.shape, len(x), self._layers[index]
         q = _rotate((x @ layer.q.T).reshape(n, shape.heads, shape.head), rotation)
         k = _rotate((x @ layer.k.T).reshape(n, shape.kv_heads, shape.head), rotation)
-        v = (x @ layer.v.T).reshape(n, shape.kv_heads, shape.head)
+        k = self._round(k, shape.head)
+        v = self._round((x @ layer.v.T).reshape(n, shape.kv_heads, shape.head), shape.head)
         keys, values = (np.concatenate([old[:at], new]) for old, new in zip(self._cache[index], (k, v), strict=True))
         self._cache[index] = keys, values
         q = q.reshape(n, shape.kv_heads, shape.group, shape.head)
@@ -149,14 +153,22 @@ class Reference:
         future = np.arange(at + n)[None, :] > np.arange(at, at + n)[:, None]
         weights = _softmax(np.where(future, np.float32(-np.inf), scores))
         mixed = np.einsum("kgnm,mkd->nkgd", weights, values, optimize=True)
-        active = groups * shape.group * shape.head
-        out: Array = mixed.reshape(n, shape.width)[:, :active] @ layer.o[:, :active].T
+        active, mixed = groups * shape.group * shape.head, self._round(mixed.reshape(n, shape.width), BLOCK)
+        out: Array = mixed[:, :active] @ layer.o[:, :active].T
         return out
 
     def _rms(self, x: Array, weight: Array) -> Array:
         scale = np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + np.float32(self.shape.epsilon))
-        out: Array = x / scale * weight
+        out: Array = self._round(x / scale * weight, BLOCK)
         return out
+
+
+def _rounded(x: Array, block: int) -> Array:
+    """The last axis in blocks of 8 bits, each with the scale of its peak."""
+    cut = x.reshape(*x.shape[:-1], x.shape[-1] // block, block)
+    step = np.abs(cut).max(axis=-1, keepdims=True) / np.float32(127)
+    out: Array = np.rint(cut / np.where(step == 0, np.float32(1), step)) * step
+    return out.reshape(x.shape).astype(np.float32)
 
 
 def _total(scores: Array) -> Array:
