@@ -32,7 +32,11 @@ root = pathlib.Path(inglenook.__file__).parent
 print(root)
 for path in sorted(root.rglob("*.py")):
     name = ".".join(path.relative_to(root.parent).with_suffix("").parts)
-    importlib.import_module(name.removesuffix(".__init__"))
+    try:
+        importlib.import_module(name.removesuffix(".__init__"))
+    except ModuleNotFoundError as error:  # torch is an extra, for training alone
+        if error.name != "torch" or not name.startswith("inglenook.train."):
+            raise
 """
 
 
@@ -146,6 +150,7 @@ def test_nothing_the_tab_loads_is_left_out_of_its_archive() -> None:
     missing = {(_module(path), name) for path in files for name in _imported(path) & left_out}
     assert missing == {
         ("inglenook", "inglenook.nook"),
+        ("inglenook.elastic.shape", "inglenook.elastic.gguf"),  # for the types alone
         ("inglenook.index.public", "inglenook.platform.native.store"),
         ("inglenook.onnx", "inglenook.platform.native"),
         ("inglenook.onnx", "inglenook.platform.native.onnx"),
