@@ -42,10 +42,11 @@ def browser() -> Perform:
     pytest.importorskip("js", reason="the tab's own driver: runs in the tab")
     from inglenook.platform.browser.engine import Engine
 
-    engine: Any = SimpleNamespace(store=Awaited())
+    engine: Any = SimpleNamespace()
+    nook: Any = SimpleNamespace(store=Awaited(), tell=lambda but: None)
 
     def perform(effect: Effect) -> Any:
-        coroutine = Engine._perform(engine, effect, print)
+        coroutine = Engine._perform(engine, effect, print, nook, None)
         try:
             coroutine.send(None)
         except StopIteration as stop:
