@@ -59,7 +59,7 @@ def import_(library: Library, request: wire.Import) -> Flow:
             yield wire.Progress("import", n + 1, len(wanted), "documents")
             replaced = [library.entries[d] for d in batch if d in library.entries]
             stale = [key for entry in replaced for key in pages.keys(entry) if key not in puts]
-            yield Commit(puts, stale)
+            yield from library.store(puts, stale)
             yield from library.refresh([f"d/{d}" for d in batch])
             yield from library.settle()
             puts, size, batch = {}, 0, []

@@ -66,7 +66,7 @@ def _take(library: Library, upload: wire.Upload) -> Flow:
     if read.type == "pdf":
         puts[f"s/{document}"] = pages.seal(upload.data)
     stale = [key for known in (old, entry) if known for key in pages.keys(known) if key not in puts]
-    yield Commit(puts, list(dict.fromkeys(stale)))
+    yield from library.store(puts, list(dict.fromkeys(stale)))
     library.place(entry, postings)
     yield from _hash(library, entry, texts)
     yield wire.Added(card, replaced=old is not None, warnings=read.warnings)

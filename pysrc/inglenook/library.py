@@ -78,6 +78,7 @@ class Library:
         """Vectors that need no model, of passages that have no others yet."""
         self.tokenizers: dict[str, Any] = {}
         self.model = model or Resident()
+        self.owed: dict[str, bytes] = {}  # pages there was no room for yet: they go with the first document
         self.embedding: set[str] = set()  # documents some flow is embedding right now
         self.topics: tuple[str, wire.Topics] | None = None  # the last map, and the state of the library it is of
         self._firsts: list[int] = []
@@ -94,7 +95,12 @@ class Library:
         self.name = name
         [meta] = yield Get([pages.META])
         if meta is None:
-            yield Commit({pages.META: pages.meta(name)}, [])
+            self.owed = {pages.META: pages.meta(name)}
+            try:
+                yield from self.store({}, [])
+            except NookError as error:
+                if error.code != "quota":
+                    raise
         else:
             puts, deletes = yield from pages.migrate(meta)
             if puts or deletes:
@@ -110,6 +116,11 @@ class Library:
         )
         yield wire.Progress("open", 1, 1, "", name)
         yield self.status((yield Measure()))
+
+    def store(self, puts: dict[str, bytes], stale: list[str]) -> Flow:
+        """Commit pages of documents, and with them what there was no room for when the nook was opened."""
+        yield Commit(self.owed | puts, stale)
+        self.owed = {}
 
     def refresh(self, keys: Iterable[str]) -> Flow:
         """Another writer changed these pages: read them again. Events: Added, Removed."""

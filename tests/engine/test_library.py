@@ -288,6 +288,20 @@ def test_one_bad_file_does_not_spoil_the_batch() -> None:
     assert {event.card.title for event in of(events, wire.Added)} == {"Owls", "Taxes"}
 
 
+def test_a_nook_without_any_room_opens_and_names_itself_with_its_first_document() -> None:
+    def full(effect: Effect) -> None:
+        if isinstance(effect, Commit) and effect.puts:
+            raise NookError("quota", "Storage is full.", "Remove something.")
+
+    nook = Driver()
+    nook.fail = full
+    nook.open()
+    assert [event.code for event in of(nook.add(owl_md=OWL), wire.Skipped)] == ["quota"] and not nook.pages
+    nook.fail = lambda effect: None
+    nook.add(owl_md=OWL)
+    assert pages.META in nook.pages and titles(nook.reopened(), "voles", mode="lexical") == ["Owls"]
+
+
 def test_a_refused_write_loses_nothing_that_was_stored(nook: Driver) -> None:
     def full(effect: Effect) -> None:
         if isinstance(effect, Commit) and effect.puts:

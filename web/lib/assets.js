@@ -8,6 +8,9 @@ import { NookError } from './errors.js';
 
 const CACHE = 'inglenook-assets';
 
+/** All that is kept of a release but its pages and modules, here and by sw.js. */
+const CACHES = [CACHE, 'inglenook-loose'];
+
 /**
  * @typedef {object} Asset
  * @property {string} path relative to the folder of inglenook.js
@@ -97,6 +100,21 @@ export async function forgetAsset(path) {
   const cache = await open();
   for (const hash of asset?.parts ?? (asset ? [asset.sha256] : [])) {
     await cache?.delete(new URL(`${path}?sha256=${hash}`, BASE));
+  }
+}
+
+/**
+ * Let go of the files that are kept of this release, if they can be fetched again now: what people gave us cannot, and
+ * has the first right to the room that there is.
+ * @returns {Promise<boolean>} whether there is more room than before
+ */
+export async function giveRoom() {
+  try {
+    const again = await fetch(new URL('static/assets.json', BASE), { method: 'HEAD', cache: 'no-store' });
+    if (!again.ok) return false;
+    return (await Promise.all(CACHES.map((name) => caches.delete(name)))).includes(true);
+  } catch {
+    return false;
   }
 }
 

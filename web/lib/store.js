@@ -4,6 +4,7 @@
 // BroadcastChannel, so the other tab reads again what changed. Where the browser gives no database (private windows,
 // sandboxed frames) pages are kept in memory, and `status` says so.
 
+import { giveRoom } from './assets.js';
 import { NookError } from './errors.js';
 import { free, lock } from './lock.js';
 
@@ -130,7 +131,11 @@ export class Store {
         this.generation++;
         return;
       }
-      this.generation = await write(db, { keys, pages, deletes, expected }, this.generation);
+      const commit = { keys, pages, deletes, expected };
+      this.generation = await write(db, commit, this.generation).catch(async (error) => {
+        if (error.code !== 'quota' || !(await giveRoom())) throw error;
+        return write(db, commit, this.generation);
+      });
     });
     this.#channel?.postMessage({ generation: this.generation, keys: [...new Set([...keys, ...deletes])] });
   }
