@@ -260,6 +260,7 @@ export const PROTOCOL = 1;
  * @property {number | null} [logprobs]
  * @property {string} [app]
  * @property {boolean} [truncate]
+ * @property {number | null} [level]
  */
 
 /**
@@ -624,7 +625,7 @@ export const REQUESTS = Object.freeze({
   Remove: ['documents'],
   Search: ['query', 'k', 'filter', 'mode'],
   Ask: ['question', 'k', 'filter', 'write', 'max_tokens', 'temperature', 'seed', 'slo', 'app'],
-  Chat: ['messages', 'max_tokens', 'temperature', 'top_p', 'seed', 'stop', 'slo', 'form', 'tools', 'choice', 'tool', 'logprobs', 'app', 'truncate'],
+  Chat: ['messages', 'max_tokens', 'temperature', 'top_p', 'seed', 'stop', 'slo', 'form', 'tools', 'choice', 'tool', 'logprobs', 'app', 'truncate', 'level'],
   List: [],
   Show: ['document', 'start', 'end', 'width'],
   Inspect: ['document'],

@@ -15,6 +15,7 @@ from inglenook.elastic.sample import Sampler
 from inglenook.elastic.tokenizer import Tokenizer
 from inglenook.elastic.tools import Asked, called
 from inglenook.elastic.turns import Ticket
+from inglenook.errors import NookError
 from inglenook.find import find
 from inglenook.flow import Admit, Flow
 from inglenook.library import Library
@@ -76,7 +77,7 @@ def chat(library: Library, request: wire.Chat) -> Flow:
         ids = chats.shortened(asked.messages, most, tokenizer)
     writing = yield from _begin(library, request, request.max_tokens + len(ids), started)
     try:
-        writing.choose(ids, len(ids), min(EXPECTED, request.max_tokens))
+        writing.choose(ids, len(ids), min(EXPECTED, request.max_tokens), request.level)
         writing.whole = len(whole)
         sampler = Sampler(request.temperature, request.top_p, request.seed)
         mask = Mask(asked.grammar, tokenizer) if asked.grammar else None
@@ -118,14 +119,19 @@ class _Writing:
     whole: int = 0
     before_ms: float = 0.0
 
-    def choose(self, ids: list[int], fixed: int, answer: int) -> None:
-        """Plan for a prompt, of which `fixed` tokens must stay, and an answer of about so many. Raises
-        NookError("slo")."""
+    def choose(self, ids: list[int], fixed: int, answer: int, level: int | None = None) -> None:
+        """Plan for a prompt, of which `fixed` tokens must stay, and an answer of about so many; `level` is no choice.
+        Raises NookError("slo" | "level")."""
         model, ticket = self.library.model, self.ticket
         latency = model.latency
         self.whole = len(ids)
         self.plan = replace(WHOLE, kept=len(ids))
-        if latency is None:
+        if level is not None:
+            if level >= len(model.levels):
+                known = f"Name one of 0 to {len(model.levels) - 1}."
+                raise NookError("level", f"The model has no level {level}.", known)
+            self.plan = replace(self.plan, level=level)
+        if latency is None or level is not None:
             return
         cached = [model.cache.known(level, ids) for level in latency.levels]
         due = self.started + (ticket.slo.first or math.inf) / 1e3

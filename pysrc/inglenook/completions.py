@@ -1,7 +1,8 @@
 """Chat completions in OpenAI's shape, for `Nook.chat`: the request to a message, the events to what clients read.
 
 The same as web/lib/chat.js and chat-request.js in the tab. Beside OpenAI's own fields a request may have `slo`
-({"first": ms, "token": ms}) and `regex` (a pattern that the whole answer matches); answers have `timing`.
+({"first": ms, "token": ms}), `level` (the sub-model that answers; 0 is the whole one) and `regex` (a pattern that the
+whole answer matches); answers have `timing`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _ONLY = {"n": 1, "frequency_penalty": 0, "presence_penalty": 0}
 _TAKEN = {
     "messages", "model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p",
     "seed", "stop", "response_format", "regex", "tools", "tool_choice", "parallel_tool_calls", "logprobs",
-    "top_logprobs", "slo", "user", "metadata", "store", *_ONLY,
+    "top_logprobs", "slo", "level", "user", "metadata", "store", *_ONLY,
 }  # fmt: skip
 
 
@@ -57,6 +58,7 @@ def request(body: dict[str, Any]) -> wire.Chat:
         choice=choice,
         tool=tool,
         logprobs=top if body.get("logprobs") else None,
+        level=_whole("level", body["level"], 0) if "level" in body else None,
     )
 
 

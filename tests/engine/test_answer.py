@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from engine import tiny
 from engine.harness import Driver, of
+from inglenook.elastic import resident
 from inglenook.errors import NookError
 from inglenook.flow import Begin, Candidates, Copy, Effect, Finish, Forward, drive
 from inglenook.wire import messages as wire
@@ -251,6 +252,20 @@ def test_chat_tells_log_probabilities(nook: Writer) -> None:
     [token] = of(nook.run(wire.Chat(HI, logprobs=2)), wire.Token)
     [told] = token.logprobs
     assert (told.token, told.codes, told.logprob) == ("abc", [97, 98, 99], 0.0) and len(told.top) == 2
+
+
+def test_chat_is_answered_by_the_level_that_was_named(nook: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resident, "smallest", lambda config: 0)  # nothing is drafted
+    both = [{"ratio": r, "hidden": [h] * 2, "groups": [2] * 2, "rank": 0} for r, h in ((1.0, 64), (0.5, 32))]
+    nook.config = {**nook.config, "levels": both}
+    levels: list[int] = []
+    nook.fail = lambda effect: levels.append(effect.level) if isinstance(effect, Forward) else None
+    events = nook.run(wire.Chat(HI, level=1))
+    assert set(levels) == {1} and of(events, wire.Timing)[0].level == 1
+    with pytest.raises(NookError) as error:
+        nook.run(wire.Chat(HI, level=2))
+    assert error.value.code == "level" and "0 to 1" in error.value.hint
+    assert nook.library.model.cache.free == nook.library.model.cache.pages
 
 
 def test_chat_refuses_before_it_loads_a_model(nook: Writer) -> None:

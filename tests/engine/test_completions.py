@@ -26,7 +26,7 @@ EVERYTHING: dict[str, Any] = {
     "max_completion_tokens": 5, "max_tokens": 9, "temperature": 1, "top_p": 0.5, "seed": -3, "stop": "x",
     "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "null"}}},
     "tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "weather"}}, "logprobs": True,
-    "top_logprobs": 3, "n": 1, "slo": {"first": 300}, "stream": True, "user": None,
+    "top_logprobs": 3, "n": 1, "slo": {"first": 300}, "level": 1, "stream": True, "user": None,
 }  # fmt: skip
 RIGHT: list[dict[str, Any]] = [
     {}, EVERYTHING, {"stop": ["a", "b"]}, {"tools": [WEATHER]}, {"response_format": {"type": "json_object"}},
@@ -47,7 +47,7 @@ WRONG: list[dict[str, Any]] = [
     {"tools": [{"type": "code"}]}, {"tools": [{"type": "function", "function": {"name": 5}}]},
     {"tools": [{"type": "function", "function": {"name": "a", "description": 5}}]},
     {"tool_choice": 5}, {"tool_choice": {"type": "function", "function": {}}}, {"slo": {"last": 5}}, {"slo": 300},
-    {"slo": {"first": "1s"}},
+    {"slo": {"first": "1s"}}, {"level": -1}, {"level": 0.5}, {"level": "small"},
 ]  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def test_a_request_with_everything() -> None:
         [wire.Turn("system", "Be kind."), wire.Turn("assistant", "", [wire.Call("weather", '{"a":1}')]),
          wire.Turn("tool", "rain")],
         5, 1.0, 0.5, -3, ["x"], wire.Slo(300.0), wire.Form("schema", '{"type":"null"}'),
-        [wire.Tool("weather", "Tells.", '{"type":"object"}')], "required", "weather", 3,
+        [wire.Tool("weather", "Tells.", '{"type":"object"}')], "required", "weather", 3, level=1,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ import { NookError } from './errors.js';
  * @property {boolean | null} [logprobs]
  * @property {number | null} [top_logprobs] 0 to 20
  * @property {{ first?: number, token?: number } | null} [slo] the latency asked for; not OpenAI's
+ * @property {number | null} [level] the sub-model that answers, 0 the whole one; not OpenAI's
  * @property {number | null} [n] 1
  * @property {AbortSignal} [signal]
  * @property {string} [model] taken and ignored: there is one model
@@ -34,7 +35,7 @@ const ONLY = /** @type {const} */ ({ n: 1, frequency_penalty: 0, presence_penalt
 /** What may be given besides; some of it is taken and ignored. */
 const TAKEN = new Set(
   `messages model stream stream_options max_tokens max_completion_tokens temperature top_p seed stop response_format regex
-  tools tool_choice parallel_tool_calls logprobs top_logprobs slo user metadata store signal`.split(/\s+/),
+  tools tool_choice parallel_tool_calls logprobs top_logprobs slo level user metadata store signal`.split(/\s+/),
 );
 const TOP = 20;
 
@@ -63,6 +64,7 @@ export function wired(request) {
     tools: list('tools', request.tools ?? []).map(tool),
     ...choice(request.tool_choice ?? 'auto'),
     logprobs: request.logprobs ? top : null,
+    level: request.level == null ? null : whole('level', request.level, 0),
   };
 }
 

@@ -160,6 +160,7 @@ class Chat(Request):
     `logprobs` each Token tells of its tokens and as many alternatives for each.
 
     What is longer than the model reads fails, or with `truncate` the oldest turns are left out, and Timing says so.
+    `level` is the sub-model that answers, whatever `slo` would have chosen.
     """
 
     messages: list[Turn] = field(default_factory=list)
@@ -176,6 +177,7 @@ class Chat(Request):
     logprobs: int | None = None
     app: str = ""
     truncate: bool = False
+    level: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
