@@ -90,13 +90,13 @@ def cosine(options: argparse.Namespace) -> Figures:
 
 def perplexity(options: argparse.Namespace) -> Figures:
     """What was measured when the levels were made, with and without recovery, and of what they have to beat."""
-    told: Any = read_header(resident.LM).config.get("levels")
+    config: Any = read_header(resident.LM).config
     rows = {f"{level['ratio']:.2f}": {key: level[key] for key in ("perplexity", "before") if level.get(key)}
-            for level in told}  # fmt: skip
-    beside = resident.LM.with_suffix(".manifest.json")
-    rivals = json.loads(beside.read_text("utf-8")).get("baselines", {}) if beside.exists() else {}
+            for level in config["levels"]}  # fmt: skip
     if not any(rows.values()):
         say("  the artifact tells no perplexities: it was made without training")
+    rivals = {name: {ratio: round(value, 1) for ratio, value in zip(list(rows)[1:], found, strict=True)}
+              for name, found in config.get("rivals", {}).items()}  # fmt: skip
     return {"ppl_by_ratio": {"levels": rows, "baselines": rivals}}
 
 

@@ -18,6 +18,7 @@ from engine import tiny
 from inglenook.__main__ import main
 from inglenook.elastic.reference import Reference
 from inglenook.errors import NookError
+from inglenook.kernels.artifact import read_header
 from inglenook.train import text
 
 WORDS = "the abc low in a low abc, the abc in the low. " * 60
@@ -44,10 +45,10 @@ def files(tmp_path: Path) -> SimpleNamespace:
 def test_the_whole_way(files: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["train", "elastic", str(files.model), "-o", str(files.out), "--tokenizer", str(files.tokens)]
     command += ["--text", str(files.notes), "--held-out", str(files.notes / "a.md"), "--held-out-tokens", "1024"]
-    command += ["--ratios", "0.8,0.5", "--ranks", "0,32", "--steps", "2,2", "--dtype", "float32"]
+    command += ["--ratios", "0.8,0.5", "--ranks", "0,32", "--steps", "2,2", "--dtype", "float32", "--rivals"]
     assert main(command) == 0
     told = capsys.readouterr()
-    assert told.out.count("perplexity") == 3 and "fit 2/2" in told.err
+    assert told.out.count("perplexity") == 7 and "fit 2/2" in told.err
     manifest = json.loads((files.out / "manifest.json").read_text())
     artifact = files.out / manifest["file"]
     assert manifest["size"] == artifact.stat().st_size
@@ -55,6 +56,9 @@ def test_the_whole_way(files: SimpleNamespace, capsys: pytest.CaptureFixture[str
     levels = Reference(artifact).levels
     assert [level.ratio for level in levels] == [level["ratio"] for level in manifest["levels"]]
     assert [level.perplexity for level in levels] == [level["perplexity"] for level in manifest["levels"]]
+    rivals = read_header(artifact).config["rivals"]
+    assert set(rivals) == {"contextual", "fitted", "layers", "magnitude"}
+    assert all(len(found) == 2 and min(found) > 1 for found in rivals.values())
     before = artifact.read_bytes()
     artifact.unlink()
     assert main(command) == 0  # all steps are read, the artifact is made again

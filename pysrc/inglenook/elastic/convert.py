@@ -71,7 +71,7 @@ def build(out: Path, shape: Shape, tensor: Callable[[str], Stored], *, name: str
         for layer in range(shape.layers)
     }
     read = lambda full: _placed(tensor(full), shape, recipe)
-    write(out, shape, read, name=name, levels=levels, recovery=recovery)
+    write(out, shape, read, name=name, levels=levels, recovery=recovery, rivals=recipe.config.get("rivals"))
 
 
 def write(
@@ -82,11 +82,13 @@ def write(
     name: str,
     levels: Sequence[Level] = (),
     recovery: Mapping[tuple[int, int], Recovery] | None = None,
+    rivals: Json = None,
 ) -> None:
     """Write an artifact of the weights that `read` gives by their names in GGUF.
 
     `levels` are those of the model, the whole first; `recovery[level, layer]` is needed for every layer of every level
-    but the first. Raises NookError("model-unsupported") where they do not fit the shape.
+    but the first; `rivals` are perplexities of other ways to these levels, by name. Raises
+    NookError("model-unsupported") where they do not fit the shape.
     """
     levels = tuple(levels) or (whole(shape.layers, shape.hidden, shape.kv_heads),)
     _check(shape, levels, recovery or {})
@@ -96,6 +98,8 @@ def write(
         "heads": shape.heads, "kv_heads": shape.kv_heads, "vocabulary": shape.vocabulary, "theta": shape.theta,
         "epsilon": shape.epsilon, "levels": [level.json() for level in levels],
     }  # fmt: skip
+    if rivals:
+        config["rivals"] = rivals
     numbers = [*sizes, artifact.word(shape.epsilon), *words(levels)]
     artifact.write(out, "lm", numbers, config, _tensors(shape, read, levels, recovery or {}))
 

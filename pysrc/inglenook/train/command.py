@@ -39,6 +39,7 @@ def add(command: argparse.ArgumentParser) -> None:
     elastic.add_argument("--ranks", type=_ints, default=None, help="ranks that recover them: 0 or multiples of 32")
     elastic.add_argument("--steps", type=_ints, default=None, help="steps of distillation for each (100,…)")
     elastic.add_argument("--latency", type=Path, help="JSON of milliseconds measured where the model will run")
+    elastic.add_argument("--rivals", action="store_true", help="measure other ways to the same sizes, too")
     elastic.add_argument("--seed", type=int, default=0)
     elastic.add_argument("--device", default="cpu", help="cpu or cuda")
     elastic.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="of the products")
@@ -81,7 +82,7 @@ def _elastic(options: argparse.Namespace) -> int:
         weights,
         [text.stream(text.documents([path]), tokenizer, options.tokens) for path in options.text],
         text.stream(text.documents(options.held_out), tokenizer, options.held_out_tokens),
-        options.output, Options(**chosen), options.device, _reporter(),
+        options.output, Options(**chosen), options.device, _reporter(), options.rivals,
     )  # fmt: skip
     recipe = pipeline.run()
     artifact = options.output / f"{options.model.stem}.nkm"
@@ -90,6 +91,8 @@ def _elastic(options: argparse.Namespace) -> int:
     (options.output / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     for level in manifest["levels"]:
         print(f"ratio {level['ratio']:.3f}: perplexity {level['perplexity']:.2f} (unrecovered {level['before']:.2f})")
+    for name, found in recipe.config.get("rivals", {}).items():
+        print(f"{name}: perplexity {', '.join(f'{value:.2f}' for value in found)}")
     print(f"{artifact}: {manifest['size'] / 1e6:.1f} MB")
     return 0
 

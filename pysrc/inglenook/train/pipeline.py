@@ -8,6 +8,7 @@
     fit         recovery in closed form, all levels (`recover`)
     learned.<i> and further by distillation (`distil`)
     figures     perplexity of every level on text held out
+    rivals      the same of what the levels have to beat (`baseline`), where that is asked for
     recipe      all that cannot be made again from the weights (`elastic.recipe`); applied to them: the artifact
 
 The same options give the same bytes on the same machine, also when it was stopped on the way (Ctrl+C) and started
@@ -30,7 +31,7 @@ from torch import Tensor
 from inglenook.elastic.recipe import Recipe
 from inglenook.errors import NookError
 from inglenook.kernels import pack
-from inglenook.train import distil, export, ladder, measure, recover, requantise, text
+from inglenook.train import baseline, distil, export, ladder, measure, recover, requantise, text
 from inglenook.train.checkpoint import Arrays, Folder
 from inglenook.train.importance import CRITERIA, Importance
 from inglenook.train.importance import measure as weigh
@@ -90,6 +91,8 @@ class Pipeline:
     options: Options
     device: str = "cpu"
     report: Report = lambda step, done, total, note: None
+    compare: bool = False
+    """Whether rivals are measured too, which takes as long again as fitting does."""
 
     def __post_init__(self) -> None:
         digest = hashlib.sha256()
@@ -110,6 +113,8 @@ class Pipeline:
         said = [figure | {"hidden": size.hidden, "groups": size.groups, "rank": rank}
                 for figure, size, rank in zip(figures, (whole, *sizes), ranks, strict=True)]  # fmt: skip
         recipe = export.recipe(order, self._rounding(order), said, levels)
+        if self.compare:
+            recipe.config["rivals"] = self.rivals(base, order, sizes)
         recipe.save(self.folder / "recipe.npz")
         return recipe
 
@@ -207,6 +212,46 @@ class Pipeline:
             {"ratio": ladder.ratio(shape, size), "perplexity": float(full), "before": float(plain)}
             for size, full, plain in zip(sizes, found["recovered"], found["plain"], strict=True)
         ]
+
+    def rivals(self, base: Model, order: Order, sizes: list[Size]) -> dict[str, list[float]]:
+        """Perplexity of other ways to the same ratios, by name and level from 1 on.
+
+        Each gets the recovery in closed form that ours gets, on the same text with the same ranks; none but the one by
+        layers is rounded again, which favours the others. "fitted" is ours before distillation.
+        """
+        windows, options = text.windows(self.held_out, self.options.length, None), self.options
+        tokens = torch.from_numpy(self.windows()[: options.fitted])
+        found = self.importance()
+
+        def fitted(model: Model, sizes: list[Size], name: str) -> list[float]:
+            told = lambda n, of: self.report("rivals", n, of, name)
+            recoveries = recover.fit(
+                self._model(self.weights), model, tokens, sizes, options.ranks, batch=options.batch, report=told
+            )
+            return [
+                measure.perplexity(model, lambda t, z=size, r=recovery: model(t, z, r), windows)  # type: ignore[misc]
+                for size, recovery in zip(sizes, recoveries, strict=True)
+            ]
+
+        def by_magnitude() -> list[float]:
+            worth = baseline.magnitude(self.weights)
+            other = Order.by(worth)
+            cut = ladder.ladder(self.weights.shape, moved(worth, other), options.latency, options.ratios)
+            return fitted(self._model(reordered(self.weights, other)), cut, "magnitude")
+
+        def make() -> Arrays:
+            own = [
+                measure.perplexity(base, lambda t, z=size, r=recovery: base(t, z, r), windows)  # type: ignore[misc]
+                for size, recovery in zip(sizes, self.fitted(base, sizes), strict=True)
+            ]
+            cut = baseline.layers(self.weights.shape, found, options.ratios)
+            each = [measure.perplexity(base, baseline.contextual(base, size), windows) for size in sizes]
+            return {
+                "fitted": np.array(own), "magnitude": np.array(by_magnitude()),
+                "layers": np.array(fitted(base, cut, "layers")), "contextual": np.array(each),
+            }  # fmt: skip
+
+        return {name: values.tolist() for name, values in self._folder.step("rivals", make).items()}
 
     def _rounding(self, order: Order) -> Arrays:
         """The exponents and nudges of the down matrices, by layer."""
