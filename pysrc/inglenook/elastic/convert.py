@@ -82,7 +82,7 @@ def write(
     name: str,
     levels: Sequence[Level] = (),
     recovery: Mapping[tuple[int, int], Recovery] | None = None,
-    rivals: Json = None,
+    rivals: Json | None = None,
 ) -> None:
     """Write an artifact of the weights that `read` gives by their names in GGUF.
 
