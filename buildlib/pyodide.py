@@ -45,12 +45,12 @@ ENGINE = ROOT / "pysrc" / "inglenook"
 SITE = "/lib/python3.14/site-packages"
 # By the names of pyodide-lock.json. numpy is here for scikit-learn and for those who want all of it.
 WHEELS = ("numpy", "scikit-learn", "scipy", "joblib", "threadpoolctl")
-# What no tab runs: servers and machines; readers of foreign weights with what they write; the plain passes that tests
-# hold ours against. The second encoder stays: pages may use it (tests/browser/test_onnx.py).
+# What no tab starts with: servers and machines; the workbench; readers of foreign weights with what they write; plain
+# passes that tests hold ours against. The second encoder stays: pages may use it (tests/browser/test_onnx.py).
 ELSEWHERE = (
-    "serve/", "train/", "evals/", "platform/native/", "__main__.py", "nook.py", "kernels/", "elastic/convert.py",
-    "elastic/gguf.py", "elastic/recipe.py", "elastic/reference.py", "embed/convert.py", "embed/reference.py",
-    "wire/frames.py", "wire/generate.py", "wire/session.py",
+    "serve/", "train/", "evals/", "prompt/", "platform/native/", "__main__.py", "nook.py", "kernels/",
+    "elastic/convert.py", "elastic/gguf.py", "elastic/recipe.py", "elastic/reference.py", "embed/convert.py",
+    "embed/reference.py", "wire/frames.py", "wire/generate.py", "wire/session.py",
 )  # fmt: skip
 # Standard library modules that numpy and Pyodide's own code import, beside those the engine's sources name.
 STDLIB = (

@@ -20,7 +20,7 @@ from buildlib import fetch
 from buildlib.pins import HYPOTHESIS
 from buildlib.server import Page, serve
 
-PACKAGES = ("pytest", "pluggy", "iniconfig", "packaging", "pygments", "sortedcontainers")
+PACKAGES = ("pytest", "pluggy", "iniconfig", "packaging", "pygments", "sortedcontainers", "pyyaml")
 BUILT = (
     "static/pyodide/pyodide.mjs",
     "static/py/numpy.tar.gz",

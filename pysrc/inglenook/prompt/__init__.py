@@ -1,0 +1,12 @@
+"""Prompts as software: a file with typed parts, what is required of it, what is wrong with it, and what it becomes for
+one model. After "Promptware Engineering" (arXiv:2503.02400), stage by stage:
+
+| stage | modules |
+|---|---|
+| requirements | `requirement`, `trace`, `capability` |
+| design | `ast`, `file`, `lint` and `rules/`, `metrics`, `patterns` |
+| build | `passes`, `build` |
+| between tools | `case`, `exchange/`, `sarif`, `junit` |
+
+All that asks a model is a generator of calls (`evals.calls.Work`); nothing here does I/O but `command`.
+"""
