@@ -183,11 +183,12 @@ def test_rolling_back():
 
 
 def filled(policy, trace, room=40):
-    """A cache of so many pages after a trace of searches, of which each takes what it needs and puts it back."""
+    """A cache of so many pages after a trace of searches, of which each takes what it needs and gives it back."""
     cache = Recent(room * (100 + EACH), policy)
     for keys in trace:
         here = cache.take(keys)
-        cache.put({key: here.get(key, bytes(100)) for key in keys})
+        cache.back(here)
+        cache.put({key: bytes(100) for key in keys if key not in here})
         assert cache.size == len(cache._pages) * (100 + EACH) <= cache.budget
     return cache
 
@@ -212,6 +213,10 @@ def test_a_smaller_cache_of_pages(policy):
     assert (cache.hits, cache.misses) == (2, 3)
     cache.fit(100 + EACH)
     assert list(cache._pages) == ["b"] and cache.size == 100 + EACH
+    here = cache.take(["b"])
+    cache.fit(100)
+    cache.back(here)  # there is no room for it any more
+    assert cache.size == 0 and not cache._pages
     cache.put({"d": bytes(300)})  # larger than all of it
     cache.fit(0)
     assert cache.size == 0 and not cache.take(["b"])

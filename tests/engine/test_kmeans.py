@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from inglenook.index import kernel
 from inglenook.index.codes import Rotation, width_of
-from inglenook.index.kmeans import Centroids, assign, balance, centroids_of, gather, train
+from inglenook.index.kmeans import Centroids, assign, balance, centroids_of, gather, lined, train
 from inglenook.index.quantise import quantise
 
 compiled = pytest.mark.skipif(kernel.load() is None, reason="wasm/kmeans.c is not compiled")
@@ -117,6 +117,18 @@ def test_train_on_equals():
     """All vectors in one cluster; the others are dropped."""
     centroids, _ = finish(train(quantise(np.tile(cloud(1, 64), (200, 1))), 10))
     assert len(centroids.codes) == 1
+
+
+def test_neighbours_stand_beside_each_other():
+    """Points of a curled line are put in about its order; every point is there once, and equal ones are no trouble."""
+    along = np.random.default_rng(3).permutation(256)
+    turn = along / 256 * 2 * np.pi
+    steps = np.rint(np.stack([60 * np.cos(turn), 60 * np.sin(turn), along / 4, 0 * turn], 1))
+    order = lined(steps)
+    assert sorted(order.tolist()) == list(range(256))
+    near = np.abs(np.diff(along[order]))
+    assert np.median(near) <= 4 and np.mean(near) < 12
+    assert sorted(lined(np.zeros((40, 8))).tolist()) == list(range(40))
 
 
 def test_full_clusters_are_shared_out():

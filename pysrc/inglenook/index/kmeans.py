@@ -25,6 +25,10 @@ SLICE = 2048
 """Vectors assigned between two steps of progress."""
 THIN, FULL = 0.2, 3.0
 """Clusters below the first share of the average size are taken for halving those above the second."""
+LEAF = 4
+"""Points whose order is left as it is: they lie on a page in any case."""
+POWER = 4
+"""Steps of the power method."""
 
 
 class Centroids(NamedTuple):
@@ -113,7 +117,34 @@ def train(
         values = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
         if iteration < iterations - 2:
             _share(values, counts, sample, labels, random)
-    return centroids_of(values[counts > 0])
+    centroids = centroids_of(values[counts > 0])
+    order = lined(centroids.codes.astype(np.float64) - CENTRE)
+    return Centroids(centroids.codes[order], centroids.spacing[order], centroids.squares[order])
+
+
+def lined(steps: NDArray[np.float64]) -> NDArray[np.int64]:
+    """An order of points (k, width), whole numbers, in which neighbours are near: halved, and halved again, across the
+    direction in which they differ most.
+
+    What lies in this order on pages needs fewer of them a query. The way is our own. All sums are exact, so the order
+    is the same on every machine.
+    """
+    order = np.arange(len(steps))
+    todo = [(0, len(steps))]
+    while todo:
+        begin, end = todo.pop()
+        if end - begin <= LEAF:
+            continue
+        here = steps[order[begin:end]]
+        here = here - np.rint(here.mean(0))
+        along = here[np.argmax(np.einsum("ij,ij->i", here, here))]
+        for _ in range(POWER):
+            along = here.T @ (here @ along)
+            along = np.rint(along * (CENTRE / max(np.abs(along).max(), 1)))
+        order[begin:end] = order[begin:end][np.argsort(here @ along, kind="stable")]
+        middle = (begin + end) // 2
+        todo += [(begin, middle), (middle, end)]
+    return order
 
 
 def _share(

@@ -25,6 +25,8 @@ class Reading:
         self.ms = 0.0
         """How long that took."""
         self._live, self._lost, self._read = live, set[str](), 0
+        self._taken: dict[str, bytes] = {}
+        self._new: dict[str, bytes] = {}
 
     def fetch(self, wanted: dict[str, int]) -> Flow:
         """Read pages, given by key with their bytes, in one batch, as far as they are not in the cache."""
@@ -32,6 +34,7 @@ class Reading:
         new = [key for key in wanted if key not in self.pages and key not in self._lost]
         here = live.cache.take(new)
         self._hold(here)
+        self._taken |= here
         missing = [key for key in new if key not in here]
         if not missing:
             return
@@ -55,6 +58,7 @@ class Reading:
             else:
                 whole[key] = bytes(payload)
         self._hold(whole)
+        self._new |= whole
 
     @property
     def room(self) -> float:
@@ -72,7 +76,8 @@ class Reading:
         live = self._live
         live.working -= _size(self.pages)
         live.read(self._read)
-        live.cache.put(self.pages)
+        live.cache.back(self._taken)
+        live.cache.put(self._new)
 
 
 def _size(pages: dict[str, bytes]) -> int:

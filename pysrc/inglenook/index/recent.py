@@ -1,7 +1,7 @@
 """Pages in memory under a budget in bytes: those that searches have read, as long as there is room for them.
 
-A search takes the pages it uses out and puts them back when it is done, so that what is being used is never counted
-twice. Of those that come and those that were put back longest ago the ones go that were used least, the others have
+A search takes the pages it uses out and gives them back when it is done, so that what is being used is never counted
+twice. Of those that are new and those given back longest ago the ones go that were used least, the others have
 another turn ("often"; the idea of TinyLFU, Einziger et al. 2017: uses of all pages, in memory or not, are counted, in a
 byte for each of a few thousand places that pages share, and halved from time to time); with "lru" the oldest go.
 """
@@ -56,6 +56,15 @@ class Recent:
         if counts and self._uses > AGE:
             self._counts, self._uses = counts.translate(HALVED), 0
         return found
+
+    def back(self, pages: Mapping[str, bytes]) -> None:
+        """Keep again what was taken: there is room for it, and nothing to be weighed."""
+        size = sum(map(len, pages.values())) + EACH * len(pages)
+        if self.size + size > self.budget:  # which is smaller by now
+            self.put(pages)
+            return
+        self.size += size
+        self._pages.update(pages)
 
     def put(self, pages: Mapping[str, bytes]) -> None:
         """Keep pages that are not here, as far as they are worth more than what would have to go for them."""
