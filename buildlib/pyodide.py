@@ -48,7 +48,7 @@ WHEELS = ("numpy", "scikit-learn", "scipy", "joblib", "threadpoolctl")
 # What no tab starts with: servers and machines; the workbench; readers of foreign weights with what they write; plain
 # passes that tests hold ours against. The second encoder stays: pages may use it (tests/browser/test_onnx.py).
 ELSEWHERE = (
-    "serve/", "train/", "evals/", "prompt/", "platform/native/", "__main__.py", "nook.py", "kernels/",
+    "serve/", "train/", "evals/", "doctor/", "prompt/", "platform/native/", "__main__.py", "nook.py", "kernels/",
     "elastic/convert.py", "elastic/gguf.py", "elastic/recipe.py", "elastic/reference.py", "embed/convert.py",
     "embed/reference.py", "wire/frames.py", "wire/generate.py", "wire/session.py",
 )  # fmt: skip

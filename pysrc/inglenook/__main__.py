@@ -1,9 +1,9 @@
-"""The command line: `inglenook index | search | ask | export | serve | train`.
+"""The command line: `inglenook index | search | ask | export | serve | train | doctor`.
 
 What it prints is on stdout, progress on stderr.
 
 Exit codes: 0 done; 1 an error, told in one line; 2 wrong usage; 3 done, but some files could not be read;
-130 stopped by Ctrl+C (what was stored stays).
+4 something is wrong with the engine that was examined; 130 stopped by Ctrl+C (what was stored stays).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import inglenook
+from inglenook.doctor import command as doctor_command
 from inglenook.errors import NookError
 from inglenook.train import command as train_command
 from inglenook.types import Filter, Hit
@@ -86,6 +87,8 @@ def parser() -> argparse.ArgumentParser:
 
     about = "prepare a model for the tab (needs inglenook[train])"
     train_command.add(commands.add_parser("train", help=about, description=about.capitalize() + "."))
+    about = "find out what is wrong with a language model's engine, and why"
+    doctor_command.add(commands.add_parser("doctor", help=about, description=about.capitalize() + "."))
     return top
 
 

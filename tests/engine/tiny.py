@@ -62,18 +62,27 @@ def gguf(metadata: dict[str, Any], tensors: dict[str, tuple[str, tuple[int, ...]
 
 def llama(
     layers: int = 2, heads: int = 4, kv_heads: int = 2, vocabulary: int = 50, *, width: int = 32, hidden: int = 64,
-    **changed: Any,
+    seed: int = 5, kind: str = "Q8_0", **changed: Any,
 ) -> Gguf:  # fmt: skip
-    """A Llama of random weights, Q8_0 and F32."""
-    random = np.random.default_rng(5)
+    """A Llama of random weights: its matrices in a `kind` of GGUF's, its norms in F32."""
+    random = np.random.default_rng(seed)
     kv = width // heads * kv_heads
     tensors: dict[str, tuple[str, tuple[int, ...], bytes]] = {}
 
     def matrix(name: str, rows: int, columns: int) -> None:
-        blocks = np.zeros((rows, columns // 32), KINDS[NUMBER["Q8_0"]][2])
-        blocks["d"] = random.uniform(0.002, 0.004, blocks.shape)
-        blocks["qs"] = random.integers(-127, 128, (*blocks.shape, 32))
-        tensors[name] = ("Q8_0", (rows, columns), blocks.tobytes())
+        _, block, dtype = KINDS[NUMBER[kind]]
+        blocks = np.zeros((rows, columns // block), dtype)
+        if not dtype.names:
+            blocks[:] = random.uniform(-0.4, 0.4, blocks.shape)
+        elif kind == "Q8_0":
+            blocks["d"] = random.uniform(0.002, 0.004, blocks.shape)
+            blocks["qs"] = random.integers(-127, 128, (*blocks.shape, 32))
+        else:
+            blocks["d"] = random.uniform(0.03, 0.06, blocks.shape)
+            blocks["qs"] = random.integers(0, 256, (*blocks.shape, 16))
+            if "m" in dtype.names:
+                blocks["m"] = blocks["d"] * np.float16(-7.5)
+        tensors[name] = (kind, (rows, columns), blocks.tobytes())
 
     def norm(name: str) -> None:
         tensors[name] = ("F32", (width,), random.uniform(0.5, 1.5, width).astype("<f4").tobytes())

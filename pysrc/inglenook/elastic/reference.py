@@ -53,10 +53,12 @@ class Reference:
 
     All calls take the `level` they run at; what one level cached the others read. With `rounded`, activations, keys and
     values are rounded to 8 bits where the kernel rounds them, and nothing else is: what differs then is a defect.
+    `watch` is told of every operation's result, by name ("0.query", …, "norm"), in the order they are computed.
     """
 
     def __init__(self, source: Gguf | Path, *, rounded: bool = False) -> None:
         self._round: Callable[[Array, int], Array] = _rounded if rounded else lambda x, block: x
+        self.watch: Callable[[str, Array], None] = lambda name, x: None
         self.levels: tuple[Level, ...]
         read: Callable[[str], Array]
         if isinstance(source, Gguf):
@@ -125,19 +127,28 @@ class Reference:
             raise NookError("forward", f"{len(tokens)} tokens at {at} do not continue {self.held} held.", "")
         if at + len(tokens) > self.shape.context:
             raise NookError("context", f"The model reads {self.shape.context} tokens at most.", "Shorten the prompt.")
-        state = self._embedding[tokens]
+        state, watch = self._embedding[tokens], self.watch
+        watch("embedding", state)
         rotation = _rotation(np.arange(at, at + len(tokens)), self.shape)
         for i, layer in enumerate(self._layers):
             groups, active, lost = self.levels[level].groups[i], self.levels[level].hidden[i], self._recovery[level, i]
-            state = state + self._attend(i, self._rms(state, layer.attn_norm), rotation, at, groups)
+            normed = self._rms(state, layer.attn_norm)
+            watch(f"{i}.attention norm", normed)
+            state = state + self._attend(i, normed, rotation, at, groups)
+            watch(f"{i}.attention", state)
             normed = self._rms(state, layer.ffn_norm)
+            watch(f"{i}.feed-forward norm", normed)
             gated = self._round(_silu(normed @ layer.gate[:active].T) * (normed @ layer.up[:active].T), BLOCK)
+            watch(f"{i}.gated", gated)
             state = state + gated @ layer.down[:, :active].T
             if lost.a is not None and lost.b is not None:
                 state = state + self._round(gated @ lost.a.T, BLOCK) @ lost.b.T
             if lost.bias is not None:
                 state = state + lost.bias
-        return self._rms(state, self._norm)
+            watch(f"{i}.feed-forward", state)
+        normed = self._rms(state, self._norm)
+        watch("norm", normed)
+        return normed
 
     def _attend(self, index: int, x: Array, rotation: Array, at: int, groups: int) -> Array:
         """What the first `groups` key-value groups with their query heads add."""
@@ -148,12 +159,15 @@ class Reference:
         v = self._round((x @ layer.v.T).reshape(n, shape.kv_heads, shape.head), shape.head)
         keys, values = (np.concatenate([old[:at], new]) for old, new in zip(self._cache[index], (k, v), strict=True))
         self._cache[index] = keys, values
+        for name, made in (("query", q), ("key", k), ("value", v)):
+            self.watch(f"{index}.{name}", made)
         q = q.reshape(n, shape.kv_heads, shape.group, shape.head)
         scores = np.einsum("nkgd,mkd->kgnm", q, keys, optimize=True) / np.float32(np.sqrt(shape.head))
         future = np.arange(at + n)[None, :] > np.arange(at, at + n)[:, None]
         weights = _softmax(np.where(future, np.float32(-np.inf), scores))
         mixed = np.einsum("kgnm,mkd->nkgd", weights, values, optimize=True)
         active, mixed = groups * shape.group * shape.head, self._round(mixed.reshape(n, shape.width), BLOCK)
+        self.watch(f"{index}.mixed values", mixed)
         out: Array = mixed[:, :active] @ layer.o[:, :active].T
         return out
 
