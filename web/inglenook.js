@@ -12,6 +12,7 @@ import { batches, gather } from './lib/files.js';
 import { download, fetching, sync } from './lib/prebuilt.js';
 import { serverLink } from './lib/remote.js';
 import { tabLink } from './lib/tab.js';
+import { Writer } from './lib/writer.js';
 
 export { NookError };
 
@@ -48,13 +49,15 @@ export const MAX_FILE = 200e6;
  *   Hugging Face lays it out: tokenizer.json and config.json beside it or above its folder `onnx/`
  * @param {string} [options.app] who asks, where several share a model: they take turns by app
  * @param {string | URL} [options.server] a WebSocket of `inglenook serve`; questions and files go there
+ * @param {string | URL} [options.writer] such a WebSocket that may write what this tab would be too slow for: see
+ *   `Nook.writeWith`
  * @returns {Promise<Nook>}
  */
 export async function open(
   name = 'notes',
-  { onProgress, signal, base, src, network = 'on', app = '', server, model } = {},
+  { onProgress, signal, base, src, network = 'on', app = '', server, writer, model } = {},
 ) {
-  if (server && network === 'off') {
+  if ((server || writer) && network === 'off') {
     throw new NookError(
       'network-off',
       'A server needs the network, which is off.',
@@ -67,6 +70,7 @@ export async function open(
   const nook = new Nook(name, new Client(connect, () => opening), app);
   try {
     await nook.start({ onProgress, signal });
+    if (writer) await nook.writeWith(writer, { signal });
     if (src) await sync(nook, new URL(src, document.baseURI), { onProgress, signal });
   } catch (error) {
     nook.dispose();
@@ -78,6 +82,7 @@ export async function open(
 /** A library of documents. Made by `open`. */
 export class Nook {
   #client;
+  /** @type {Writer | undefined} */ #writer;
   /** Set it to hear that another tab has changed this nook; what is asked from then on shows it. */
   onchange = () => {};
 
@@ -135,8 +140,9 @@ export class Nook {
   }
 
   /**
-   * Answer a question: Hits, then Passage or NoSource, then Token and Citation while the model writes, then Timing.
-   * Leaving the loop stops the work.
+   * Answer a question: Hits, then Passage or NoSource, then Token and Citation while the model writes, then Timing. With
+   * a server that may write, Placed tells where an answer is written, from its beginning. Leaving the loop stops the
+   * work.
    *
    * @param {string} question
    * @param {{ k?: number, filter?: Filter, write?: boolean, max_tokens?: number, temperature?: number, seed?: number,
@@ -144,7 +150,38 @@ export class Nook {
    * @returns {AsyncIterableIterator<Event>}
    */
   ask(question, { signal, ...options } = {}) {
-    return this.#client.request({ type: 'Ask', question, app: this.app, ...options }, { signal });
+    const here = (/** @type {object} */ message) => this.#client.request(message, { signal });
+    const events = here({ type: 'Ask', question, app: this.app, ...options, ...this.#writer?.offer() });
+    return this.#writer?.through(events, here, signal) ?? events;
+  }
+
+  /**
+   * Let a server write answers for which this tab would be too slow, by what both are expected to take and the latency
+   * that is asked for. It gets the question and the passages found for it then, and nothing before. When it is not
+   * there, this tab writes.
+   *
+   * @param {string | URL} url a WebSocket of `inglenook serve`
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<{ first_ms: number, delay_ms: number } | undefined>} the time it takes to the first token after
+   *   256, and the way there and back; undefined where it did not tell
+   */
+  async writeWith(url, { signal } = {}) {
+    const writer = new Writer(new URL(url, location.href));
+    try {
+      await writer.visit(signal);
+    } catch (error) {
+      writer.close();
+      throw error;
+    }
+    this.writeAlone();
+    this.#writer = writer;
+    return writer.told;
+  }
+
+  /** From now on this tab alone writes. */
+  writeAlone() {
+    this.#writer?.close();
+    this.#writer = undefined;
   }
 
   /** All documents. @param {{ signal?: AbortSignal }} [options] @returns {Promise<Card[]>} */
@@ -220,12 +257,12 @@ export class Nook {
   }
 
   /**
-   * How a prompt of so many tokens would be answered within a latency. Fails with code "slo" if no part of the model is
+   * How a prompt of so many tokens would be answered within a latency, and where. Fails with code "slo" if no part of the model is
    * fast enough; the hint says what could be kept.
    * @param {{ tokens?: number, fixed?: number, slo?: Slo, signal?: AbortSignal }} [wish] @returns {Promise<Planned>}
    */
   plan({ signal, ...wish } = {}) {
-    return this.#one('Planned', { type: 'Plan', ...wish }, signal);
+    return this.#one('Planned', { type: 'Plan', ...this.#writer?.offer(), ...wish }, signal);
   }
 
   /** What this nook holds and uses. @returns {Promise<Status>} */
@@ -235,6 +272,7 @@ export class Nook {
 
   /** Leave the engine; with its last user it ends and gives back its memory. What is stored stays. */
   dispose() {
+    this.writeAlone();
     this.#client.close();
   }
 

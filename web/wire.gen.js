@@ -190,6 +190,22 @@ export const PROTOCOL = 1;
  */
 
 /**
+ * Write an answer over passages that were found elsewhere: a tab's, on its server. Answers: Token, Citation, Timing, Done.
+ * @typedef {object} Write
+ * @property {string} [question]
+ * @property {Array<Hit>} [hits]
+ * @property {number} [max_tokens]
+ * @property {number} [temperature]
+ * @property {number} [seed]
+ * @property {Slo} [slo]
+ * @property {string} [app]
+ * @property {number} [spent_ms]
+ * @property {number} [search_ms]
+ * @property {number} [away_ms]
+ * @property {boolean} [must]
+ */
+
+/**
  * Open the nook `name`, made if it is not there. Answers: Progress, Status, Done.
  * @typedef {object} OpenMessage
  * @property {'Open'} type
@@ -239,6 +255,26 @@ export const PROTOCOL = 1;
  * @property {number} [seed]
  * @property {Slo} [slo]
  * @property {string} [app]
+ * @property {Array<Level>} [server]
+ * @property {number} [delay_ms]
+ */
+
+/**
+ * Write an answer over passages that were found elsewhere: a tab's, on its server. Answers: Token, Citation, Timing, Done.
+ * @typedef {object} WriteMessage
+ * @property {'Write'} type
+ * @property {string} id the stream
+ * @property {string} [question]
+ * @property {Array<Hit>} [hits]
+ * @property {number} [max_tokens]
+ * @property {number} [temperature]
+ * @property {number} [seed]
+ * @property {Slo} [slo]
+ * @property {string} [app]
+ * @property {number} [spent_ms]
+ * @property {number} [search_ms]
+ * @property {number} [away_ms]
+ * @property {boolean} [must]
  */
 
 /**
@@ -428,6 +464,17 @@ export const PROTOCOL = 1;
  */
 
 /**
+ * The answer is written at `where`, from its beginning, because of `reason`. A server is to be asked to `write`; its first token is expected after `first_ms`.
+ * @typedef {object} PlacedMessage
+ * @property {'Placed'} type
+ * @property {string} id the stream
+ * @property {string} where
+ * @property {string} reason
+ * @property {Write | null} write
+ * @property {number} first_ms
+ */
+
+/**
  * The next piece of the written answer, and the tokens that were written since the last piece, if asked for.
  * @typedef {object} TokenMessage
  * @property {'Token'} type
@@ -464,6 +511,7 @@ export const PROTOCOL = 1;
  * @property {number} search_ms
  * @property {number} load_ms
  * @property {number} queue_ms
+ * @property {number} away_ms
  * @property {number} prefill_ms
  * @property {number} decode_ms
  * @property {number} first_ms
@@ -492,7 +540,7 @@ export const PROTOCOL = 1;
  */
 
 /**
- * What the planner would do now: `level` with `ratio` of the model over `kept` tokens, first token and further ones in the times given. With a server to choose, `where` is "tab" or "server".
+ * What the planner would do now: `level` with `ratio` of the model over `kept` tokens, first token and further ones in the times given. With a server to choose, `where` is "tab" or "server", for which there is a `reason`.
  * @typedef {object} PlannedMessage
  * @property {'Planned'} type
  * @property {string} id the stream
@@ -503,6 +551,7 @@ export const PROTOCOL = 1;
  * @property {number} quality
  * @property {number} first_ms
  * @property {number} token_ms
+ * @property {string} reason
  */
 
 /**
@@ -611,9 +660,9 @@ export const PROTOCOL = 1;
  * @property {string} id the stream
  */
 
-/** @typedef {OpenMessage | AddMessage | RemoveMessage | SearchMessage | AskMessage | ChatMessage | ListMessage | ShowMessage | InspectMessage | ExportMessage | ImportMessage | PrepareMessage | LookMessage | MapMessage | LevelsMessage | PlanMessage | CancelMessage} Request */
+/** @typedef {OpenMessage | AddMessage | RemoveMessage | SearchMessage | AskMessage | WriteMessage | ChatMessage | ListMessage | ShowMessage | InspectMessage | ExportMessage | ImportMessage | PrepareMessage | LookMessage | MapMessage | LevelsMessage | PlanMessage | CancelMessage} Request */
 
-/** @typedef {ProgressMessage | AddedMessage | SkippedMessage | RemovedMessage | HitsMessage | PassageMessage | NoSourceMessage | TokenMessage | CalledMessage | CitationMessage | TimingMessage | LadderMessage | PlannedMessage | DocumentsMessage | SourceMessage | ChunksMessage | BlobMessage | StatusMessage | TopicsMessage | DoneMessage | FailedMessage | CancelledMessage} Event */
+/** @typedef {ProgressMessage | AddedMessage | SkippedMessage | RemovedMessage | HitsMessage | PassageMessage | NoSourceMessage | PlacedMessage | TokenMessage | CalledMessage | CitationMessage | TimingMessage | LadderMessage | PlannedMessage | DocumentsMessage | SourceMessage | ChunksMessage | BlobMessage | StatusMessage | TopicsMessage | DoneMessage | FailedMessage | CancelledMessage} Event */
 
 /** The types that end a stream: exactly one of them comes, and it comes last. */
 export const ENDS = Object.freeze(['Done', 'Failed', 'Cancelled']);
@@ -624,7 +673,8 @@ export const REQUESTS = Object.freeze({
   Add: ['files'],
   Remove: ['documents'],
   Search: ['query', 'k', 'filter', 'mode'],
-  Ask: ['question', 'k', 'filter', 'write', 'max_tokens', 'temperature', 'seed', 'slo', 'app'],
+  Ask: ['question', 'k', 'filter', 'write', 'max_tokens', 'temperature', 'seed', 'slo', 'app', 'server', 'delay_ms'],
+  Write: ['question', 'hits', 'max_tokens', 'temperature', 'seed', 'slo', 'app', 'spent_ms', 'search_ms', 'away_ms', 'must'],
   Chat: ['messages', 'max_tokens', 'temperature', 'top_p', 'seed', 'stop', 'slo', 'form', 'tools', 'choice', 'tool', 'logprobs', 'app', 'truncate', 'level'],
   List: [],
   Show: ['document', 'start', 'end', 'width'],

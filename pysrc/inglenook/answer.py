@@ -11,6 +11,7 @@ from inglenook import pace
 from inglenook.elastic import chat as chats
 from inglenook.elastic import decode, plan
 from inglenook.elastic.grammar import Mask
+from inglenook.elastic.plan import Choice, Place
 from inglenook.elastic.sample import Sampler
 from inglenook.elastic.tokenizer import Tokenizer
 from inglenook.elastic.tools import Asked, called
@@ -46,13 +47,35 @@ def ask(library: Library, request: wire.Ask) -> Flow:
     if not request.write:
         yield wire.Timing(search_ms=search_ms, where=library.where)
         return
-    writing = yield from _begin(library, request, request.max_tokens + BUDGET, started, search_ms)
+    asked = wire.Write(
+        request.question, _lead_first(found.hits, leads), request.max_tokens, request.temperature, request.seed,
+        request.slo, request.app, search_ms=search_ms,
+    )  # fmt: skip
+    yield from _write(library, asked, started, pace.server(request) if request.server else None)
+
+
+def write(library: Library, request: wire.Write) -> Flow:
+    """Write an answer over passages found elsewhere. Events: Token, Citation; Timing. Raises NookError("slo" | …)."""
+    plan.check(request.slo)
+    if not 0 <= request.spent_ms < math.inf:
+        raise NookError("request", f"{request.spent_ms} ms cannot have gone by.", "Tell the milliseconds since.")
+    yield from _write(library, request, time.perf_counter() - request.spent_ms / 1e3)
+
+
+def _write(library: Library, request: wire.Write, started: float, server: Place | None = None) -> Flow:
+    """Write the answer, or have it written by the `server`. Events: Token, Citation; Timing. Or Placed."""
+    writing = yield from _begin(library, request, request.max_tokens + BUDGET, started)
     try:
         most = min(BUDGET, library.model.loaded.context * 3 // 4)
-        hits = _lead_first(found.hits, leads)
+        hits = request.hits
         asked = prompt.build(request.question, hits, writing.tokenizer, budget=most)
         fixed = len(prompt.build(request.question, [], writing.tokenizer, budget=most).ids)
-        writing.choose(asked.ids, fixed, min(EXPECTED, request.max_tokens))
+        choice = writing.choose(asked.ids, fixed, min(EXPECTED, request.max_tokens), server=server, must=request.must)
+        if server and choice.place == server.name:
+            spent = _since(started) + server.delay
+            there = replace(request, hits=hits[: prompt.MOST], spent_ms=spent, away_ms=server.delay)
+            yield wire.Placed(choice.place, choice.reason, there, choice.plan.first_ms)
+            return
         if writing.plan.kept < len(asked.ids):
             asked = prompt.build(request.question, hits, writing.tokenizer, budget=writing.plan.kept)
         sampler = Sampler(request.temperature, 1.0, request.seed)
@@ -91,9 +114,7 @@ def chat(library: Library, request: wire.Chat) -> Flow:
     yield from pace.learn(library, writing.ticket, writing.plan.level)
 
 
-def _begin(
-    library: Library, request: wire.Ask | wire.Chat, tokens: int, started: float, search_ms: float = 0.0
-) -> Flow:
+def _begin(library: Library, request: wire.Write | wire.Chat, tokens: int, started: float) -> Flow:
     """Load the model, measure it where a latency is asked for, and come to it. Returns a `_Writing`."""
     begun = time.perf_counter()
     tokenizer = yield from library.tokenizer("lm")
@@ -101,7 +122,8 @@ def _begin(
         yield from pace.measured(library)
     load_ms, queued = _since(begun), time.perf_counter()
     ticket = yield Admit(request.app, request.slo, tokens, started)
-    return _Writing(library, tokenizer, ticket, started, search_ms, load_ms, _since(queued))
+    before = request if isinstance(request, wire.Write) else wire.Write()
+    return _Writing(library, tokenizer, ticket, started, before, load_ms, _since(queued))
 
 
 @dataclass(slots=True)
@@ -112,16 +134,20 @@ class _Writing:
     tokenizer: Tokenizer
     ticket: Ticket
     started: float
-    search_ms: float
+    before: wire.Write  # tells what its time went to before it came here
     load_ms: float
     queue_ms: float
     plan: plan.Plan = WHOLE
     whole: int = 0
     before_ms: float = 0.0
 
-    def choose(self, ids: list[int], fixed: int, answer: int, level: int | None = None) -> None:
-        """Plan for a prompt, of which `fixed` tokens must stay, and an answer of about so many; `level` is no choice.
-        Raises NookError("slo" | "level")."""
+    def choose(
+        self, ids: list[int], fixed: int, answer: int, level: int | None = None, *, server: Place | None = None,
+        must: bool = False,
+    ) -> Choice:  # fmt: skip
+        """Plan for a prompt, of which `fixed` tokens must stay, and an answer of about so many: here, or by the
+        `server`; a `level` that is given is no choice. Raises NookError("slo") unless it `must` be answered, and
+        NookError("level")."""
         model, ticket = self.library.model, self.ticket
         latency = model.latency
         self.whole = len(ids)
@@ -132,15 +158,25 @@ class _Writing:
                 raise NookError("level", f"The model has no level {level}.", known)
             self.plan = replace(self.plan, level=level)
         if latency is None or level is not None:
-            return
+            return Choice(self.library.where, self.plan)
         cached = [model.cache.known(level, ids) for level in latency.levels]
         due = self.started + (ticket.slo.first or math.inf) / 1e3
         load = ticket.turns.load(due, ticket)
-        place = plan.Place(self.library.where, latency, model.quality, load, _since(self.started))
-        chosen = self.plan = plan.choose(ticket.slo, plan.Prompt(len(ids), fixed, cached, answer), place)
+        gone = _since(self.started)
+        here = Place(self.library.where, latency, model.quality, load, gone)
+        there = [replace(server, delay=server.delay + gone)] if server else []
+        asked = plan.Prompt(len(ids), fixed, cached, answer)
+        try:
+            choice = plan.where(ticket.slo, asked, [here, *there])
+        except NookError:
+            if not must:
+                raise
+            choice = Choice(here.name, plan.fastest(ticket.slo, asked, here))
+        chosen = self.plan = choice.plan
         ticket.price = lambda tokens, at: (
             latency.prefill(chosen.level, tokens, at) if tokens > 1 else latency.decode(chosen.level, at)
         )
+        return choice
 
     def write(self, ids: list[int], most: int, sampler: Sampler, stop: tuple[str, ...], **how: Any) -> Flow:
         """Run the plan. Events: Token. Returns a `decode.Generation`."""
@@ -157,9 +193,10 @@ class _Writing:
         per_token = made.decode_ms / max(1, len(made.ids) - 1)
         met = first <= (slo.first or math.inf) and per_token <= (slo.token or math.inf)
         return wire.Timing(
-            search_ms=self.search_ms,
+            search_ms=self.before.search_ms,
             load_ms=self.load_ms,
             queue_ms=self.queue_ms,
+            away_ms=self.before.away_ms,
             prefill_ms=made.prefill_ms,
             decode_ms=made.decode_ms,
             first_ms=first,

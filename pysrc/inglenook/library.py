@@ -39,6 +39,7 @@ ROOMS: dict[type[wire.Request], tuple[str, str]] = {
     wire.Prepare: ("intake", "prepare"),
     wire.Search: ("find", "search"),
     wire.Ask: ("answer", "ask"),
+    wire.Write: ("answer", "write"),
     wire.Chat: ("answer", "chat"),
     wire.List: ("show", "documents"),
     wire.Look: ("show", "status"),

@@ -45,14 +45,16 @@ def plan(library: Library, request: wire.Plan) -> Flow:
     here = Place(library.where, latency, library.model.quality)
     places = [here, *([server(request)] if request.server else [])]
     fixed = min(request.fixed, request.tokens)
-    found, chosen = where(request.slo, Prompt(max(1, request.tokens), fixed), places)
+    choice = where(request.slo, Prompt(max(1, request.tokens), fixed), places)
+    found, chosen = choice.place, choice.plan
     told = library.model.levels if found == here.name else request.server
     yield wire.Planned(
-        found, chosen.level, told[chosen.level].ratio, chosen.kept, chosen.quality, chosen.first_ms, chosen.token_ms
-    )
+        found, chosen.level, told[chosen.level].ratio, chosen.kept, chosen.quality, chosen.first_ms, chosen.token_ms,
+        choice.reason,
+    )  # fmt: skip
 
 
-def server(request: wire.Plan) -> Place:
+def server(request: wire.Plan | wire.Ask) -> Place:
     """The server of a request. Raises NookError("slo") if its levels tell no times."""
     if any(len(level.cost) != len(Cost.__dataclass_fields__) for level in request.server):
         raise NookError("slo", "The server did not tell how fast it is.", "Ask it for its levels, measured.")

@@ -310,6 +310,7 @@ def test_theme_is_chosen_and_kept(room):
 def test_server_needs_consent_and_falls_back(sampled):
     """The site has no /ws here: the page says so, and the tab goes on answering."""
     sampled.get_by_role("button", name="Where answers are made").click()
+    sampled.get_by_role("radio", name="The server, from its own library").check()
     use = sampled.get_by_role("button", name="Use the server")
     expect(use).to_be_disabled()
     sampled.get_by_text("I agree that my questions").click()

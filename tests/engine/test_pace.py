@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -199,6 +200,7 @@ def test_a_plan_says_what_would_answer_here_or_on_a_server(nook: Clocked) -> Non
     fast = [wire.Level(**{**_fields(level), "cost": [c / 20 for c in level.cost]}) for level in ladder.levels]
     [there] = nook.run(wire.Plan(256, 64, wire.Slo(first=600.0), fast, 50.0))
     assert (there.where, there.level) == ("server", 0) and 50 < there.first_ms < 600
+    assert there.reason.startswith("the tab would have needed") and not planned.reason
     [here] = nook.run(wire.Plan(256, 64, wire.Slo(), fast, 50.0))
     assert (here.where, here.level) == ("tab", 0)
     for slo, levels in ((wire.Slo(first=1.0), fast), (wire.Slo(first=600.0), [wire.Level(1.0)])):
@@ -209,6 +211,66 @@ def test_a_plan_says_what_would_answer_here_or_on_a_server(nook: Clocked) -> Non
 
 def _fields(level: wire.Level) -> dict[str, Any]:
     return {name: getattr(level, name) for name in wire.Level.__dataclass_fields__}
+
+
+def quick(nook: Clocked) -> list[wire.Level]:
+    """The levels of a server that is twenty times as fast."""
+    [*_, ladder] = nook.run(wire.Levels(measure=True))
+    return [wire.Level(**{**_fields(level), "cost": [c / 20 for c in level.cost]}) for level in ladder.levels]
+
+
+def test_what_the_tab_is_too_slow_for_the_server_is_asked_to_write(nook: Clocked, monkeypatch) -> None:
+    server = quick(nook)
+    nook.ran.clear()
+    asked = wire.Ask(QUESTION, slo=wire.Slo(first=250.0), server=server, delay_ms=40.0, max_tokens=70, seed=7, app="a")
+    events = nook.run(asked)
+    assert [type(event).__name__ for event in events] == ["Hits", "Passage", "Placed"]
+    placed, there = events[-1], events[-1].write
+    assert placed.where == "server" and re.fullmatch(r"the tab would have needed \d+ ms|.* s", placed.reason)
+    assert not nook.ran and not nook.turns.tickets
+    assert (there.question, there.max_tokens, there.seed, there.slo, there.app) == (QUESTION, 70, 7, asked.slo, "a")
+    assert 0 < len(there.hits) <= 2 and {hit.document for hit in there.hits} <= {h.document for h in events[0].hits}
+    assert there.away_ms == 40 <= there.spent_ms <= placed.first_ms <= 250
+
+    other = Clocked(monkeypatch)
+    other.library.where = "server"
+    other.open()
+    other.slower = 1 / 20
+    other.run(wire.Levels(measure=True))
+    written = other.run(there)
+    [timing] = of(written, wire.Timing)
+    assert "".join(event.text for event in of(written, wire.Token)) == "The council raised it by four percent."
+    assert of(written, wire.Citation)[0].hit.document == there.hits[0].document
+    assert (timing.where, timing.away_ms, timing.search_ms) == ("server", 40, there.search_ms)
+    assert there.spent_ms < timing.first_ms <= 250 and timing.met
+
+
+def test_the_tab_writes_what_it_can_and_always_without_a_server(nook: Clocked) -> None:
+    server = quick(nook)
+    for slo in (wire.Slo(), wire.Slo(first=60_000.0)):
+        events = nook.run(wire.Ask(QUESTION, slo=slo, server=server, delay_ms=1.0))
+        assert of(events, wire.Token) and not of(events, wire.Placed)
+    nook.library.model.cache = type(nook.library.model.cache)(64)  # as if the prompt was never read
+    for offered in ([], server):
+        with pytest.raises(NookError) as refused:
+            nook.run(wire.Ask(QUESTION, slo=wire.Slo(first=10.0), server=offered, delay_ms=9.0))
+        assert refused.value.code == "slo" and not nook.turns.tickets
+
+
+def test_what_must_be_written_is_written_late(nook: Clocked) -> None:
+    nook.run(wire.Levels(measure=True))
+    hits = of(nook.run(wire.Search(QUESTION)), wire.Hits)[0].hits
+    late = wire.Write(QUESTION, hits, slo=wire.Slo(first=250.0), spent_ms=900.0)
+    with pytest.raises(NookError) as refused:
+        nook.run(late)
+    assert refused.value.code == "slo" and not nook.turns.tickets
+    events = nook.run(replace(late, must=True))
+    [timing] = of(events, wire.Timing)
+    assert of(events, wire.Token) and timing.met is False and timing.first_ms > 900 and timing.level == 2
+    for spent in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(NookError) as refused:
+            nook.run(replace(late, spent_ms=spent))
+        assert refused.value.code == "request"
 
 
 def test_a_busy_model_promises_less(nook: Clocked) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from inglenook.elastic.latency import Cost, Latency
-from inglenook.elastic.plan import SHARES, Load, Place, Plan, Prompt, Quality, check, choose, keeps, where
+from inglenook.elastic.plan import SHARES, Choice, Load, Place, Plan, Prompt, Quality, check, choose, keeps, where
 from inglenook.errors import NookError
 from inglenook.wire.messages import Slo
 
@@ -116,14 +117,54 @@ def test_a_busy_model_gives_less_and_refuses_when_it_has_no_time_left() -> None:
 def test_the_tab_answers_unless_the_server_does_better() -> None:
     server = place(name="server", latency=latency(0.1), delay=60.0)
     prompt = Prompt(250, 40)
-    assert where(Slo(), prompt, [place(), server])[0] == "tab"
-    name, plan = where(Slo(first=300.0), prompt, [place(), server])
-    assert name == "server" and plan.level == 0 and plan.first_ms > 60
-    assert where(Slo(first=300.0), prompt, [place()])[0] == "tab"
-    assert where(Slo(first=300.0), prompt, [place(), place(name="far", latency=latency(0.1), delay=2000.0)])[0] == "tab"
+    assert where(Slo(), prompt, [place(), server]) == Choice("tab", choose(Slo(), prompt, place()))
+    there = where(Slo(first=300.0), prompt, [place(), server])
+    assert there.place == "server" and there.plan.level == 0 and there.plan.first_ms > 60
+    assert where(Slo(first=300.0), prompt, [place()]).place == "tab"
+    far = place(name="far", latency=latency(0.1), delay=2000.0)
+    assert where(Slo(first=300.0), prompt, [place(), far]).place == "tab"
     with pytest.raises(NookError) as refused:
         where(Slo(first=20.0), prompt, [place(), server])
     assert "could be kept" in refused.value.hint
+
+
+def test_the_reason_tells_what_the_tab_would_have_needed_to_answer_as_well() -> None:
+    server, prompt = place(name="server", latency=latency(0.1), delay=60.0), Prompt(250, 40)
+    whole = place().pair(prompt, 0, 250)
+    chosen = where(Slo(first=300.0), prompt, [place(), server])
+    assert chosen.reason == f"the tab would have needed {whole.first_ms:.0f} ms"
+    slow = place(latency=latency(3.0))
+    assert where(Slo(first=300.0), prompt, [slow, server]).reason == "the tab would have needed 2.8 s"
+    by_token = where(Slo(first=1500.0, token=5.0), prompt, [place(), server])
+    assert by_token.reason == f"the tab would have needed {whole.token_ms:.0f} ms a token"
+    poor = place(quality=Quality([1.0], [[0.5]] * 5))
+    assert where(Slo(), prompt, [poor, server]).reason == "the tab cannot answer as well"
+
+
+@given(st.builds(Slo, milliseconds, milliseconds), prompts, loads, st.floats(0.05, 3), st.floats(0, 500))
+def test_the_server_is_taken_only_for_a_better_answer_in_time(slo, prompt, load, scale, delay) -> None:
+    tab, server = place(load=load), place(name="server", latency=latency(scale), delay=delay)
+    new = replace(prompt, cached=())
+    here, there = best(slo, prompt, tab), best(slo, new, server)
+    if here is None and there is None:
+        with pytest.raises(NookError):
+            where(slo, prompt, [tab, server])
+        return
+    choice = where(slo, prompt, [tab, server])
+    assert keeps(choice.plan, slo)
+    assert choice.plan.quality == pytest.approx(max(plan.quality for plan in (here, there) if plan), abs=1e-9)
+    if choice.place == "server":
+        assert here is None or choice.plan.quality > here.quality
+        assert "the tab would have needed" in choice.reason
+    else:
+        assert not choice.reason
+
+
+def test_what_the_tab_has_read_already_counts_for_the_tab_alone() -> None:
+    prompt, slo = Prompt(400, 400, cached=[390] * 5), Slo(first=120.0)
+    assert where(slo, prompt, [place(), place(name="server")]).place == "tab"
+    with pytest.raises(NookError):
+        where(slo, prompt, [place(latency=latency(9.0)), place(name="server")])
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), -0.0])

@@ -59,7 +59,7 @@ export function elastic(room, toasts) {
     try {
       const planned = await room.nook.plan({ tokens: PROMPT, fixed: FIXED, slo: settings.slo, signal });
       fill(plan, expected(planned));
-      show(ladder, planned.level);
+      show(ladder, planned.where === 'server' ? -1 : planned.level);
     } catch (/** @type {any} */ error) {
       if (isAbort(error)) return;
       fill(plan, h('b', {}, error.message), ` ${error.hint ?? ''}`);
@@ -116,12 +116,14 @@ const told = ({ measured, where }) =>
     : 'Not measured here yet.';
 
 /** @param {Planned} planned */
-function expected({ ratio, kept, first_ms, token_ms }) {
+function expected({ where, reason, ratio, kept, first_ms, token_ms }) {
   const part = ratio < 1 ? `${percent(ratio)} of the model` : 'the whole model';
+  const whose = where === 'server' ? `${part} on the server` : part;
   const read = kept < PROMPT ? `${kept} of ${PROMPT} tokens` : `all of ${PROMPT} tokens`;
   return [
-    h('b', {}, `${part[0].toUpperCase()}${part.slice(1)}`),
-    ` reads ${read}: first word after about ${time(first_ms)}, then ${rate(token_ms)}.`,
+    h('b', {}, `${whose[0].toUpperCase()}${whose.slice(1)}`),
+    ` reads ${read}: first word after about ${time(first_ms)}, then ${rate(token_ms)}`,
+    reason ? `; ${reason}.` : '.',
   ];
 }
 

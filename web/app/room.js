@@ -22,6 +22,8 @@ export class Room extends EventTarget {
   /** "" searches everything. */
   collection = '';
   opened = false;
+  /** Whether the server may write for this tab, by its owner's leave. */
+  helped = false;
   /** The search that is shown, and what it took in milliseconds. */
   asked = { query: '', ms: 0, embed_ms: 0 };
   #settle = 0;
@@ -35,6 +37,7 @@ export class Room extends EventTarget {
     document.addEventListener('visibilitychange', () => {
       if (!document.hidden && this.opened) this.refresh().catch(() => {}); // news may have been missed while frozen
     });
+    network.addEventListener('switch', () => network.off && this.useTab());
   }
 
   /** @returns {Nook} the library questions go to */
@@ -44,7 +47,7 @@ export class Room extends EventTarget {
     return nook;
   }
 
-  /** @returns {'tab' | 'server'} */
+  /** Whose library it is. @returns {'tab' | 'server'} */
   get place() {
     return this.#server ? 'server' : 'tab';
   }
@@ -71,14 +74,39 @@ export class Room extends EventTarget {
     }
   }
 
+  /**
+   * Let the server of this site write where this tab would be too slow. @throws if it cannot be reached
+   * @returns {ReturnType<Nook['writeWith']>} how fast it is
+   */
+  async useHelp() {
+    await this.ready;
+    const told = await /** @type {Nook} */ (this.#tab).writeWith(serverUrl());
+    await this.#useOwn();
+    this.helped = true;
+    return told;
+  }
+
   /** Send questions to the server of this site. @throws if it cannot be reached; then the tab goes on answering */
   async useServer() {
     this.#server = await open(NAME, { server: serverUrl() });
+    this.#alone();
     await this.#moved();
   }
 
+  /** From now on nothing leaves this tab. */
   async useTab() {
-    this.#server?.dispose();
+    this.#alone();
+    await this.#useOwn();
+  }
+
+  #alone() {
+    this.#tab?.writeAlone();
+    this.helped = false;
+  }
+
+  async #useOwn() {
+    if (!this.#server) return;
+    this.#server.dispose();
     this.#server = undefined;
     await this.#moved();
   }

@@ -26,6 +26,8 @@ export class Answer {
 
   #writes;
   #below;
+  /** why the answer is written where it is */
+  #reason = '';
 
   /**
    * @param {Leads} leads @param {boolean} [writes] whether the model is to write
@@ -80,6 +82,7 @@ export class Answer {
     if (event.type === 'Progress') this.#progress(event);
     else if (event.type === 'Passage') this.#passage(event);
     else if (event.type === 'NoSource') this.#none(event.nearest);
+    else if (event.type === 'Placed') this.#place(event);
     else if (event.type === 'Token') this.#token(event.text);
     else if (event.type === 'Citation') this.#cite(event);
     else if (event.type === 'Timing') {
@@ -87,7 +90,7 @@ export class Answer {
       this.#say('');
       if (this.#text && !this.#sources.length) this.doubt.textContent = 'No passage of yours supports this text.';
       if (event.stop === 'length') this.tail.textContent = ' … (cut at the length asked for)';
-      fill(this.timing, timing(event));
+      fill(this.timing, timing(event, this.#reason));
     }
   }
 
@@ -147,6 +150,18 @@ export class Answer {
           )
         : null,
     );
+  }
+
+  /** It is written elsewhere, or here after all: from its beginning. @param {import('../wire.gen.js').PlacedMessage} event */
+  #place({ where, reason }) {
+    this.#reason = reason;
+    this.#text = '';
+    this.#told = 0;
+    for (const list of [this.#sentences, this.#citations, this.#sources]) list.length = 0;
+    fill(this.log);
+    fill(this.tail);
+    this.written.hidden = true;
+    this.#say(where === 'tab' ? PREFILL : 'The server is reading the passages');
   }
 
   /** @param {string} text */

@@ -5,13 +5,14 @@ import { count, time } from '../lib/format.js';
 
 /** @typedef {import('../wire.gen.js').TimingMessage} Timing */
 
-/** @param {Timing} t @returns {HTMLElement} */
-export function timing(t) {
+/** @param {Timing} t @param {string} [reason] why it was answered there @returns {HTMLElement} */
+export function timing(t, reason = '') {
   /** @type {Array<[string, number]>} */
   const stages = [
     ['search', t.search_ms],
     ['load', t.load_ms],
     ['queue', t.queue_ms ?? 0],
+    ['network', t.away_ms ?? 0],
     ['prefill', t.prefill_ms],
     ['decode', t.decode_ms],
   ];
@@ -44,7 +45,7 @@ export function timing(t) {
       h('span', {}, time(total)),
       met,
       t.tokens ? h('span', {}, part) : null,
-      h('span', { class: 'where' }, place),
+      h('span', { class: 'where' }, reason ? `${place}: ${reason}` : place),
     ),
     h(
       'dl',

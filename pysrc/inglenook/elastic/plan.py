@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -116,6 +116,16 @@ class Place:
         return Plan(level, kept, self.quality.expect(level, prompt.share(kept)), before + prefill, token)
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Answer at `place` by `plan`. Where that is not the place named first, `reason` says what that one would have
+    needed."""
+
+    place: str
+    plan: Plan
+    reason: str = ""
+
+
 def check(slo: Slo) -> Slo:
     """Raises NookError("slo") for a latency that nobody could mean."""
     for name, value in (("first", slo.first), ("token", slo.token)):
@@ -139,19 +149,36 @@ def choose(slo: Slo, prompt: Prompt, place: Place) -> Plan:
     return max(plans, key=lambda plan: (plan.quality, -plan.first_ms, -plan.token_ms))
 
 
-def where(slo: Slo, prompt: Prompt, places: Sequence[Place]) -> tuple[str, Plan]:
+def where(slo: Slo, prompt: Prompt, places: Sequence[Place]) -> Choice:
     """The place whose plan is expected to answer best, and the plan; of equals the one named first (what need not leave
-    the tab stays in it). Raises NookError("slo") if none can keep the latency."""
-    found: list[tuple[str, Plan]] = []
-    for place in places:
+    the tab stays in it). What is cached of the prompt is so at that one. Raises NookError("slo") if none can keep the
+    latency."""
+    check(slo)
+    new = replace(prompt, cached=())
+    asked = [(new if i else prompt, place) for i, place in enumerate(places)]
+    found: list[tuple[Place, Plan]] = []
+    for one, place in asked:
         try:
-            found.append((place.name, choose(slo, prompt, place)))
-        except NookError as error:
-            if error.code != "slo":
-                raise
+            found.append((place, choose(slo, one, place)))
+        except NookError:
+            continue
     if not found:
-        raise refusal(slo, [(prompt, place) for place in places])
-    return max(found, key=lambda pair: pair[1].quality)
+        raise refusal(slo, asked)
+    place, plan = max(found, key=lambda pair: pair[1].quality)
+    return Choice(place.name, plan, "" if place is places[0] else _needed(plan, slo, prompt, places[0]))
+
+
+def _needed(plan: Plan, slo: Slo, prompt: Prompt, place: Place) -> str:
+    """What `place` would have needed to answer as well as `plan`, in words."""
+    kept = {prompt.kept(share) for share in place.quality.shares}
+    pairs = [place.pair(prompt, level, k) for level in place.latency.levels for k in kept]
+    as_good = [pair for pair in pairs if pair.quality >= plan.quality]
+    if not as_good:
+        return f"the {place.name} cannot answer as well"
+    pair = min(as_good, key=lambda pair: _excess(pair, slo))
+    if pair.first_ms / (slo.first or math.inf) >= pair.token_ms / (slo.token or math.inf):
+        return f"the {place.name} would have needed {_told(pair.first_ms)}"
+    return f"the {place.name} would have needed {_told(pair.token_ms)} a token"
 
 
 def _candidates(slo: Slo, prompt: Prompt, place: Place, level: int) -> Iterator[Plan]:
@@ -199,6 +226,11 @@ def refusal(slo: Slo, tried: Sequence[tuple[Prompt, Place]]) -> NookError:
 def _excess(plan: Plan, slo: Slo) -> float:
     """How many times longer than asked for a plan takes."""
     return max(plan.first_ms / (slo.first or math.inf), plan.token_ms / (slo.token or math.inf))
+
+
+def _told(ms: float) -> str:
+    """For people."""
+    return f"{ms / 1e3:.1f} s" if ms >= 1000 else f"{ms:.0f} ms"
 
 
 def _round_up(ms: float) -> float:

@@ -163,7 +163,9 @@ class Connection:
     async def _work(self, request: wire.Request, emit: Callable[[object], None], outlet: Outlet) -> None:
         if isinstance(request, wire.Open):  # a server has one nook, which is open
             request = wire.Look()
-        elif isinstance(request, (wire.Ask, wire.Chat)):  # clients take turns, whatever their apps are called
+        elif isinstance(
+            request, (wire.Ask, wire.Write, wire.Chat)
+        ):  # clients take turns, whatever their apps are called
             request = replace(request, app=f"{self.name} {request.app}")
 
         async def ready() -> None:

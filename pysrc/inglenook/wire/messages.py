@@ -94,12 +94,32 @@ class Slo:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """A sub-model: the share `ratio` of what is elastic in the model takes part; `perplexity` was measured on held-out
+    text, `quality` is what the planner expects of its answers, 1 being the whole model's.
+
+    `cost` are the lines of `elastic.latency.Cost` on this device, as it runs now; empty if it was not measured.
+    `first_ms` is the time to the first token after a prompt of 256, `token_ms` that of each further one.
+    """
+
+    ratio: float
+    perplexity: float | None = None
+    quality: float = 1.0
+    cost: list[float] = field(default_factory=list)
+    first_ms: float = 0.0
+    token_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Ask(Request):
     """Answer a question from the documents.
 
     Answers: Hits, then Passage (the extracted lead) or NoSource, then Token and Citation while the model writes,
     Timing, Done. With `write` false no model is used and the extracted passages are the answer. `app` is who asks: apps
     take turns on the one model.
+
+    With the levels of a `server`, whose messages take `delay_ms` there and back, it may be that the server is to write:
+    then Placed, Done take the place of what the model writes.
     """
 
     question: str = ""
@@ -111,6 +131,30 @@ class Ask(Request):
     seed: int = 0
     slo: Slo = field(default_factory=Slo)
     app: str = ""
+    server: list[Level] = field(default_factory=list)
+    delay_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Write(Request):
+    """Write an answer over passages that were found elsewhere: a tab's, on its server. Answers: Token, Citation,
+    Timing, Done.
+
+    Of the time that went by before, `spent_ms`, the search took `search_ms` and the way there and back `away_ms`. With
+    `must` it is written as soon as can be where the latency cannot be kept.
+    """
+
+    question: str = ""
+    hits: list[Hit] = field(default_factory=list)
+    max_tokens: int = 160
+    temperature: float = 0.0
+    seed: int = 0
+    slo: Slo = field(default_factory=Slo)
+    app: str = ""
+    spent_ms: float = 0.0
+    search_ms: float = 0.0
+    away_ms: float = 0.0
+    must: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,23 +282,6 @@ class Map(Request):
 
     Answers: Topics by place at once, then, where there are vectors, Progress and Topics by meaning; Done.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """A sub-model: the share `ratio` of what is elastic in the model takes part; `perplexity` was measured on held-out
-    text, `quality` is what the planner expects of its answers, 1 being the whole model's.
-
-    `cost` are the lines of `elastic.latency.Cost` on this device, as it runs now; empty if it was not measured.
-    `first_ms` is the time to the first token after a prompt of 256, `token_ms` that of each further one.
-    """
-
-    ratio: float
-    perplexity: float | None = None
-    quality: float = 1.0
-    cost: list[float] = field(default_factory=list)
-    first_ms: float = 0.0
-    token_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,6 +429,17 @@ class Token(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Placed(Event):
+    """The answer is written at `where`, from its beginning, because of `reason`. A server is to be asked to `write`;
+    its first token is expected after `first_ms`."""
+
+    where: str
+    reason: str
+    write: Write | None = None
+    first_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Called(Event):
     """The model calls functions of the caller's; nothing of it came as Token."""
 
@@ -427,12 +465,14 @@ class Timing(Event):
     """Where the time of an answer went. `stop` is "end", "length", "stop".
 
     The sub-model `level` with the share `ratio` of the whole one answered. It read `prompt_tokens` of `whole_tokens`
-    that there would have been. `queue_ms` went by behind other requests. `met` tells whether `slo` was kept.
+    that there would have been. `queue_ms` went by behind other requests, `away_ms` on the way to a server and back.
+    `met` tells whether `slo` was kept.
     """
 
     search_ms: float = 0.0
     load_ms: float = 0.0
     queue_ms: float = 0.0
+    away_ms: float = 0.0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
     first_ms: float = 0.0
@@ -462,7 +502,7 @@ class Ladder(Event):
 @dataclass(frozen=True, slots=True)
 class Planned(Event):
     """What the planner would do now: `level` with `ratio` of the model over `kept` tokens, first token and further ones
-    in the times given. With a server to choose, `where` is "tab" or "server"."""
+    in the times given. With a server to choose, `where` is "tab" or "server", for which there is a `reason`."""
 
     where: str
     level: int
@@ -471,6 +511,7 @@ class Planned(Event):
     quality: float
     first_ms: float
     token_ms: float
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -628,11 +669,11 @@ class Cancelled(Event):
 
 
 REQUESTS: tuple[type[Request], ...] = (
-    Open, Add, Remove, Search, Ask, Chat, List, Show, Inspect, Export, Import, Prepare, Look, Map, Levels,
+    Open, Add, Remove, Search, Ask, Write, Chat, List, Show, Inspect, Export, Import, Prepare, Look, Map, Levels,
     Plan, Cancel,
 )  # fmt: skip
 EVENTS: tuple[type[Event], ...] = (
-    Progress, Added, Skipped, Removed, Hits, Passage, NoSource, Token, Called, Citation, Timing, Ladder, Planned,
-    Documents, Source, Chunks, Blob, Status, Topics, Done, Failed, Cancelled,
+    Progress, Added, Skipped, Removed, Hits, Passage, NoSource, Placed, Token, Called, Citation, Timing, Ladder,
+    Planned, Documents, Source, Chunks, Blob, Status, Topics, Done, Failed, Cancelled,
 )  # fmt: skip
 ENDS: tuple[type[Event], ...] = (Done, Failed, Cancelled)
