@@ -6,7 +6,7 @@ one model. After "Promptware Engineering" (arXiv:2503.02400), stage by stage:
 | requirements | `requirement`, `trace`, `capability` |
 | design | `ast`, `file`, `lint` and `rules/`, `metrics`, `patterns` |
 | build | `passes`, `build` |
-| testing | `sequential`, `binomial` |
+| testing | `suite`, `oracle`, `schema`, `sequential`, `binomial` |
 | debugging | `group` |
 | between tools | `case`, `exchange/`, `sarif`, `junit` |
 
