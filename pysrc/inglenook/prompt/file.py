@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from dataclasses import replace
 from typing import Any
 
 from inglenook.errors import NookError
@@ -69,7 +70,7 @@ def parse(text: str, path: str = "prompt") -> Prompt:
             if last is None or not _ends(lines[last], closing=True):
                 raise _error(path, at, f"The segment opened by {line} does not end.", "Close it with a line {{/seg}}.")
             segment = _segment(lines[at : last + 1], opened["said"] or "", path, at, known)
-            segments.append(dataclasses.replace(segment, lead=lead))
+            segments.append(replace(segment, lead=lead))
             lead, at = "", last + 1
         elif _NOTE.fullmatch(line):
             lead, at = lead + lines[at], at + 1
@@ -79,21 +80,30 @@ def parse(text: str, path: str = "prompt") -> Prompt:
     if not segments:
         raise _error(path, end, "The prompt has no segment.", "Add one: {{#seg task}}, its text, {{/seg}}.")
     try:
-        return dataclasses.replace(prompt, segments=tuple(segments), tail=lead)
+        return replace(prompt, segments=tuple(segments), tail=lead)
     except NookError as error:
         raise _error(path, end, error.message, error.hint, error.code) from None
 
 
 def show(prompt: Prompt) -> str:
     """The prompt as a file: as the file it came from writes it, wherever that still says the same."""
-    front = prompt.front
-    if not front or _front(front, "") != prompt.only(()):
-        front = f"{_FENCE}\n{document.dump(header(prompt))}{_FENCE}\n"
-    text = front
+    text = _head(prompt)
     for segment in prompt.segments:
         text = text if text.endswith("\n") else f"{text}\n"
         text += segment.lead + _shown(segment)
     return (text if text.endswith("\n") or not prompt.tail else f"{text}\n") + prompt.tail
+
+
+def place(prompt: Prompt, segment: str, at: int) -> tuple[int, int]:
+    """Line and column, from 1, of the character `at` of a segment's text in the file that `show` gives; (1, 1) for no
+    segment."""
+    for n, one in enumerate(prompt.segments):
+        if one.name == segment:
+            before = show(replace(prompt, segments=prompt.segments[:n], tail="")) if n else _head(prompt)
+            before = before if before.endswith("\n") else f"{before}\n"
+            line = before.count("\n") + one.lead.count("\n") + 2 + one.text.count("\n", 0, at)
+            return line, at - (one.text.rfind("\n", 0, at) + 1) + 1
+    return 1, 1
 
 
 def header(prompt: Prompt) -> dict[str, Any]:
@@ -107,6 +117,12 @@ def header(prompt: Prompt) -> dict[str, Any]:
     if prompt.requirements:
         said["requirements"] = [{"id": one.id} | _changed(one, Requirement(one.id)) for one in prompt.requirements]
     return said | ({"metadata": dict(prompt.metadata)} if prompt.metadata else {})
+
+
+def _head(prompt: Prompt) -> str:
+    if prompt.front and _front(prompt.front, "") == prompt.only(()):
+        return prompt.front
+    return f"{_FENCE}\n{document.dump(header(prompt))}{_FENCE}\n"
 
 
 def requirements(table: Table) -> tuple[Requirement, ...]:

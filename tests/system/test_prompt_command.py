@@ -1,0 +1,100 @@
+"""`inglenook prompt` as a person types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from inglenook.__main__ import main
+
+SORT = """---
+name: sort
+version: 1.0.0
+description: Sorts tickets.
+slots:
+  ticket: {most: 400, description: what the customer wrote}
+  urgent: {type: boolean, default: false}
+requirements:
+  - {id: R1, text: Names the queue.}
+---
+{{#seg task kind=task req=R1}}
+Which queue is the ticket for? Answer billing, sales or other.
+If it is unclear, answer other. Urgent: {{urgent}}
+{{/seg}}
+{{#seg form kind=format}}
+Please answer in one word.
+Use exactly two words.
+{{/seg}}
+{{#seg ticket kind=input}}
+{{ticket}}
+{{/seg}}
+"""
+
+
+@pytest.fixture
+def sort(tmp_path: Path) -> Path:
+    path = tmp_path / "sort.prompt"
+    path.write_text(SORT)
+    return path
+
+
+def test_lint_tells_file_line_and_rule_and_fails_on_errors(sort: Path, capsys) -> None:
+    assert main(["prompt", "lint", str(sort)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{sort}:17:5: error S103 “exactly two words”")
+    assert any(line.startswith(f"{sort}:20:1: warning I202") for line in lines)
+    assert main(["prompt", "lint", str(sort), "--off", "S103"]) == 0
+
+
+def test_lint_repairs_the_file_and_nothing_else_in_it(sort: Path, capsys) -> None:
+    main(["prompt", "lint", str(sort), "--fix"])
+    assert sort.read_text() == SORT.replace("Please answer", "Answer").replace(
+        "\n{{ticket}}\n", "\n<ticket>{{ticket}}</ticket>\n"
+    )
+
+
+def test_lint_as_sarif_marks_the_very_words(sort: Path, capsys) -> None:
+    main(["prompt", "lint", str(sort), "--sarif"])
+    run = json.loads(capsys.readouterr().out)["runs"][0]
+    rules = run["tool"]["driver"]["rules"]
+    result = next(one for one in run["results"] if one["ruleId"] == "S103")
+    assert rules[result["ruleIndex"]]["id"] == "S103"
+    region = result["locations"][0]["physicalLocation"]["region"]
+    line = SORT.splitlines()[region["startLine"] - 1]
+    assert line[region["startColumn"] - 1 : region["endColumn"] - 1] == "exactly two words"
+    assert {one["level"] for one in run["results"]} <= {"error", "warning", "note"}
+
+
+def test_show_fills_slots_by_their_types(sort: Path, tmp_path: Path, capsys) -> None:
+    assert main(["prompt", "show", str(sort), "--set", "ticket=true", "--set", "urgent=true"]) == 0
+    assert "Urgent: true" in capsys.readouterr().out
+    values = tmp_path / "values.yaml"
+    values.write_text("ticket: It squeaks.\n")
+    assert main(["prompt", "show", str(sort), "--values", str(values), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["messages"][0]["content"].endswith("It squeaks.")
+    assert told["spans"][0][-1]["slot"] == "ticket"
+
+
+def test_show_traces_requirements(sort: Path, capsys) -> None:
+    assert main(["prompt", "show", str(sort), "--trace"]) == 0
+    said = capsys.readouterr().out
+    assert "R1  Names the queue.  ← task" in said and "segment form speaks for no requirement" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["lint", "gone.prompt"], "gone.prompt cannot be read"),
+        (["show", "sort.prompt"], "The slot ticket has no value"),
+        (["show", "sort.prompt", "--set", "tiket=x"], "Did you mean ticket?"),
+        (["show", "sort.prompt", "--set", "ticket=x", "--set", "urgent=[1"], "--set urgent:1: This is no YAML"),
+        (["lint", "sort.prompt", "--off", "S999"], "no rule S999"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(sort: Path, arguments, said, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(sort.parent)
+    assert main(["prompt", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
