@@ -4,6 +4,8 @@
 // graphics processor where it is asked for, there, and its (much larger) runtime part of the release.
 
 import { assets, fetchAsset } from './lib/assets.js';
+import { abortError } from './lib/errors.js';
+import { download } from './lib/prebuilt.js';
 
 const ORT = new URL('./static/ort/', import.meta.url);
 const MOST_THREADS = 4;
@@ -67,9 +69,16 @@ async function gpu() {
   return Boolean(adapter) && files.has(`static/ort/${RUNTIMES.webgpu[1]}.wasm`);
 }
 
-/** @param {{ session: number, model: Uint8Array | string, providers: string[] }} request */
-async function create({ session: number, model, providers }) {
-  const bytes = typeof model === 'string' ? await file(model) : model;
+/** @type {Map<number, AbortController>} of the sessions that are being made */
+const making = new Map();
+
+/** @param {{ id: number, session: number, model: Uint8Array | string, providers: string[] }} request */
+async function create({ id, session: number, model, providers }) {
+  const { signal } = /** @type {AbortController} */ (making.get(number));
+  const onProgress = (/** @type {number} */ done, /** @type {number} */ total) => postMessage({ id, done, total });
+  signal.throwIfAborted();
+  const bytes = typeof model === 'string' ? await file(model, onProgress, signal) : model;
+  signal.throwIfAborted();
   const before = providers.slice(0, providers.includes('wasm') ? providers.indexOf('wasm') : undefined);
   if (before.includes('webgpu') && (await gpu())) {
     try {
@@ -81,13 +90,26 @@ async function create({ session: number, model, providers }) {
   return make(number, bytes, 'wasm');
 }
 
-/** An asset of this release, or what is at a URL. @param {string} model @returns {Promise<Uint8Array>} */
-async function file(model) {
-  if (!/^https?:/.test(model)) return fetchAsset(model);
-  const response = await fetch(model).catch(() => undefined);
-  if (response?.ok) return new Uint8Array(await response.arrayBuffer());
-  const hint = response ? 'Check the address.' : 'Check the connection, and that the page may connect there.';
-  const why = response ? `HTTP ${response.status}` : 'no answer';
+/**
+ * An asset of this release, or what is at a URL.
+ * @param {string} model @param {(done: number, total: number) => void} onProgress @param {AbortSignal} signal
+ * @returns {Promise<Uint8Array>}
+ */
+async function file(model, onProgress, signal) {
+  if (!/^https?:/.test(model)) return fetchAsset(model, { onProgress, signal });
+  let why = 'no answer';
+  let hint = 'Check the connection, and that the page may connect there.';
+  try {
+    const response = await fetch(model, { signal });
+    if (response.ok) {
+      why = 'it broke off';
+      return await download(response, onProgress);
+    }
+    why = `HTTP ${response.status}`;
+    hint = 'Check the address.';
+  } catch {
+    if (signal.aborted) throw abortError(signal);
+  }
   throw Object.assign(new Error(`The model at ${model} could not be loaded: ${why}.`), { code: 'model-missing', hint });
 }
 
@@ -142,6 +164,12 @@ const VERBS = { create, run, release };
 let turn = Promise.resolve();
 
 self.onmessage = ({ data }) => {
+  const { verb, session } = data;
+  if (verb === 'stop') {
+    making.get(session)?.abort();
+    return;
+  }
+  if (verb === 'create') making.set(session, new AbortController());
   turn = turn.then(() => serve(data));
 };
 
@@ -159,4 +187,5 @@ async function serve(request) {
     const broken = error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
     postMessage({ id, error: { code: error?.code ?? 'onnx', message, hint: error?.hint ?? '' }, broken });
   }
+  if (verb === 'create') making.delete(request.session);
 }

@@ -18,9 +18,9 @@ from typing import Self
 import numpy as np
 
 from inglenook.errors import NookError
-from inglenook.platform.session import DTYPES, Backend, Model, NodeArg
+from inglenook.platform.session import DTYPES, Backend, Model, NodeArg, Report
 
-__all__ = ["DTYPES", "InferenceSession", "Model", "NodeArg"]
+__all__ = ["DTYPES", "InferenceSession", "Model", "NodeArg", "Report"]
 
 
 class InferenceSession:
@@ -35,10 +35,13 @@ class InferenceSession:
         self._backend: Backend | None = _platform().open_now(model, list(providers))
 
     @classmethod
-    async def create(cls, model: Model, providers: Sequence[str] = ()) -> InferenceSession:
-        """Load a model without blocking: the way to do it in the browser."""
+    async def create(
+        cls, model: Model, providers: Sequence[str] = (), report: Report | None = None
+    ) -> InferenceSession:
+        """Load a model without blocking: the way to do it in the browser, where `report` hears of its bytes as they
+        come. Cancelling it stops the download."""
         session = cls.__new__(cls)
-        session._backend = await _platform().open_async(model, list(providers))
+        session._backend = await _platform().open_async(model, list(providers), report)
         return session
 
     def get_inputs(self) -> list[NodeArg]:

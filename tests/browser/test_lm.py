@@ -124,3 +124,44 @@ def test_a_model_of_its_own_is_checked_too(needs: Needs, page: Page, minimind: d
     with laid({**files, "model.onnx": tiny()}) as pages:
         found, _ = asked(page, pages, "own/model.onnx", "")
     assert found == [] if right else found["code"] == "backend"
+
+
+STOPPED = """async ([model]) => {
+  const { open } = await import('./inglenook.js');
+  const nook = await open('test', { model });
+  const load = async (enough) => {
+    const stop = new AbortController();
+    const seen = [];
+    const onProgress = ({ stage, done, total, unit, note }) => {
+      if (stage !== 'load') return;
+      seen.push([done, total, unit, note]);
+      if (done >= enough) stop.abort();
+    };
+    const end = await nook.prepare('lm', { onProgress, signal: stop.signal }).then(() => 'loaded', ({ name }) => name);
+    return [end, seen.at(-1)];
+  };
+  window.again = () => load(Infinity).finally(() => nook.dispose());
+  return load(1);
+}"""
+
+
+def test_the_download_of_its_own_model_is_told_and_can_be_stopped(
+    needs: Needs,
+    page: Page,
+    minimind: dict[str, Path],  # noqa: F811
+) -> None:
+    needs("static/py/inglenook.tar.gz", "static/ort/ort.wasm.min.mjs")
+    files = {name: path.read_bytes() for name, path in minimind.items() if path.suffix == ".json"}
+    files["config.json"] = json.dumps({"eos_token_id": 2}).encode()
+    large = 96 << 20
+    page.set_default_timeout(120_000)
+    with (
+        laid({**files, "model.onnx": bytes(large)}) as pages,
+        server.serve(ROOT, isolated=False, pages=pages) as url,
+        page.expect_event("requestfailed", lambda request: request.url.endswith("own/model.onnx")),
+    ):
+        page.goto(url + "blank.html")
+        end, (done, *told) = page.evaluate(STOPPED, [f"{url}own/model.onnx"])
+        assert end == "AbortError" and 0 < done < large and told == [large, "bytes", "lm"]
+        pages["own/model.onnx"] = server.Page(small := tiny(), "application/octet-stream")
+        assert page.evaluate("again()") == ["loaded", [len(small), len(small), "bytes", "lm"]]

@@ -2,12 +2,15 @@
 // Python reaches it as the module `inglenook_onnx` (pysrc/inglenook/platform/browser/onnx.py).
 
 import { BASE } from '../base.js';
+import { abortError } from './errors.js';
 import { spawn } from './spawn.js';
 
 /** @typedef {import('../onnx-worker.js').Tensor} Tensor */
 /** @typedef {{ name: string, type: string, shape: Array<number | string> }} Node */
 /** @typedef {{ session: number, provider: 'wasm' | 'webgpu', inputs: Node[], outputs: Node[] }} Opened */
-/** @typedef {{ resolve(value: any): void, reject(reason: Error): void }} Waiting */
+/**
+ * @typedef {{ resolve(value: any): void, reject(reason: Error): void, report?(done: number, total: number): void }} Waiting
+ */
 
 /** A model could not be loaded or run. */
 export class OnnxError extends Error {
@@ -36,13 +39,33 @@ export class Onnx {
    *
    * @param {Uint8Array | string} model its bytes (handed over: the caller's become empty) or the path of an asset
    * @param {string[]} [providers] "webgpu", "wasm"; what is not there is passed over
+   * @param {(done: number, total: number) => void} [onProgress] bytes of what has to be fetched
+   * @param {AbortSignal} [signal] stops the download
    * @returns {Promise<Opened>}
    */
-  async create(model, providers = []) {
+  async create(model, providers = [], onProgress, signal) {
+    signal?.throwIfAborted();
     const session = ++this.#last;
-    const opened = await this.#ask({ verb: 'create', session, model, providers }, [model]);
-    this.#sessions.add(session);
-    return opened;
+    const stop = new AbortController();
+    const stopped = new Promise((_, reject) => {
+      const abort = () => {
+        this.#worker?.postMessage({ verb: 'stop', session });
+        reject(abortError(signal));
+      };
+      signal?.addEventListener('abort', abort, { signal: stop.signal });
+    });
+    const report = (/** @type {number} */ done, /** @type {number} */ total) =>
+      signal?.aborted || onProgress?.(done, total);
+    const opening = this.#ask({ verb: 'create', session, model, providers }, [model], report).then((opened) => {
+      this.#sessions.add(session);
+      if (signal?.aborted) this.release(session); // it was made all the same
+      return opened;
+    });
+    try {
+      return await Promise.race([opening, stopped]);
+    } finally {
+      stop.abort();
+    }
   }
 
   /**
@@ -71,22 +94,26 @@ export class Onnx {
     this.#end(new OnnxError('The ONNX runtime was closed.'));
   }
 
-  /** @param {object} request @param {Array<Uint8Array | string>} [handed] @returns {Promise<any>} */
-  #ask(request, handed = []) {
+  /**
+   * @param {object} request @param {Array<Uint8Array | string>} [handed]
+   * @param {(done: number, total: number) => void} [report] @returns {Promise<any>}
+   */
+  #ask(request, handed = [], report) {
     return new Promise((resolve, reject) => {
       if (this.#disposed) throw new OnnxError('The ONNX runtime was closed.');
       const id = ++this.#last;
       const buffers = handed.flatMap((item) => (typeof item === 'string' ? [] : [item.buffer]));
       this.#start().postMessage({ ...request, id }, /** @type {any} */ ([...new Set(buffers)]));
-      this.#waiting.set(id, { resolve, reject });
+      this.#waiting.set(id, { resolve, reject, report });
     });
   }
 
   #start() {
     if (this.#worker) return this.#worker;
     const worker = spawn(new URL('onnx-worker.js', BASE), 'onnx');
-    worker.onmessage = ({ data: { id, answer, error, broken } }) => {
+    worker.onmessage = ({ data: { id, answer, error, broken, done, total } }) => {
       const waiting = this.#waiting.get(id);
+      if (total !== undefined) return waiting?.report?.(done, total);
       this.#waiting.delete(id);
       if (!error) return waiting?.resolve(answer);
       waiting?.reject(new OnnxError(error.message, error.hint, error.code));

@@ -17,7 +17,7 @@ import numpy as np
 from inglenook.elastic.cache import PAGE
 from inglenook.errors import NookError
 from inglenook.flow import Candidates
-from inglenook.onnx import DTYPES, InferenceSession, Model
+from inglenook.onnx import DTYPES, InferenceSession, Model, Report
 from inglenook.platform.session import NodeArg
 from inglenook.types import Json
 
@@ -52,9 +52,12 @@ class OnnxModel:
         self._held: tuple[tuple[int, ...], list[np.ndarray]] = ((), [])  # the last pass's cache, whole, and its pages
 
     @classmethod
-    async def create(cls, model: Model, providers: Sequence[str] = (), config: Json | None = None) -> OnnxModel:
-        """Load a model without blocking. Raises NookError("onnx" | "model-unsupported")."""
-        return cls(await InferenceSession.create(model, providers), config)
+    async def create(
+        cls, model: Model, providers: Sequence[str] = (), config: Json | None = None, report: Report | None = None
+    ) -> OnnxModel:
+        """Load a model without blocking; `report` hears of its bytes. Raises NookError("onnx" |
+        "model-unsupported")."""
+        return cls(await InferenceSession.create(model, providers, report), config)
 
     @property
     def providers(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +26,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
 """onnxruntime's names of element types and the numpy types that hold them."""
 
 Model = bytes | str | os.PathLike[str]
+Report = Callable[[float, float], None]
+"""Hears how much of how much has come; of 0 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

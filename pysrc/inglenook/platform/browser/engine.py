@@ -167,13 +167,13 @@ class Engine:
         if model == "threads":
             await threads.ready()
             return Loaded(b"")
+
+        def progress(done: float, total: float, *_: object) -> None:
+            emit(wire.Progress("load", float(done), float(total), "bytes", model))
+
         if model == "lm" and self._foreign:
-            return await self._foreign.load()
+            return await self._foreign.load(progress)
         if self._kernels.state(model) != "ready":
-
-            def progress(done: float, total: float, *_: object) -> None:
-                emit(wire.Progress("load", float(done), float(total), "bytes", model))
-
             abort, report = js.AbortController.new(), create_proxy(progress)
             try:
                 await self._kernels.load(model, _options(onProgress=report, signal=abort.signal))

@@ -12,6 +12,8 @@ from inglenook.elastic import onnx_folder, selfcheck
 from inglenook.elastic.onnx_model import OnnxModel
 from inglenook.errors import NookError
 from inglenook.flow import Copy, Effect, Forward, Loaded, Score, adrive
+from inglenook.platform.loading import Loading
+from inglenook.platform.session import Report
 
 PROVIDERS = (("webgpu", "wasm"), ("wasm",))
 """What is tried, one after the other, until the first logits are right."""
@@ -24,19 +26,19 @@ class ForeignModel:
         self._url = url
         self._lock = asyncio.Lock()  # one pass at a time: each needs the keys and values of the one before
         self._model: OnnxModel | None = None
-        self._loaded = Loaded(b"")
+        self._loading = Loading(self._load)
 
-    async def load(self) -> Loaded:
-        """Answer Load. Raises NookError as `onnx_folder.loaded` does, or "backend" or "onnx"."""
-        async with self._lock:
-            if self._model is None:
-                root = onnx_folder.root(self._url)
-                files = {name: data for name in onnx_folder.FILES if (data := await _read(root + name)) is not None}
-                loaded = onnx_folder.loaded(files)
-                model = await self._opened(loaded)
-                self._loaded = dataclasses.replace(loaded, pages=model.pages, context=model.context)
-                self._model = model
-        return self._loaded
+    async def load(self, report: Report) -> Loaded:
+        """Answer Load; `report` hears of the model's bytes as they come. Cancelling it stops the download, unless
+        others wait for it too. Raises NookError as `onnx_folder.loaded` does, or "backend" or "onnx"."""
+        return await self._loading.join(report)
+
+    async def _load(self, report: Report) -> Loaded:
+        root = onnx_folder.root(self._url)
+        files = {name: data for name in onnx_folder.FILES if (data := await _read(root + name)) is not None}
+        loaded = onnx_folder.loaded(files)
+        self._model = await self._opened(loaded, report)
+        return dataclasses.replace(loaded, pages=self._model.pages, context=self._model.context)
 
     async def perform(self, effect: Effect) -> Any:
         """Answer Forward, Score and Copy."""
@@ -45,17 +47,20 @@ class ForeignModel:
                 raise NookError("model-missing", "The language model is not loaded.", "Load it first.")
             return await _perform(self._model, effect)
 
-    async def _opened(self, loaded: Loaded) -> OnnxModel:
+    async def _opened(self, loaded: Loaded, report: Report) -> OnnxModel:
         """On the first of the providers that computes rightly."""
         reference = onnx_folder.reference(loaded.config)
         for providers in PROVIDERS:
-            model = await OnnxModel.create(self._url, providers, loaded.config)
+            model = await OnnxModel.create(self._url, providers, loaded.config, report)
             alone = model.providers == ["CPUExecutionProvider"]
             try:
                 if reference:
                     answer = lambda effect, model=model: _perform(model, effect)
                     await adrive(selfcheck.flow(reference), answer, lambda event: None)
                 return model
+            except asyncio.CancelledError:
+                model.close()
+                raise
             except NookError as error:
                 model.close()
                 if alone or error.code not in ("backend", "onnx"):

@@ -6,6 +6,7 @@ The engine's worker registers the worker's client (web/lib/onnx.js) as the modul
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable
 from importlib import import_module
@@ -13,10 +14,10 @@ from typing import Any, TypeVar
 
 import js
 import numpy as np
-from pyodide.ffi import JsException, can_run_sync, run_sync, to_js
+from pyodide.ffi import JsException, can_run_sync, create_proxy, run_sync, to_js
 
 from inglenook.errors import NookError
-from inglenook.platform.session import DTYPES, Model, NodeArg
+from inglenook.platform.session import DTYPES, Model, NodeArg, Report
 
 _T = TypeVar("_T")
 _WEB_NAMES = {
@@ -61,18 +62,24 @@ def open_now(model: Model, providers: list[str]) -> Session:
     return _wait(open_async(model, providers), "InferenceSession.create")
 
 
-async def open_async(model: Model, providers: list[str]) -> Session:
-    """Load a model in the worker."""
+async def open_async(model: Model, providers: list[str], report: Report | None = None) -> Session:
+    """Load a model in the worker. Cancelling it stops the download."""
     try:
         client = import_module("inglenook_onnx")
     except ImportError as error:
         raise NookError("onnx", "ONNX models are not available here.", "Register web/lib/onnx.js.") from error
     wanted = [_PROVIDERS.get(name, name) for name in providers]
     source = to_js(model) if isinstance(model, bytes) else os.fspath(model)
+    abort, heard = js.AbortController.new(), create_proxy(report or (lambda done, total: None))
     try:
-        return Session(client, await client.create(source, to_js(wanted)))
+        return Session(client, await client.create(source, to_js(wanted), heard, abort.signal))
     except JsException as error:
         raise _error(error) from None
+    except asyncio.CancelledError:
+        abort.abort()
+        raise
+    finally:
+        heard.destroy()
 
 
 def _wait(work: Awaitable[_T], instead: str) -> _T:

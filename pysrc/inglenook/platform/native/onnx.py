@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from inglenook.errors import NookError
-from inglenook.platform.session import Model, NodeArg
+from inglenook.platform.session import Model, NodeArg, Report
 
 _NAMES = {"cpu": "CPUExecutionProvider", "wasm": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _LAST = "CPUExecutionProvider"
@@ -60,6 +60,6 @@ def open_now(model: Model, providers: list[str]) -> Session:
     return Session(model, providers)
 
 
-async def open_async(model: Model, providers: list[str]) -> Session:
-    """Load a model in a thread."""
+async def open_async(model: Model, providers: list[str], report: Report | None = None) -> Session:
+    """Load a model in a thread. Nothing has to come from afar, so there is nothing to report."""
     return await asyncio.to_thread(Session, model, providers)
