@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,16 @@ def test_a_call_of_a_function(nook: Nook) -> None:
     assert choice["finish_reason"] == "tool_calls"
     [call] = choice["message"]["tool_calls"]
     assert call["function"]["name"] == "weather" and "Paris" in json.loads(call["function"]["arguments"])["city"]
+
+
+def test_the_examples_of_the_readme_run(nook: Nook, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (root / "README.md").read_text("utf-8")
+    examples = [block for block in re.findall(r"^```python\n(.*?)^```", readme, re.M | re.S) if "nook.chat(" in block]
+    assert examples
+    for example in examples:
+        exec(example, {"nook": nook})
+    said = capsys.readouterr().out
+    assert said.startswith('weather {"city":') and len(said.splitlines()[1]) > 40
 
 
 def test_a_stream_is_what_comes_at_once(nook: Nook) -> None:

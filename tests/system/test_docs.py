@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -76,6 +77,51 @@ def test_javascript_in_the_readme_parses(tmp_path: Path) -> None:
         script.write_text(re.sub(r"await using", "const", block))  # node 20 does not know the syntax yet
         done = subprocess.run([node, "--check", script], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+TRIED = """
+import { Completions } from '%s';
+const asked = [];
+const nook = {
+  chat: {
+    completions: new Completions(async function* (message) {
+      asked.push(message);
+      const token = { token: '{}', codes: [123, 125], logprob: -0.1 };
+      yield { type: 'Token', text: '{}', logprobs: [{ ...token, top: [token, token, token] }] };
+      yield { type: 'Timing', ratio: 0.6, first_ms: 512, met: true, stop: 'end' };
+    }),
+  },
+};
+const said = [];
+console.log = (...words) => said.push(words.join(' '));
+%s
+process.stdout.write(JSON.stringify({ asked, said }));
+"""
+
+
+def test_chat_completions_in_the_readme_are_taken_by_the_page(tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    [block] = [block for block in blocks(README, "js") if "nook.chat.completions" in block]
+    script = tmp_path / "chat.mjs"
+    script.write_text(TRIED % ((ROOT / "web/lib/chat.js").as_uri(), block))
+    done = subprocess.run([node, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    [message] = found["asked"]
+    assert (
+        message["form"]["kind"] == "schema" and message["seed"] == 7 and message["slo"] == {"first": 800, "token": 60}
+    )
+    assert found["said"] == ["[object Object] 1", "60 % of the model, 512 ms, in time: true"]
+
+
+def test_every_field_of_chat_completions_that_the_readme_names_is_taken() -> None:
+    from inglenook import completions
+
+    [table] = [text for text in README.split("\n\n") if text.startswith("| field |")]
+    named = {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert named >= {"slo", "seed", "tools", "logprobs", "response_format"} and named <= completions._TAKEN
 
 
 def test_the_tree_in_the_readme_is_the_tree() -> None:
