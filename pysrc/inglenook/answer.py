@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from inglenook import pace
+from inglenook import clock, pace
 from inglenook.elastic import chat as chats
 from inglenook.elastic import decode, plan
 from inglenook.elastic.grammar import Mask
@@ -32,10 +31,10 @@ WHOLE = plan.Plan(0, 0, 1.0, 0.0, 0.0)  # where nothing was measured and no late
 def ask(library: Library, request: wire.Ask) -> Flow:
     """Answer a question. Events: Hits; Passage or NoSource; Token, Citation; Timing. Raises NookError("slo" | …)."""
     plan.check(request.slo)
-    started = time.perf_counter()
+    started = clock.now()
     found: wire.Hits = yield from find(library, request.question, request.k, request.filter)
     yield found
-    search_ms = _since(started)
+    search_ms = clock.since(started)
     total = sum(entry.card.chunks for entry in library.entries.values())
     if not cite.answerable(request.question, found.hits, total, "vector" in found.arms):
         yield wire.NoSource(found.hits[:3])
@@ -59,7 +58,7 @@ def write(library: Library, request: wire.Write) -> Flow:
     plan.check(request.slo)
     if not 0 <= request.spent_ms < math.inf:
         raise NookError("request", f"{request.spent_ms} ms cannot have gone by.", "Tell the milliseconds since.")
-    yield from _write(library, request, time.perf_counter() - request.spent_ms / 1e3)
+    yield from _write(library, request, clock.now() - request.spent_ms / 1e3)
 
 
 def _write(library: Library, request: wire.Write, started: float, server: Place | None = None) -> Flow:
@@ -72,7 +71,7 @@ def _write(library: Library, request: wire.Write, started: float, server: Place 
         fixed = len(prompt.build(request.question, [], writing.tokenizer, budget=most).ids)
         choice = writing.choose(asked.ids, fixed, min(EXPECTED, request.max_tokens), server=server, must=request.must)
         if server and choice.place == server.name:
-            spent = _since(started) + server.delay
+            spent = clock.since(started) + server.delay
             there = replace(request, hits=hits[: prompt.MOST], spent_ms=spent, away_ms=server.delay)
             yield wire.Placed(choice.place, choice.reason, there, choice.plan.first_ms)
             return
@@ -91,7 +90,7 @@ def _write(library: Library, request: wire.Write, started: float, server: Place 
 def chat(library: Library, request: wire.Chat) -> Flow:
     """The bare model. Events: Token or Called, Timing. Raises NookError("slo" | "context" | …)."""
     plan.check(request.slo)
-    started = time.perf_counter()
+    started = clock.now()
     asked = Asked.of(request)
     tokenizer = yield from library.tokenizer("lm")
     ids = whole = chats.encode(asked.messages, tokenizer)
@@ -116,14 +115,14 @@ def chat(library: Library, request: wire.Chat) -> Flow:
 
 def _begin(library: Library, request: wire.Write | wire.Chat, tokens: int, started: float) -> Flow:
     """Load the model, measure it where a latency is asked for, and come to it. Returns a `_Writing`."""
-    begun = time.perf_counter()
+    begun = clock.now()
     tokenizer = yield from library.tokenizer("lm")
     if request.slo != wire.Slo():
         yield from pace.measured(library)
-    load_ms, queued = _since(begun), time.perf_counter()
+    load_ms, queued = clock.since(begun), clock.now()
     ticket = yield Admit(request.app, request.slo, tokens, started)
     before = request if isinstance(request, wire.Write) else wire.Write()
-    return _Writing(library, tokenizer, ticket, started, before, load_ms, _since(queued))
+    return _Writing(library, tokenizer, ticket, started, before, load_ms, clock.since(queued))
 
 
 @dataclass(slots=True)
@@ -162,7 +161,7 @@ class _Writing:
         cached = [model.cache.known(level, ids) for level in latency.levels]
         due = self.started + (ticket.slo.first or math.inf) / 1e3
         load = ticket.turns.load(due, ticket)
-        gone = _since(self.started)
+        gone = clock.since(self.started)
         here = Place(self.library.where, latency, model.quality, load, gone)
         there = [replace(server, delay=server.delay + gone)] if server else []
         asked = plan.Prompt(len(ids), fixed, cached, answer)
@@ -181,7 +180,7 @@ class _Writing:
     def write(self, ids: list[int], most: int, sampler: Sampler, stop: tuple[str, ...], **how: Any) -> Flow:
         """Run the plan. Events: Token. Returns a `decode.Generation`."""
         model = self.library.model
-        self.before_ms = _since(self.started)
+        self.before_ms = clock.since(self.started)
         return (yield from decode.generate(
             ids, self.tokenizer, cache=model.cache, max_tokens=most, sampler=sampler, stop=stop,
             context=model.loaded.context, level=self.plan.level, turn=self.ticket, speculator=model.speculator, **how,
@@ -218,7 +217,3 @@ def _lead_first(hits: list[Any], leads: list[Any]) -> list[Any]:
     """The passages the lead was taken from, then the others."""
     first = [hit for hit, *_ in leads]
     return list({(h.document, h.chunk): h for h in [*first, *hits]}.values())
-
-
-def _since(began: float) -> float:
-    return (time.perf_counter() - began) * 1e3

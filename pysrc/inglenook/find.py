@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inglenook import clock
 from inglenook.embed import hashing
 from inglenook.flow import Begin, Encode, Finish, Flow
 from inglenook.index.entry import Entry
@@ -39,14 +39,14 @@ def find(library: Library, query: str, k: int, wanted: Filter, mode: str = "hybr
 
 def _find(library: Library, query: str, k: int, wanted: Filter, mode: str) -> Flow:
     """The Hits, and the passages that come after them."""
-    started = time.perf_counter()
+    started = clock.now()
     query = query[:LONGEST].strip()
     allow = library.allow(wanted)
     depth = max(hybrid.DEPTH, k)
     arms: Arms = {}
     embed_ms = 0.0
     encoding = None
-    begun = time.perf_counter()
+    begun = clock.now()
     if query and mode != "lexical" and "encoder" in library.tokenizers and library.meaning.count:
         tokens = library.tokenizers["encoder"].encode(query)
         encoding = yield Begin(Encode([tokens], urgent=True))  # words are searched while it is under way
@@ -56,13 +56,13 @@ def _find(library: Library, query: str, k: int, wanted: Filter, mode: str) -> Fl
         arms["hash"] = library.hashed.knn_query(hashing.embed([query])[0], depth, allow)
     if encoding is not None:
         [vector] = yield Finish(encoding)
-        embed_ms = (time.perf_counter() - begun) * 1e3
+        embed_ms = clock.since(begun)
         arms["vector"] = yield from library.meaning.nearest(vector, depth, allow)
     ids, scores = hybrid.fuse(arms, k + AHEAD, unseen=_unseen(library, arms))
     later = [place for i in ids[k:].tolist() if (place := library.locate(i))]
     quoted = yield from _quote(library, query, ids[:k].tolist())
     hits = list(_hits(library, ids[:k], scores[:k], arms, quoted))
-    return wire.Hits(hits, list(arms), (time.perf_counter() - started) * 1e3, embed_ms), later
+    return wire.Hits(hits, list(arms), clock.since(started), embed_ms), later
 
 
 def _unseen(library: Library, arms: Arms) -> dict[str, list[int]]:

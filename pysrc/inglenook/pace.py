@@ -4,9 +4,9 @@ whoever asks, and what the planner makes of it."""
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import astuple, replace
 
+from inglenook import clock
 from inglenook.elastic.cache import PAGE
 from inglenook.elastic.latency import Cost, Latency, Run
 from inglenook.elastic.plan import Load as Busy
@@ -110,7 +110,7 @@ def probe(library: Library) -> Flow:
     """Measure every level by a few passes. Events: Progress."""
     model = library.model
     tokens = PROMPT - 16 + STEPS
-    began = time.perf_counter()
+    began = clock.now()
     ticket: Ticket = yield Admit("", wire.Slo(), 0, began)
     taken: list[int] = []
     try:
@@ -125,7 +125,7 @@ def probe(library: Library) -> Flow:
             yield Forward([1] * 16, 0, 1, level=i, pages=taken, turn=ticket)  # what is used for the first time is slow
             fastest: dict[tuple[int, int], float] = {}
             for count, at in [one for one in passes for _ in range(TRIES)]:
-                if (count, at) in fastest and time.perf_counter() - began > LONGEST:
+                if (count, at) in fastest and clock.now() - began > LONGEST:
                     continue
                 yield Forward([1 + (at + n) % 16 for n in range(count)], at, 1, level=i, pages=taken, turn=ticket)
                 fastest[count, at] = min(fastest.get((count, at), math.inf), max(ticket.runs[-1].ms, 1e-3))

@@ -9,7 +9,7 @@ import pytest
 from engine.tiny import Pages, Script, run, tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inglenook.elastic import decode
+from inglenook import clock
 from inglenook.elastic.cache import Cache
 from inglenook.elastic.decode import CHUNK, Generation, generate
 from inglenook.elastic.sample import Sampler
@@ -57,14 +57,14 @@ def test_the_answer_comes_out_and_ends() -> None:
 
 
 def test_times_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, answer = [0.0], Script.answer
+    now, answer = [0.0], Script.answer
 
     def slow(self: Script, effect: Forward) -> Any:
-        clock[0] += 1.0  # each pass takes a second by this clock; a browser's own is too coarse
+        now[0] += 1.0  # each pass takes a second by this clock; a browser's own is too coarse
         return answer(self, effect)
 
     monkeypatch.setattr(Script, "answer", slow)
-    monkeypatch.setattr(decode, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(clock, "now", lambda: now[0])
     _, made, _ = write("abc abc")
     assert (made.prefill_ms, made.first_ms, made.decode_ms) == (1000, 1000, 1000 * len(made.ids))
 

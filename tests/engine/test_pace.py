@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from engine.harness import CONFIG, of
 from engine.test_answer import OWL, TAX, Writer
-from inglenook import answer, find, pace
-from inglenook.elastic import decode, resident
+from inglenook import clock, pace
+from inglenook.elastic import resident
 from inglenook.elastic.latency import Cost
 from inglenook.elastic.turns import App, Turns
 from inglenook.errors import NookError
@@ -36,9 +35,7 @@ class Clocked(Writer):
         self.now, self.slower = 100.0, 1.0
         self.ran: list[Forward] = []
         self.turns, self.config = Turns(clock=lambda: self.now), {**CONFIG, "levels": LADDER}
-        clock = SimpleNamespace(perf_counter=lambda: self.now)
-        for module in (answer, decode, find, pace):
-            monkeypatch.setattr(module, "time", clock)
+        monkeypatch.setattr(clock, "now", lambda: self.now)
         monkeypatch.setattr(resident, "smallest", lambda config: 0)  # parts of the model answer here, and draft nothing
 
     def forward(self, effect: Forward) -> Candidates:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from engine.tiny import Pages, run, stacked, tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inglenook.elastic import passes
+from inglenook import clock
 from inglenook.elastic.cache import Cache
 from inglenook.elastic.decode import Generation, generate
 from inglenook.elastic.sample import Sampler
@@ -60,7 +59,7 @@ def write(
     prompt: list[int], model: Babbler, monkeypatch: pytest.MonkeyPatch | None, speculator: Speculator | None, **how: Any
 ) -> Generation:
     if monkeypatch:
-        monkeypatch.setattr(passes, "time", SimpleNamespace(perf_counter=lambda: model.now))
+        monkeypatch.setattr(clock, "now", lambda: model.now)
     cache = Cache(8)
     options: dict[str, Any] = {"max_tokens": 60, "sampler": Sampler(guard=0), **how}
     _, made = run(generate(prompt, TINY, cache=cache, speculator=speculator, **options), model.answer)

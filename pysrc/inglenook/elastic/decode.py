@@ -7,11 +7,11 @@ stop string.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from inglenook import clock
 from inglenook.elastic.cache import Cache, Session
 from inglenook.elastic.grammar import Mask
 from inglenook.elastic.passes import Passes
@@ -116,18 +116,18 @@ class _Writing:
 
 def _write(made: Generation, session: Session, prompt: list[int], how: _Writing) -> Flow:
     """Read the prompt, and write."""
-    began = time.perf_counter()
+    began = clock.now()
     made.prefilled = len(prompt) - len(session.tokens)
     if session.copy:
         yield Copy(*session.copy)
     best = yield from _read(session, prompt, how.turn, how.allow())
-    made.prefill_ms = _since(began)
+    made.prefill_ms = clock.since(began)
     text, stream, told = _Held(how.stop, how.aside), Stream(how.tokenizer), _Told(how)
     passes = Passes(session, how.speculator, how.turn)
     while True:
         token = how.sampler.pick(best, made.ids)
         if not made.ids:
-            made.first_ms = _since(began)
+            made.first_ms = clock.since(began)
         if token in how.tokenizer.ends:
             made.stop = "end"
             break
@@ -156,7 +156,7 @@ def _write(made: Generation, session: Session, prompt: list[int], how: _Writing)
     if rest:
         yield Token(rest, told.of(rest))
     made.text, made.aside = text.out, text.aside
-    made.decode_ms = _since(began) - made.first_ms
+    made.decode_ms = clock.since(began) - made.first_ms
 
 
 def _read(session: Session, tokens: list[int], turn: Any, allow: bytes | None) -> Flow:
@@ -173,10 +173,6 @@ def _read(session: Session, tokens: list[int], turn: Any, allow: bytes | None) -
         best = yield Forward(piece, at, level=session.level, pages=pages, each=int(last), allow=allowed, turn=turn)
         session.wrote(at, piece)
     return best
-
-
-def _since(began: float) -> float:
-    return (time.perf_counter() - began) * 1e3
 
 
 class _Told:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
+from inglenook import clock
 from inglenook.elastic.cache import PAGE, Session
 from inglenook.elastic.speculate import Lookup, Plan, Speculator
 from inglenook.flow import Candidates, Flow, Forward
@@ -42,7 +42,7 @@ class Passes:
         if self._plan.level > session.level:
             drafts = yield from self._drafted(token)
         pages = tuple(session.pages)
-        began = time.perf_counter()
+        began = clock.now()
         best: Candidates = yield Forward(
             [token, *drafts], at, level=session.level, pages=pages, each=1 + len(drafts), turn=self._turn
         )
@@ -58,7 +58,7 @@ class Passes:
         session, speculator, drafts = self._session, self._speculator, [token]
         assert speculator
         for at in range(len(session.tokens), len(session.tokens) + self._plan.count):
-            began = time.perf_counter()
+            began = clock.now()
             best: Candidates = yield Forward(
                 drafts[-1:], at, 1, level=self._plan.level, pages=tuple(session.pages), turn=self._turn
             )
@@ -68,4 +68,4 @@ class Passes:
 
     def _took(self, began: float) -> float:
         """Seconds of the last pass, without waiting for others where that is known."""
-        return self._turn.runs[-1].ms / 1e3 if self._turn else time.perf_counter() - began
+        return self._turn.runs[-1].ms / 1e3 if self._turn else clock.now() - began
