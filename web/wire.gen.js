@@ -512,6 +512,7 @@ export const PROTOCOL = 1;
  * @property {number} load_ms
  * @property {number} queue_ms
  * @property {number} away_ms
+ * @property {number} squeeze_ms
  * @property {number} prefill_ms
  * @property {number} decode_ms
  * @property {number} first_ms

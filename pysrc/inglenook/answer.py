@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from inglenook import clock, pace
 from inglenook.elastic import chat as chats
-from inglenook.elastic import decode, plan
+from inglenook.elastic import decode, plan, squeeze
 from inglenook.elastic.grammar import Mask
-from inglenook.elastic.plan import Choice, Place
+from inglenook.elastic.latency import Latency
+from inglenook.elastic.plan import Choice, Place, Plan, Prompt
 from inglenook.elastic.sample import Sampler
 from inglenook.elastic.tokenizer import Tokenizer
 from inglenook.elastic.tools import Asked, called
@@ -20,12 +23,14 @@ from inglenook.find import find
 from inglenook.flow import Admit, Flow
 from inglenook.library import Library
 from inglenook.search import cite, prompt
+from inglenook.search.lead import Answer
+from inglenook.types import Hit, Span
 from inglenook.wire import messages as wire
 
 BUDGET = 640  # prompt tokens when no latency is asked for
 PARAGRAPH = "\n\n"  # an answer is one paragraph: what a small model adds after it is rarely true
 EXPECTED = 48  # tokens of an answer, for the plan
-WHOLE = plan.Plan(0, 0, 1.0, 0.0, 0.0)  # where nothing was measured and no latency asked for
+WHOLE = Plan(0, 0, 1.0, 0.0, 0.0)  # where nothing was measured and no latency asked for
 
 
 def ask(library: Library, request: wire.Ask) -> Flow:
@@ -50,7 +55,7 @@ def ask(library: Library, request: wire.Ask) -> Flow:
         request.question, _lead_first(found.hits, leads), request.max_tokens, request.temperature, request.seed,
         request.slo, request.app, search_ms=search_ms,
     )  # fmt: skip
-    yield from _write(library, asked, started, pace.server(request) if request.server else None)
+    yield from _write(library, asked, started, leads, pace.server(request) if request.server else None)
 
 
 def write(library: Library, request: wire.Write) -> Flow:
@@ -61,22 +66,22 @@ def write(library: Library, request: wire.Write) -> Flow:
     yield from _write(library, request, clock.now() - request.spent_ms / 1e3)
 
 
-def _write(library: Library, request: wire.Write, started: float, server: Place | None = None) -> Flow:
+def _write(
+    library: Library, request: wire.Write, started: float, leads: Sequence[Answer] = (), server: Place | None = None
+) -> Flow:
     """Write the answer, or have it written by the `server`. Events: Token, Citation; Timing. Or Placed."""
     writing = yield from _begin(library, request, request.max_tokens + BUDGET, started)
     try:
-        most = min(BUDGET, library.model.loaded.context * 3 // 4)
-        hits = request.hits
-        asked = prompt.build(request.question, hits, writing.tokenizer, budget=most)
-        fixed = len(prompt.build(request.question, [], writing.tokenizer, budget=most).ids)
-        choice = writing.choose(asked.ids, fixed, min(EXPECTED, request.max_tokens), server=server, must=request.must)
+        budget = min(BUDGET, library.model.loaded.context * 3 // 4)
+        whole = prompt.build(request.question, request.hits, writing.tokenizer, budget=budget)
+        known = writing.known(whole.ids, whole.fixed, min(EXPECTED, request.max_tokens))
+        choice = writing.choose(known, server=server, must=request.must)
         if server and choice.place == server.name:
             spent = clock.since(started) + server.delay
-            there = replace(request, hits=hits[: prompt.MOST], spent_ms=spent, away_ms=server.delay)
+            there = replace(request, hits=request.hits[: prompt.MOST], spent_ms=spent, away_ms=server.delay)
             yield wire.Placed(choice.place, choice.reason, there, choice.plan.first_ms)
             return
-        if writing.plan.kept < len(asked.ids):
-            asked = prompt.build(request.question, hits, writing.tokenizer, budget=writing.plan.kept)
+        asked = (yield from _shortened(writing, request, known, leads)) or whole
         sampler = Sampler(request.temperature, 1.0, request.seed)
         made = yield from writing.write(asked.ids, request.max_tokens, sampler, (PARAGRAPH,))
     finally:
@@ -85,6 +90,27 @@ def _write(library: Library, request: wire.Write, started: float, server: Place 
         yield wire.Citation(span.start, span.end, hit, source, score)
     yield writing.timing(made)
     yield from pace.learn(library, writing.ticket, writing.plan.level)
+
+
+def _shortened(writing: _Writing, request: wire.Write, known: Prompt, leads: Sequence[Answer]) -> Flow:
+    """As much of the prompt as is in time, squeezed to the pieces that matter, or cut where nothing tells which those
+    are; None where all of it is. Effects: Encode. Returns a `prompt.Prompt` or None."""
+    question, hits, tokenizer = request.question, request.hits, writing.tokenizer
+    wordpiece = writing.library.tokenizers.get("encoder")
+    if wordpiece and writing.squeezing(known):
+        cited = [(hit.document, Span(start, end)) for hit, start, end, _ in leads]
+        began = clock.now()
+        read = yield from squeeze.read(question, hits[: prompt.MOST], tokenizer, wordpiece, cited)
+        writing.squeezed(read, clock.since(began))
+        with suppress(NookError):  # it took longer than it should: the plan of before will have to do
+            writing.choose(known, read=read)
+        if writing.plan.kept < known.tokens:
+            asked = prompt.squeezed(question, read, tokenizer, budget=writing.plan.kept)
+            if asked.hits:  # else not even one piece fits
+                return asked
+    if writing.plan.kept < known.tokens:
+        return prompt.build(question, hits, tokenizer, budget=writing.plan.kept)
+    return None
 
 
 def chat(library: Library, request: wire.Chat) -> Flow:
@@ -99,7 +125,7 @@ def chat(library: Library, request: wire.Chat) -> Flow:
         ids = chats.shortened(asked.messages, most, tokenizer)
     writing = yield from _begin(library, request, request.max_tokens + len(ids), started)
     try:
-        writing.choose(ids, len(ids), min(EXPECTED, request.max_tokens), request.level)
+        writing.choose(writing.known(ids, len(ids), min(EXPECTED, request.max_tokens)), request.level)
         writing.whole = len(whole)
         sampler = Sampler(request.temperature, request.top_p, request.seed)
         mask = Mask(asked.grammar, tokenizer) if asked.grammar else None
@@ -136,35 +162,34 @@ class _Writing:
     before: wire.Write  # tells what its time went to before it came here
     load_ms: float
     queue_ms: float
-    plan: plan.Plan = WHOLE
+    plan: Plan = WHOLE
     whole: int = 0
+    squeeze_ms: float = 0.0
     before_ms: float = 0.0
 
+    def known(self, ids: list[int], fixed: int, answer: int) -> Prompt:
+        """What the planner has to know of a whole prompt, of which `fixed` tokens must stay, and of an answer of about
+        so many."""
+        self.whole = len(ids)
+        latency, cache = self.library.model.latency, self.library.model.cache
+        return Prompt(len(ids), fixed, [cache.known(i, ids) for i in latency.levels] if latency else (), answer)
+
     def choose(
-        self, ids: list[int], fixed: int, answer: int, level: int | None = None, *, server: Place | None = None,
-        must: bool = False,
+        self, asked: Prompt, level: int | None = None, *, read: squeeze.Read | None = None,
+        server: Place | None = None, must: bool = False,
     ) -> Choice:  # fmt: skip
-        """Plan for a prompt, of which `fixed` tokens must stay, and an answer of about so many: here, or by the
-        `server`; a `level` that is given is no choice. Raises NookError("slo") unless it `must` be answered, and
-        NookError("level")."""
+        """Plan: here, with what was `read` of the passages if they were, or by the `server`; a `level` that is given is
+        no choice. Raises NookError("slo") unless it `must` be answered, and NookError("level")."""
         model, ticket = self.library.model, self.ticket
         latency = model.latency
-        self.whole = len(ids)
-        self.plan = replace(WHOLE, kept=len(ids))
-        if level is not None:
-            if level >= len(model.levels):
-                known = f"Name one of 0 to {len(model.levels) - 1}."
-                raise NookError("level", f"The model has no level {level}.", known)
-            self.plan = replace(self.plan, level=level)
+        if level is not None and level >= len(model.levels):
+            known = f"Name one of 0 to {len(model.levels) - 1}."
+            raise NookError("level", f"The model has no level {level}.", known)
         if latency is None or level is not None:
+            self.plan = replace(WHOLE, kept=asked.tokens, level=level or 0)
             return Choice(self.library.where, self.plan)
-        cached = [model.cache.known(level, ids) for level in latency.levels]
-        due = self.started + (ticket.slo.first or math.inf) / 1e3
-        load = ticket.turns.load(due, ticket)
-        gone = clock.since(self.started)
-        here = Place(self.library.where, latency, model.quality, load, gone)
-        there = [replace(server, delay=server.delay + gone)] if server else []
-        asked = plan.Prompt(len(ids), fixed, cached, answer)
+        here = self._here(latency, asked, read)
+        there = [replace(server, delay=server.delay + here.delay)] if server else []
         try:
             choice = plan.where(ticket.slo, asked, [here, *there])
         except NookError:
@@ -176,6 +201,27 @@ class _Writing:
             latency.prefill(chosen.level, tokens, at) if tokens > 1 else latency.decode(chosen.level, at)
         )
         return choice
+
+    def squeezing(self, asked: Prompt) -> bool:
+        """Whether it pays to read the passages, so as to squeeze the prompt."""
+        latency = self.library.model.latency
+        return latency is not None and plan.pays(self.ticket.slo, asked, self._here(latency, asked))
+
+    def squeezed(self, read: squeeze.Read, ms: float) -> None:
+        """The passages were read in so many milliseconds."""
+        self.squeeze_ms = ms
+        if latency := self.library.model.latency:
+            latency.squeezed(read.tokens, ms)
+
+    def _here(self, latency: Latency, asked: Prompt, read: squeeze.Read | None = None) -> Place:
+        """This engine as it is now."""
+        model, ticket = self.library.model, self.ticket
+        due = self.started + (ticket.slo.first or math.inf) / 1e3
+        load, gone = ticket.turns.load(due, ticket), clock.since(self.started)
+        if read is None:
+            return Place(self.library.where, latency, model.quality, load, gone, latency.squeeze)
+        quality = read.quality(model.quality, [level.ratio for level in model.levels], asked)
+        return Place(self.library.where, latency, quality, load, gone)
 
     def write(self, ids: list[int], most: int, sampler: Sampler, stop: tuple[str, ...], **how: Any) -> Flow:
         """Run the plan. Events: Token. Returns a `decode.Generation`."""
@@ -196,6 +242,7 @@ class _Writing:
             load_ms=self.load_ms,
             queue_ms=self.queue_ms,
             away_ms=self.before.away_ms,
+            squeeze_ms=self.squeeze_ms,
             prefill_ms=made.prefill_ms,
             decode_ms=made.decode_ms,
             first_ms=first,
@@ -213,7 +260,7 @@ class _Writing:
         )
 
 
-def _lead_first(hits: list[Any], leads: list[Any]) -> list[Any]:
+def _lead_first(hits: Sequence[Hit], leads: Sequence[Answer]) -> list[Hit]:
     """The passages the lead was taken from, then the others."""
     first = [hit for hit, *_ in leads]
     return list({(h.document, h.chunk): h for h in [*first, *hits]}.values())

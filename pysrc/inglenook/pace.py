@@ -7,15 +7,18 @@ import math
 from dataclasses import astuple, replace
 
 from inglenook import clock
+from inglenook.elastic import squeeze
 from inglenook.elastic.cache import PAGE
 from inglenook.elastic.latency import Cost, Latency, Run
 from inglenook.elastic.plan import Load as Busy
 from inglenook.elastic.plan import Place, Prompt, Quality, where
 from inglenook.elastic.turns import Ticket
+from inglenook.embed.tokenizer import WordPiece
 from inglenook.errors import NookError
 from inglenook.flow import Admit, Commit, Flow, Forward, Get, Hold
 from inglenook.index import pages
 from inglenook.library import Library
+from inglenook.types import Hit
 from inglenook.wire import messages as wire
 
 KEY = f"{pages.DEVICE}latency"
@@ -26,6 +29,12 @@ FAR, NEAR = ((16, 0), (64, 16), (64, 80), (64, 144)), ((16, 0), (64, 16))
 STEPS = 4  # tokens that are written one by one, at the far end and for the whole model at the near one
 TRIES = 2  # each pass of the probe; the faster counts, for others may have been at work
 LONGEST = 3.0  # seconds after which nothing is tried again
+PASSAGE = (
+    "The first thing a visitor saw of the house was its chimney, which the mason had set so far to one side that it "
+    "seemed to lean on the pear tree. Nobody knew why. Inside, the fire lit a bench, a shelf of ledgers, and a window "
+    "that looked out on the river; in March, when the ice broke, the whole room shook. The ledgers went back to 1764."
+)
+"""What is read, as passages are before a prompt is squeezed, to see how long that takes."""
 KEEP = 8  # answers after which the corrected latency is kept again
 
 
@@ -42,7 +51,7 @@ def plan(library: Library, request: wire.Plan) -> Flow:
     """Answer a Plan. Events: Progress, Planned. Raises NookError("slo")."""
     yield from library.tokenizer("lm")
     latency = yield from measured(library)
-    here = Place(library.where, latency, library.model.quality)
+    here = Place(library.where, latency, library.model.quality, squeeze_ms=latency.squeeze)
     places = [here, *([server(request)] if request.server else [])]
     fixed = min(request.fixed, request.tokens)
     choice = where(request.slo, Prompt(max(1, request.tokens), fixed), places)
@@ -94,16 +103,19 @@ def measured(library: Library, anew: bool = False) -> Flow:
     Events: Progress.
     """
     latency = yield from known(library)
-    if latency and not anew:
-        return latency
-    release = yield Hold("measure")
-    try:
-        if library.model.latency is latency:  # nobody else has measured it meanwhile
-            library.model.latency = yield from probe(library)
-            yield from keep(library)
-    finally:
-        release()
-    return library.model.latency
+    if latency is None or anew:
+        release = yield Hold("measure")
+        try:
+            if library.model.latency is latency:  # nobody else has measured it meanwhile
+                library.model.latency = yield from probe(library)
+                yield from keep(library)
+        finally:
+            release()
+    latency, wordpiece = library.model.latency, library.tokenizers.get("encoder")
+    if latency and wordpiece and not latency.passage:
+        latency.passage = yield from glance(library, wordpiece)
+        yield from keep(library)
+    return latency
 
 
 def probe(library: Library) -> Flow:
@@ -137,6 +149,17 @@ def probe(library: Library) -> Flow:
             model.cache.give(page)
         ticket.leave()
     return Latency(costs, model.device)
+
+
+def glance(library: Library, wordpiece: WordPiece) -> Flow:
+    """Read a passage as `squeeze` does, and see how many milliseconds that takes for each of its tokens."""
+    hit = Hit("", 0, "", "", "", "text", 0, len(PASSAGE), None, "", PASSAGE, 1.0)
+    fastest = math.inf
+    for _ in range(TRIES):
+        began = clock.now()
+        read = yield from squeeze.read("When did the ice break?", [hit], library.tokenizers["lm"], wordpiece)
+        fastest = min(fastest, max(clock.since(began), 1e-3) / read.tokens)
+    return fastest
 
 
 def keep(library: Library) -> Flow:

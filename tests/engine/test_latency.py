@@ -90,9 +90,22 @@ def test_what_was_learnt_is_kept_and_another_device_measures_anew() -> None:
     again = Latency.load(latency.dump(), "this")
     assert again and again.prefill(1, 100) == latency.prefill(1, 100) and again.decode(0, 9) == latency.decode(0, 9)
     assert Latency.load(latency.dump(), "other") is None
-    assert Latency.load(latency.dump().replace(b'"version": 1', b'"version": 0'), "this") is None
+    assert Latency.load(latency.dump().replace(b'"version": 2', b'"version": 1'), "this") is None
     for damaged in (b"", b"[]", b"{}", b"\xff", latency.dump()[:-9], latency.dump().replace(b'"piece"', b'"peace"')):
         assert Latency.load(damaged, "this") is None
+
+
+def test_reading_passages_is_learnt_too_where_it_was_measured() -> None:
+    latency = Latency([WHOLE], "this", 0.2)
+    assert 20 < latency.squeeze(100) < 22  # with a margin
+    for _ in range(60):
+        latency.squeezed(100, 40.0)
+    assert latency.squeeze(100) == pytest.approx(40 * math.exp(1.5 * LEAST_SPREAD), rel=0.05)
+    again = Latency.load(latency.dump(), "this")
+    assert again and again.squeeze(70) == latency.squeeze(70) and again.decode(0, 9) == latency.decode(0, 9)
+    never = Latency([WHOLE])
+    never.squeezed(100, 40.0)
+    assert never.squeeze(100) == 0.0
 
 
 def test_drafts_by_another_level_and_passes_that_check_them_teach_nothing() -> None:

@@ -12,11 +12,13 @@ from engine.harness import CONFIG, of
 from engine.test_answer import OWL, TAX, Writer
 from inglenook import clock, pace
 from inglenook.elastic import resident
+from inglenook.elastic.cache import Cache
 from inglenook.elastic.latency import Cost
 from inglenook.elastic.turns import App, Turns
 from inglenook.errors import NookError
-from inglenook.flow import Candidates, Forward, drive
+from inglenook.flow import Candidates, Effect, Encode, Forward, drive
 from inglenook.index import container
+from inglenook.search import prompt
 from inglenook.wire import messages as wire
 
 QUESTION = "How much did the property tax rise?"
@@ -32,21 +34,40 @@ class Clocked(Writer):
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, script: str = "The council raised it by four percent.") -> None:
         super().__init__(script)
-        self.now, self.slower = 100.0, 1.0
+        self.now, self.slower, self.each, self.forgets = 100.0, 1.0, 0.05, False
         self.ran: list[Forward] = []
+        self.encoded: list[Encode] = []
         self.turns, self.config = Turns(clock=lambda: self.now), {**CONFIG, "levels": LADDER}
         monkeypatch.setattr(clock, "now", lambda: self.now)
         monkeypatch.setattr(resident, "smallest", lambda config: 0)  # parts of the model answer here, and draft nothing
+
+    def perform(self, effect: Effect, emit: Any = None) -> Any:
+        if isinstance(effect, Encode):
+            self.encoded.append(effect)
+            self.now += self.each * sum(map(len, effect.tokens)) / 1e3
+        return super().perform(effect, emit)
 
     def forward(self, effect: Forward) -> Candidates:
         self.ran.append(effect)
         self.now += self.slower * TRUE[effect.level].run(len(effect.tokens), effect.at) / 1e3
         return super().forward(effect)
 
-    def timing(self, **asked: Any) -> wire.Timing:
+    def timing(self, question: str = QUESTION, **asked: Any) -> wire.Timing:
         self.ran.clear()
-        [timing] = of(self.run(wire.Ask(QUESTION, **asked)), wire.Timing)
+        self.encoded.clear()
+        if self.forgets:
+            self.library.model.cache = Cache(64)
+        [timing] = of(self.run(wire.Ask(question, **asked)), wire.Timing)
         return timing
+
+    @property
+    def read(self) -> str:
+        """The prompt of the last answer, of which nothing was known before."""
+        held: list[int] = []
+        for effect in self.ran:
+            assert effect.at <= len(held)
+            held[effect.at :] = effect.tokens
+        return self.tokenizer.decode(held[: self.prompt])
 
 
 @pytest.fixture
@@ -89,13 +110,96 @@ def test_the_sooner_it_must_begin_the_smaller_the_part_and_every_promise_is_kept
     assert whole.level == 0 and whole.met
     seen = set()
     for first in (2000, 1200, 700, 600, 450, 330):
-        nook.library.model.cache = type(nook.library.model.cache)(64)  # each answer reads its prompt itself
+        nook.library.model.cache = Cache(64)  # each answer reads its prompt itself
         timing = nook.timing(slo=wire.Slo(first=float(first)))
         assert timing.met is True and timing.first_ms <= first
         assert {effect.level for effect in nook.ran} == {timing.level}
         assert timing.slo == wire.Slo(first=float(first)) and timing.whole_tokens == whole.whole_tokens
         seen.add((timing.level, timing.prompt_tokens < timing.whole_tokens))
     assert {level for level, _ in seen} == {0, 1, 2} and {cut for _, cut in seen} == {False, True}
+
+
+BUILT = "When was the mill of Ann Low built?"
+MILL = """# Mills
+
+The mill stands by the river, and the road goes round it. Its wheel drives two stones, one of them cracked. The mill was
+built in 1790 by Ann Low. Barley was ground there until the flood of 1932. A heron nests on the roof in most years.
+
+# Weirs
+
+The weir above the mill was built of oak. Eels pass it on wet nights in autumn. The river was lower then than it is
+today. Boys from the village dived from its beams. A lease of the fishing was sold by auction."""
+
+
+@pytest.fixture
+def mill(monkeypatch: pytest.MonkeyPatch) -> Clocked:
+    """A nook of longer passages on a device that was measured; each answer reads its prompt itself."""
+    driver = Clocked(monkeypatch, "The mill was built in 1790 by Ann Low.")
+    driver.open()
+    driver.add(mill_md=MILL, owl_md=OWL)
+    driver.run(wire.Levels(measure=True))
+    driver.forgets = True
+    return driver
+
+
+def test_a_prompt_is_squeezed_where_that_keeps_the_whole_model_in_time(mill: Clocked) -> None:
+    whole = mill.timing(BUILT)
+    read, encoded = mill.read, len(mill.encoded)
+    assert whole.squeeze_ms == 0 and whole.prompt_tokens == whole.whole_tokens
+    squeezed = mill.timing(BUILT, slo=wire.Slo(first=0.75 * whole.first_ms))
+    assert (squeezed.level, squeezed.met) == (0, True) and len(mill.encoded) == encoded + 1
+    assert squeezed.whole_tokens == whole.whole_tokens > squeezed.prompt_tokens
+    assert 0 < squeezed.squeeze_ms < whole.first_ms - squeezed.first_ms
+    for said in (BUILT, prompt.RULE, prompt.SYSTEM, "The mill was built in 1790 by Ann Low."):
+        assert said in mill.read and said in read
+    assert len(mill.tokenizer.encode(mill.read)) == squeezed.prompt_tokens
+
+
+def test_nothing_is_read_to_squeeze_where_that_costs_more_than_it_saves(mill: Clocked) -> None:
+    whole = mill.timing(BUILT)
+    encoded = len(mill.encoded)
+    mill.library.model.latency.passage = 50.0
+    timing = mill.timing(BUILT, slo=wire.Slo(first=0.75 * whole.first_ms))
+    assert timing.level > 0 and timing.met and timing.prompt_tokens == timing.whole_tokens
+    assert timing.squeeze_ms == 0 and len(mill.encoded) == encoded
+
+
+def test_where_no_piece_fits_there_is_the_beginning_of_one(mill: Clocked) -> None:
+    mill.run(wire.Remove(list(mill.library.entries)))
+    mill.add(endless_md="The mill of Ann Low was built " + "and built again " * 16)
+    whole = mill.timing(BUILT)
+    timing = mill.timing(BUILT, slo=wire.Slo(first=0.33 * whole.first_ms))
+    assert timing.prompt_tokens < timing.whole_tokens and timing.squeeze_ms > 0
+    assert "The mill of Ann Low was built and" in mill.read
+
+
+def test_what_reading_really_costs_is_learnt_and_a_plan_it_spoils_is_kept_to(mill: Clocked) -> None:
+    whole = mill.timing(BUILT)
+    expected = mill.library.model.latency.squeeze(100)
+    mill.each = 2.0
+    begun = whole.first_ms + 0.9 * sum(map(len, mill.encoded[-1].tokens))  # the search is slower, too
+    timing = mill.timing(BUILT, slo=wire.Slo(first=begun))
+    assert timing.met is False and timing.squeeze_ms > 100 and timing.tokens
+    assert mill.library.model.latency.squeeze(100) > expected
+
+
+def test_without_an_encoder_a_prompt_is_cut(mill: Clocked) -> None:
+    del mill.library.tokenizers["encoder"]
+    whole = mill.timing(BUILT)
+    timing = mill.timing(BUILT, slo=wire.Slo(first=0.75 * whole.first_ms))
+    assert timing.met and (timing.level > 0 or timing.prompt_tokens < timing.whole_tokens)
+    assert timing.squeeze_ms == 0 and not mill.encoded and BUILT in mill.read
+
+
+def test_a_prompt_is_made_once(mill: Clocked, monkeypatch: pytest.MonkeyPatch) -> None:
+    spelled: list[str] = []
+    build, squeezed = prompt.build, prompt.squeezed
+    monkeypatch.setattr(prompt, "build", lambda *a, **how: spelled.append("whole") or build(*a, **how))
+    monkeypatch.setattr(prompt, "squeezed", lambda *a, **how: spelled.append("squeezed") or squeezed(*a, **how))
+    whole = mill.timing(BUILT)
+    assert spelled == ["whole"]
+    mill.timing(BUILT, slo=wire.Slo(first=0.75 * whole.first_ms))
+    assert spelled == ["whole", "whole", "squeezed"]
 
 
 def test_a_time_per_token_is_kept_too(nook: Clocked) -> None:
@@ -275,7 +379,7 @@ def test_a_busy_model_promises_less(nook: Clocked) -> None:
     alone = nook.timing(slo=wire.Slo(first=1500.0, token=25.0))
     other = drive(nook.library.handle(wire.Ask(QUESTION, slo=wire.Slo(token=25.0), app="other")), nook.perform)
     next(event for event in other if isinstance(event, wire.Token))
-    nook.library.model.cache = type(nook.library.model.cache)(64)
+    nook.library.model.cache = Cache(64)
     beside = nook.timing(slo=wire.Slo(first=1500.0, token=25.0), app="one")
     assert alone.level == 0 and beside.level > 0
     other.close()

@@ -9,7 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from inglenook.elastic.latency import Cost, Latency
-from inglenook.elastic.plan import SHARES, Choice, Load, Place, Plan, Prompt, Quality, check, choose, keeps, where
+from inglenook.elastic.plan import (
+    SHARES,
+    Choice,
+    Load,
+    Place,
+    Plan,
+    Prompt,
+    Quality,
+    check,
+    choose,
+    keeps,
+    pays,
+    where,
+)
 from inglenook.errors import NookError
 from inglenook.wire.messages import Slo
 
@@ -104,6 +117,15 @@ def test_a_squeezer_that_takes_longer_than_it_saves_is_left_out() -> None:
     assert choose(slo, prompt, place()).kept < 250 or choose(slo, prompt, place()).level > 0
     plan = choose(slo, prompt, place(squeeze_ms=lambda tokens: 10_000.0))
     assert plan.kept == 250 and plan.level > 0
+
+
+@given(st.builds(Slo, milliseconds, milliseconds), prompts, loads, st.floats(0, 3))
+def test_squeezing_pays_where_it_lets_more_of_the_model_answer(slo, prompt, load, each) -> None:
+    at = place(load=load, squeeze_ms=lambda tokens: 5 + each * tokens)
+    inside = lambda kept: [i for i in at.latency.levels if keeps(at.pair(prompt, i, kept), slo)]
+    whole = inside(prompt.tokens)
+    less = [i for k in range(prompt.kept(at.quality.least), prompt.tokens) for i in inside(k)]
+    assert pays(slo, prompt, at) == (min(less, default=9) < min(whole, default=9))
 
 
 def test_a_busy_model_gives_less_and_refuses_when_it_has_no_time_left() -> None:

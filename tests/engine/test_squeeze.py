@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from engine.tiny import tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inglenook.elastic import heads, squeeze
+from inglenook.elastic.plan import Prompt, Quality
 from inglenook.embed import encoder
 from inglenook.embed.tokenizer import WordPiece
 from inglenook.flow import Encode
@@ -48,6 +50,13 @@ def test_pieces_are_sentences_and_the_clauses_of_long_ones() -> None:
     assert [MILL[a:b].strip() for a, b in squeeze.borders(MILL)] == [f"{s}." for s in MILL[:-1].split(". ")]
     cut = [LONG[a:b].strip() for a, b in squeeze.borders(LONG)]
     assert len(cut) == 3 and cut[0].endswith("harbour,") and cut[1].endswith("pound;")
+    table = "\n".join(f"row {i} | {i * i} | and so on and on" for i in range(12))
+    rows = [table[a:b] for a, b in squeeze.borders(table)]
+    assert "".join(rows) == table and len(rows) > 3 and all(row.startswith("row") for row in rows)
+    endless = [("word " * 200)[a:b] for a, b in squeeze.borders("word " * 200)]
+    assert "".join(endless) == "word " * 200
+    assert all(len(piece) <= 2 * squeeze.LONG and piece[:5] == "word " for piece in endless)
+    assert list(squeeze.borders("x" * 999)) == [(0, 999)]
     assert list(squeeze.borders("")) == list(squeeze.borders(" \n")) == []
 
 
@@ -68,6 +77,32 @@ def test_a_label_is_paid_for_once() -> None:
     both = sizes[0] + sizes[4] + 20
     assert [len(spans) for spans in found.keep(both, [10, 10])] == [1, 1]
     assert found.keep(both - 1, [10, 10])[1] == []
+
+
+def test_what_is_cited_goes_last() -> None:
+    hits = [hit(), hit("Owls hunt voles. They nest in barns.", 1, start=7)]
+    flow = squeeze.read("When was the mill built?", hits, TINY, PIECES, [("d1", Span(30, 40)), ("d2", Span(100, 900))])
+    try:
+        flow.send(alike(len(next(flow).tokens)))
+    except StopIteration as stop:
+        found: squeeze.Read = stop.value
+    assert found.cited == {5} and found.scores.argmax() == 1
+    assert words(found, found.keep(found.pieces[5].tokens + 3, [3, 3])) == ["", "They nest in barns."]
+    made = prompt.squeezed("When?", found, TINY, budget=prompt.fixed("When?", TINY) + 90)
+    assert "They nest in barns." in TINY.decode(made.ids) and "1790" in TINY.decode(made.ids)
+
+
+def test_what_a_plan_expects_is_what_the_heads_say_of_these_passages() -> None:
+    found = read([hit()], [0.1, 0.9, 0.2, 0.8])
+    known = Quality([1, 0.5], [[1, 0.9], [0.7, 0.5]])
+    made = found.quality(known, [1.0, 0.6], Prompt(found.tokens + 40, 40))
+    chances = found.chances([1.0, 0.6], [1.0, 0.5])
+    assert made.table[0] == (1.0, pytest.approx(chances[0, 1] / chances[0, 0]))
+    assert made.table[1] == (0.7, pytest.approx(0.7 * chances[1, 1] / chances[1, 0]))
+    cut = found.quality(known, [1.0, 0.6], Prompt(found.tokens // 2 + 40, 40))  # the whole prompt has half of the words
+    quarter, half = found.chances([1.0], [0.25, 0.5])[0]
+    assert cut.expect(0, 0.5) == pytest.approx(quarter / half, abs=0.02)
+    assert read([hit(" ")], []).quality(known, [1.0, 0.6], Prompt(40, 40)).expect(1, 1.0) == 0.7
 
 
 def test_meaning_and_words_are_seen_in_each_piece() -> None:

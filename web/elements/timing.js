@@ -13,6 +13,7 @@ export function timing(t, reason = '') {
     ['load', t.load_ms],
     ['queue', t.queue_ms ?? 0],
     ['network', t.away_ms ?? 0],
+    ['squeeze', t.squeeze_ms ?? 0],
     ['prefill', t.prefill_ms],
     ['decode', t.decode_ms],
   ];

@@ -5,7 +5,8 @@ d + e · positions. ELMS (2409.09071) takes times to go with the share of prompt
 what a pass costs anyhow do not shrink with the model, so every level has lines of its own. The correction is ours: a
 factor common to all levels (a device is busy, or saves its battery) and a smaller one for each, both exponentially
 weighted. An answer counts by its median pass, and no further than three usual deviations from what was expected, so
-that a tab that was frozen for a minute does not spoil the model.
+that a tab that was frozen for a minute does not spoil the model. Reading passages to squeeze a prompt (`squeeze.read`)
+takes so much for each of their tokens.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
 PIECE = 64  # tokens of a prompt that are computed in one go
 FEW = 16  # a pass over fewer is not worth learning from
 FAST, OWN = 0.2, 0.1  # weight of an answer in the common factor, and in that of its level
 USUAL = 3.0  # deviations that an answer may differ
 LEAST_SPREAD = 0.03
+DRIFTS = ("prompt", "writing", "squeezing")
 MARGIN = 1.5  # deviations by which a promise is longer than what is expected
 
 
@@ -120,12 +122,14 @@ class Drift:
 
 
 class Latency:
-    """What each level takes on the device named `device`; level 0 is the whole model."""
+    """What each level takes on the device named `device`; level 0 is the whole model. `passage` are the milliseconds
+    that a token of a passage takes to be read before it is squeezed, 0 where that was not measured."""
 
-    def __init__(self, costs: Sequence[Cost], device: str = "") -> None:
-        self.costs, self.device = list(costs), device
+    def __init__(self, costs: Sequence[Cost], device: str = "", passage: float = 0.0) -> None:
+        self.costs, self.device, self.passage = list(costs), device, passage
         self.prompt = Drift(own=[0.0] * len(self.costs))
         self.writing = Drift(own=[0.0] * len(self.costs))
+        self.squeezing = Drift(own=[0.0])
 
     @property
     def levels(self) -> range:
@@ -138,6 +142,10 @@ class Latency:
     def decode(self, level: int, positions: float) -> float:
         """Milliseconds expected for one more token after `positions`."""
         return self.costs[level].decode(positions) * self.writing.factor(level)
+
+    def squeeze(self, tokens: int) -> float:
+        """Milliseconds that reading so many tokens of passages, to squeeze them, may well take."""
+        return tokens * self.passage * self.squeezing.factor(0) * math.exp(MARGIN * self.squeezing.spread)
 
     def current(self, level: int) -> Cost:
         """The lines of a level as they are now."""
@@ -160,10 +168,16 @@ class Latency:
             if ratios:
                 drift.learn(level, median(ratios))
 
+    def squeezed(self, tokens: int, ms: float) -> None:
+        """Reading so many tokens of passages took so long."""
+        if self.passage and tokens and ms > 0:
+            self.squeezing.learn(0, ms / (tokens * self.passage))
+
     def dump(self) -> bytes:
         """To keep for the next start."""
-        drifts = {"prompt": asdict(self.prompt), "writing": asdict(self.writing)}
-        plain = {"version": VERSION, "device": self.device, "costs": [asdict(cost) for cost in self.costs], **drifts}
+        drifts = {name: asdict(getattr(self, name)) for name in DRIFTS}
+        costs = [asdict(cost) for cost in self.costs]
+        plain = {"version": VERSION, "device": self.device, "costs": costs, "passage": self.passage, **drifts}
         return json.dumps(plain).encode()
 
     @classmethod
@@ -173,8 +187,9 @@ class Latency:
             plain = json.loads(data)
             if plain["version"] != VERSION or plain["device"] != device:
                 return None
-            made = cls([Cost(**cost) for cost in plain["costs"]], device)
-            made.prompt, made.writing = Drift(**plain["prompt"]), Drift(**plain["writing"])
+            made = cls([Cost(**cost) for cost in plain["costs"]], device, float(plain["passage"]))
+            for name in DRIFTS:
+                setattr(made, name, Drift(**plain[name]))
         except (ValueError, KeyError, TypeError):
             return None
         return made

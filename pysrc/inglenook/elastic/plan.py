@@ -2,7 +2,8 @@
 
 ELMS (2409.09071, section 3) lets a small model decide between pairs (share of the prompt, sub-model). Here the pair is
 computed: of all pairs that keep the latency asked for on this device, as it is busy now, the one whose answers were
-best when it was measured (`Quality`). Where no pair can keep it, the request is refused and told what could be kept.
+best when it was measured (`Quality`), or will be by the decision head of `elastic.squeeze` once the passages were
+read. Where no pair can keep it, the request is refused and told what could be kept.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Somewhere a prompt can be answered; its messages take `delay` milliseconds there and back."""
+    """Somewhere a prompt can be answered; its messages take `delay` milliseconds there and back. `squeeze_ms` is what
+    it takes to find out which of so many tokens to keep."""
 
     name: str
     latency: Latency
@@ -111,7 +113,9 @@ class Place:
         left = max(1e-3, 1 - self.load.share)
         reading, writing = self.latency.margins
         prefill = self.latency.prefill(level, max(1, kept - cached), cached) * reading / left
-        before = self.delay + self.load.busy + (self.squeeze_ms(prompt.tokens) if kept < prompt.tokens else 0.0)
+        before = self.delay + self.load.busy
+        if kept < prompt.tokens:
+            before += self.squeeze_ms(prompt.tokens - prompt.fixed)
         token = self.latency.decode(level, kept + prompt.answer / 2) * writing / left
         return Plan(level, kept, self.quality.expect(level, prompt.share(kept)), before + prefill, token)
 
@@ -147,6 +151,17 @@ def choose(slo: Slo, prompt: Prompt, place: Place) -> Plan:
     if not plans:
         raise refusal(slo, [(prompt, place)])
     return max(plans, key=lambda plan: (plan.quality, -plan.first_ms, -plan.token_ms))
+
+
+def pays(slo: Slo, prompt: Prompt, place: Place) -> bool:
+    """Whether squeezing may bring more than it costs: a larger part of the model is in time over the least that may be
+    kept of the prompt than over all of it. Where none is, a smaller prompt would be a loss."""
+    for level in place.latency.levels:
+        if keeps(place.pair(prompt, level, prompt.tokens), slo):
+            return False
+        if keeps(place.pair(prompt, level, prompt.kept(place.quality.least)), slo):
+            return True
+    return False
 
 
 def where(slo: Slo, prompt: Prompt, places: Sequence[Place]) -> Choice:

@@ -6,7 +6,7 @@ one that is resident already (MiniLM, `flow.Encode`), and what is kept or droppe
 tokens (ours): a sentence with holes costs a small model more than it saves, and a citation has to find its words again.
 Both heads weigh a dozen signs, of a piece or of a prompt (`elastic.heads`); the weights were learned from how much
 likelier each piece, and each pair, makes the language model's answer (`train.prompt`). The question, the instructions
-and the passages' labels are never dropped.
+and the passages' labels are never dropped, and what is cited goes last.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inglenook.elastic.heads import DECISION, SCORE
+from inglenook.elastic.plan import Prompt, Quality
 from inglenook.elastic.tokenizer import Tokenizer
 from inglenook.embed import encoder
 from inglenook.embed.tokenizer import WordPiece
@@ -30,10 +31,11 @@ from inglenook.search.sentences import starts
 from inglenook.types import Hit, Span
 
 GAP = " … "  # between pieces that do not follow one another in the source
-LONG = 160  # characters; a longer sentence is cut where clauses meet
+LONG = 160  # characters; a longer sentence is cut where clauses or lines meet, one twice as long anywhere between words
 SHORTEST, REST = 60, 40  # characters of a piece at least, and of what is left of its sentence
 
-_CLAUSE = re.compile(r"(?:[;:,]|\s[–—-]{1,2})\s+")
+_CLAUSE = re.compile(r"(?:[;:,]|\s[–—-]{1,2})\s+|\n+")
+_WORDS = re.compile(rf"(?s).{{{LONG // 2},{LONG}}}\s+")
 
 Floats = NDArray[np.float32]
 
@@ -53,12 +55,14 @@ class Read:
     """What is known of the passages of a prompt before the language model reads them.
 
     `signs` is (pieces, len(SIGNS)); `scores` (pieces,) tell by how many nats a token a piece makes the answer likelier.
+    The pieces `cited` stay before all others.
     """
 
     hits: Sequence[Hit]
     pieces: list[Piece]
     signs: Floats
     scores: Floats
+    cited: frozenset[int] = frozenset()
 
     @property
     def tokens(self) -> int:
@@ -72,7 +76,7 @@ class Read:
         """
         kept: set[int] = set()
         shown: set[int] = set()
-        for i in np.argsort(-self.scores, kind="stable").tolist():
+        for i in sorted(range(len(self.pieces)), key=lambda i: (i not in self.cited, -self.scores[i])):
             hit = self.pieces[i].hit
             cost = self.pieces[i].tokens + (1 if hit in shown else labels[hit])
             if cost <= room:
@@ -93,13 +97,38 @@ class Read:
         odds = _weighed(np.array(rows, np.float32).reshape(-1, len(SITUATION)), SITUATION, DECISION)
         return np.asarray(1 / (1 + np.exp(-odds)), np.float32).reshape(len(ratios), len(shares))
 
+    def quality(self, known: Quality, ratios: Sequence[float], prompt: Prompt) -> Quality:
+        """What the planner may expect of a prompt over these passages: of each level what is `known` of it, of each
+        share that is kept what the decision head says."""
+        room = min(1.0, (prompt.tokens - prompt.fixed) / max(1, self.tokens))
+        rows = self.chances(ratios, [share * room for share in known.shares])
+        table = [[known.expect(i, 1.0) * float(one / row[0]) for one in row] for i, row in enumerate(rows)]
+        return Quality(known.shares, table)
 
-def read(question: str, hits: Sequence[Hit], tokenizer: Tokenizer, wordpiece: WordPiece) -> Flow:
-    """Cut the passages of a prompt into pieces and score them; returns a `Read`. Yields `Encode`."""
+
+def read(
+    question: str,
+    hits: Sequence[Hit],
+    tokenizer: Tokenizer,
+    wordpiece: WordPiece,
+    cited: Sequence[tuple[str, Span]] = (),
+) -> Flow:
+    """Cut the passages of a prompt into pieces and score them; returns a `Read`. Yields `Encode`.
+
+    `cited` are spans of documents that will stand beside the answer.
+    """
     pieces = list(cut(hits, tokenizer))
     vectors = yield from encoder.embed([question, *(piece.text for piece in pieces)], wordpiece, urgent=True)
     table = signs(question, hits, pieces, vectors)
-    return Read(hits, pieces, table, _weighed(table, SIGNS, SCORE))
+    return Read(hits, pieces, table, _weighed(table, SIGNS, SCORE), frozenset(_holding(hits, pieces, cited)))
+
+
+def _holding(hits: Sequence[Hit], pieces: Sequence[Piece], spans: Sequence[tuple[str, Span]]) -> Iterator[int]:
+    """The pieces that hold words of spans of documents."""
+    for i, piece in enumerate(pieces):
+        own = [span for document, span in spans if document == hits[piece.hit].document]
+        if any(span.start < piece.span.end and piece.span.start < span.end for span in own):
+            yield i
 
 
 def cut(hits: Sequence[Hit], tokenizer: Tokenizer) -> Iterator[Piece]:
@@ -113,14 +142,23 @@ def cut(hits: Sequence[Hit], tokenizer: Tokenizer) -> Iterator[Piece]:
 
 
 def borders(text: str) -> Iterator[tuple[int, int]]:
+    """Where the pieces of a passage begin and end."""
     cuts = [0, *starts(text, 0, len(text)), len(text)] if text.strip() else []
     for start, end in pairwise(cuts):
         if end - start > LONG:
             for match in _CLAUSE.finditer(text, start, end):
                 if match.end() - start >= SHORTEST and end - match.end() >= REST:
-                    yield start, match.end()
+                    yield from _words(text, start, match.end())
                     start = match.end()
-        yield start, end
+        yield from _words(text, start, end)
+
+
+def _words(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """A piece, or several of one that has no border of its own."""
+    while end - start > 2 * LONG and (match := _WORDS.match(text, start, end - REST)):
+        yield start, match.end()
+        start = match.end()
+    yield start, end
 
 
 def _joined(spans: Sequence[Span]) -> list[Span]:

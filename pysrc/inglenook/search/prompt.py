@@ -32,9 +32,11 @@ _LONGEST = 16  # characters of a token, generously
 
 @dataclass(slots=True)
 class Prompt:
-    """`ids` for the model. Of `hits` these `spans` (the document's characters) made it in, one or more of each hit."""
+    """`ids` for the model, of which `fixed` are never dropped: all but the passages. Of `hits` these `spans` (the
+    document's characters) made it in, one or more of each hit."""
 
     ids: list[int]
+    fixed: int = 0
     hits: list[Hit] = field(default_factory=list)
     spans: list[list[Span]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -90,7 +92,7 @@ def _asked(question: str, budget: int, tokenizer: Tokenizer) -> tuple[str, int, 
         raise NookError("budget", f"{budget} tokens hold no question.", f"Allow {budget - room + 2 * LEAST} or more.")
     asked = clip(question.strip(), room // 2, tokenizer)
     warnings = [] if asked == question.strip() else ["The question was too long for the model: its end was left out."]
-    return asked, room - _count(asked, tokenizer), Prompt([], warnings=warnings)
+    return asked, room - _count(asked, tokenizer), Prompt([], fixed(asked, tokenizer), warnings=warnings)
 
 
 def clip(text: str, most: int, tokenizer: Tokenizer) -> str:

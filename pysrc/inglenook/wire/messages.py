@@ -465,14 +465,15 @@ class Timing(Event):
     """Where the time of an answer went. `stop` is "end", "length", "stop".
 
     The sub-model `level` with the share `ratio` of the whole one answered. It read `prompt_tokens` of `whole_tokens`
-    that there would have been. `queue_ms` went by behind other requests, `away_ms` on the way to a server and back.
-    `met` tells whether `slo` was kept.
+    that there would have been; to find out which took `squeeze_ms`. `queue_ms` went by behind other requests, `away_ms`
+    on the way to a server and back. `met` tells whether `slo` was kept.
     """
 
     search_ms: float = 0.0
     load_ms: float = 0.0
     queue_ms: float = 0.0
     away_ms: float = 0.0
+    squeeze_ms: float = 0.0
     prefill_ms: float = 0.0
     decode_ms: float = 0.0
     first_ms: float = 0.0
