@@ -129,7 +129,7 @@ def chat(library: Library, request: wire.Chat) -> Flow:
         writing.whole = len(whole)
         sampler = Sampler(request.temperature, request.top_p, request.seed)
         mask = Mask(asked.grammar, tokenizer) if asked.grammar else None
-        how = {"mask": mask, "aside": asked.aside, "logprobs": request.logprobs}
+        how = {"mask": mask, "aside": asked.aside, "free": asked.free, "logprobs": request.logprobs}
         made = yield from writing.write(ids, request.max_tokens, sampler, tuple(request.stop), **how)
     finally:
         writing.ticket.leave()

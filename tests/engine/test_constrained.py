@@ -85,6 +85,45 @@ def test_whatever_the_model_likes(seed: int, grammar: Grammar, temperature: floa
         assert made.stop == "length" and len(made.ids) == most and begins(grammar, made.text)
 
 
+def stubborn(text: str, mask: Mask | None, **options: Any) -> Generation:
+    """What is written if the model wants exactly this text, and else an x."""
+    wanted, prompt = TINY.encode(text, special=False), TINY.encode("why")
+    x = TINY.encode("x", special=False)[0]
+
+    def answer(effect: Effect) -> Any:
+        if isinstance(effect, Copy) or not effect.each:
+            return None
+        at = effect.at + len(effect.tokens) - len(prompt)
+        ids = [wanted[at] if at < len(wanted) else 2, x, *TINY.encode("2", special=False)]
+        if effect.allow:
+            ids = [token for token in ids if effect.allow[token // 8] >> token % 8 & 1]
+        return Candidates(np.array(ids, np.int32), np.linspace(9, 0, len(ids), dtype=np.float32), 9.5)
+
+    options = {"max_tokens": len(wanted) + 5, "sampler": Sampler(), **options}
+    _, made = run(generate(prompt, TINY, cache=Model().cache, mask=mask, **options), answer)
+    result: Generation = made
+    return result
+
+
+SEVENS = "[" + ",".join(["7"] * 60) + "]"
+
+
+@pytest.mark.parametrize("text", [SEVENS, '{"rows":[' + ",".join(['{"a":0,"b":null}'] * 20) + "]}"])
+def test_what_a_grammar_repeats_is_meant(text: str) -> None:
+    assert stubborn(text, None).text != text  # a loop, for all anybody knows
+    made = stubborn(text, Mask(Grammar.of_schema(True), TINY))
+    assert made.text == text and made.stop == "end" and len(json.loads(text)) == len(json.loads(made.text))
+
+
+def test_free_text_beside_a_call_goes_round_no_more_than_other_text() -> None:
+    grammar = Grammar.of_regex("(?:.|\\n)*")
+    assert stubborn("ab " * 60, Mask(grammar, TINY)).text == "ab " * 60
+    free = stubborn("ab " * 60, Mask(grammar, TINY), aside="<call>", free=True)
+    assert "abx" in free.text.replace(" ", "") and free.text == stubborn("ab " * 60, None).text
+    call = stubborn("<call>" + SEVENS, Mask(grammar, TINY), aside="<call>", free=True)
+    assert call.aside == "<call>" + SEVENS
+
+
 def test_cut_off_in_the_middle_it_says_so() -> None:
     _, made, _ = wild(1, PERSON, max_tokens=5)
     assert made.stop == "length" and made.text.startswith("{")

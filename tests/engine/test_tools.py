@@ -40,6 +40,13 @@ def test_nothing_asked_changes_nothing() -> None:
     assert asked(WEATHER, choice="none") == asked()
 
 
+def test_only_text_beside_a_call_is_free() -> None:
+    assert asked(WEATHER).free
+    assert not asked().free and not asked(form=Form("json")).free
+    for options in ({"choice": "none"}, {"choice": "required"}, {"tool": "weather"}, {"form": Form("json")}):
+        assert not asked(WEATHER, **options).free
+
+
 def test_json_of_a_form() -> None:
     of = asked(form=Form("json"))
     assert matches(of, '{"a":1}') and not matches(of, "[1]") and not matches(of, "hello")

@@ -62,6 +62,7 @@ def generate(
     speculator: Speculator | None = None,
     mask: Mask | None = None,
     aside: str = "",
+    free: bool = False,
     logprobs: int | None = None,
 ) -> Flow:
     """Continue `prompt` at a level of the model. Effects: Copy, Forward. Events: Token. Returns a `Generation`.
@@ -71,8 +72,9 @@ def generate(
     `yield`, it leaves the cache in order.
 
     What is written is a text of the `mask`'s grammar, or the beginning of one if `stop` is not "end" then. Text that
-    begins with `aside` does not come as Token but as `Generation.aside`. With `logprobs`, Token tells of its tokens and
-    as many alternatives for each. With a mask nothing is drafted.
+    begins with `aside` does not come as Token but as `Generation.aside`; with `free`, all other text is free. With
+    `logprobs`, Token tells of its tokens and as many alternatives for each. With a mask nothing is drafted, and the
+    sampler's guard against loops sees free text only: in a list of equal numbers, runs that come again are meant.
 
     Raises NookError("context") if the prompt leaves no room to write, NookError("prompt") if it is empty, and
     NookError("memory") where other answers use all of the cache.
@@ -86,7 +88,7 @@ def generate(
     made, most = Generation(prompt_tokens=len(prompt)), min(max_tokens, context - len(prompt) + 1)
     if most <= 0:
         return made
-    how = _Writing(tokenizer, most, sampler, stop, turn, speculator, mask, aside, logprobs)
+    how = _Writing(tokenizer, most, sampler, stop, turn, speculator, mask, aside, free, logprobs)
     session = cache.open(level, prompt)
     try:
         yield from _write(made, session, prompt, how)
@@ -107,11 +109,16 @@ class _Writing:
     speculator: Speculator | None
     mask: Mask | None
     aside: str
+    free: bool
     logprobs: int | None
 
     def allow(self) -> bytes | None:
         """The tokens that may come next."""
         return None if self.mask is None else self.mask.allow()
+
+    def loops(self, text: _Held) -> bool:
+        """Whether a run that comes again would be a loop: not where a grammar may have meant it."""
+        return self.mask is None or (self.free and text.out != "")
 
 
 def _write(made: Generation, session: Session, prompt: list[int], how: _Writing) -> Flow:
@@ -125,7 +132,7 @@ def _write(made: Generation, session: Session, prompt: list[int], how: _Writing)
     text, stream, told = _Held(how.stop, how.aside), Stream(how.tokenizer), _Told(how)
     passes = Passes(session, how.speculator, how.turn)
     while True:
-        token = how.sampler.pick(best, made.ids)
+        token = how.sampler.pick(best, made.ids if how.loops(text) else ())
         if not made.ids:
             made.first_ms = clock.since(began)
         if token in how.tokenizer.ends:

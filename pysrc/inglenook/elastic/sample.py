@@ -4,7 +4,9 @@ Nucleus sampling: Holtzman et al., "The Curious Case of Neural Text Degeneration
 
 The guard: a model of 135M parameters falls into loops, most of all when it decodes greedily. So a token that would
 complete `guard` tokens which the answer contains already is passed over (as in Paulus et al., 1705.04304, section 2.5,
-who forbid repeated trigrams). Only the answer counts, never the prompt: quoting a source word for word is fine.
+who forbid repeated trigrams). Only the answer counts, never the prompt: quoting a source word for word is fine. What is
+held to a grammar does not count either (`decode.generate`): no guard can tell a loop from a list of equal numbers, so
+there a schema's bounds and the number of tokens end what goes on too long.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     asked = Asked.of(request)                   # a wire.Chat
     ids = chat.encode(asked.messages, tokenizer)
     mask = Mask(asked.grammar, tokenizer) if asked.grammar else None
-    … decode.generate(ids, tokenizer, mask=mask, aside=asked.aside) …
+    … decode.generate(ids, tokenizer, mask=mask, aside=asked.aside, free=asked.free) …
     calls = called(made.aside)
 
 Functions are told and called as in the Hermes format, which SmolLM2's larger sisters were trained on: JSON between
@@ -39,12 +39,14 @@ _NOTHING = '{"type":"object","properties":{}}'
 class Asked:
     """`messages` for the model, and the `grammar` of what it may write (None: anything).
 
-    Text that begins with `aside` is a call and not for people ("": none is possible).
+    Text that begins with `aside` is a call and not for people ("": none is possible). Other text is `free` if the
+    grammar says nothing of it but that it is no call.
     """
 
     messages: list[Message]
     grammar: Grammar | None
     aside: str = ""
+    free: bool = False
 
     @classmethod
     def of(cls, request: Chat) -> Asked:
@@ -59,7 +61,8 @@ class Asked:
             notes += _shape(*form)
         messages = _with_notes([*map(_message, request.messages)], notes)
         pairs = tuple((tool.name, tool.parameters or _NOTHING) for tool in tools)
-        return cls(messages, _grammar(form, pairs, must) if form or pairs else None, OPEN if tools else "")
+        grammar = _grammar(form, pairs, must) if form or pairs else None
+        return cls(messages, grammar, OPEN if tools else "", bool(tools) and not form and not must)
 
 
 def called(text: str) -> list[Call]:
