@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -387,6 +389,35 @@ def test_refused_memory_means_less_context(elastic: Path, monkeypatch: pytest.Mo
     with pytest.raises(NookError) as error:
         LanguageModel(elastic, threads=1)
     assert error.value.code == "memory" and error.value.hint
+
+
+FORGETFUL = """
+import gc, sys, threading, time
+from pathlib import Path
+from inglenook.platform.native.models import LanguageModel
+
+for number in range(8):
+    model = LanguageModel(Path(sys.argv[1]), threads=3)
+    model.forward([1, 2, 3], 0, 1)
+    if number % 2:
+        model.itself = model  # a cycle, which only the collector finds
+    del model
+    gc.collect()
+    other = LanguageModel(Path(sys.argv[1]), threads=2)  # where the first one was, perhaps
+    for _ in range(5):
+        other.forward([1, 2, 3], 0, 1)
+    other.close()
+until = time.monotonic() + 20
+while threading.active_count() > 1 and time.monotonic() < until:
+    time.sleep(0.01)
+print("threads:", threading.active_count())
+left = LanguageModel(Path(sys.argv[1]), threads=3)  # at the end of the process
+"""
+
+
+def test_a_model_that_is_forgotten_takes_its_threads_along(build: str, elastic: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FORGETFUL, elastic], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "threads: 1\n", "")
 
 
 # ── the encoder ─────────────────────────────────────────────────────────────────────────────────────────────────────

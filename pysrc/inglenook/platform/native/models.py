@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -107,11 +108,23 @@ class Encoder:
         self._models, self._arenas = [], []
 
 
+def _take_part(lib: ctypes.CDLL, model: int, me: int, memory: object) -> None:
+    """The life of a thread of a language model. It waits and works in `memory`, which must not go before it does."""
+    lib.llama_thread(model, me)
+
+
+def _end(lib: ctypes.CDLL, model: int, memory: object) -> None:
+    """Let the threads of a language model end. This does not wait for them: the collector may call it anywhere."""
+    lib.llama_close(model)
+
+
 class LanguageModel:
     """A Llama model on `threads` threads (default: the cores, at most four).
 
     A session has room for `context` positions, all of them together for `pages` pages; where memory is refused both
     become less. `config` is the artifact's. `plain` is the build that any processor runs.
+
+    One that is forgotten without `close` ends its threads, too; each of them keeps the memory until it has ended.
     """
 
     def __init__(
@@ -139,12 +152,15 @@ class LanguageModel:
         self._model = self._lib.llama_open(
             self._arena.ctypes.data, words, offsets, weights.base, self.context, self.pages, threads
         )
+        memory = (self._arena, weights)
         self._threads = [
-            threading.Thread(target=self._lib.llama_thread, args=(self._model, i), daemon=True)
+            threading.Thread(target=_take_part, args=(self._lib, self._model, i, memory), daemon=True)
             for i in range(1, threads)
         ]
         for thread in self._threads:
             thread.start()
+        self._end = weakref.finalize(self, _end, self._lib, self._model, memory)
+        self._end.atexit = False  # the process ends them
 
     def forward(
         self, tokens: list[int], at: int, top: int = 64, *, level: int = 0, pages: Sequence[int] = (), each: int = 1,
@@ -196,7 +212,7 @@ class LanguageModel:
     def close(self) -> None:
         """End the threads and free the memory."""
         if self._model:
-            self._lib.llama_close(self._model)
+            self._end()
             for thread in self._threads:
                 thread.join()
             self._model, self._arena = None, np.zeros(0, np.uint8)
