@@ -105,7 +105,7 @@ def tasks(options: argparse.Namespace) -> Figures:
     if not replay.DATA.exists():
         say("  ../shared/data/elms is not there: no questions")
         return {}
-    return replay.tasks(options.questions)
+    return replay.choices(options.questions)
 
 
 def slo(options: argparse.Namespace) -> Figures:

@@ -22,13 +22,15 @@ from inglenook.elastic.tokenizer import Tokenizer
 from inglenook.errors import NookError
 from inglenook.kernels.artifact import read_header
 from inglenook.platform.native.models import LanguageModel
+from inglenook.train import tasks
+from inglenook.train.tasks import Task
 from inglenook.wire.messages import Slo
 from resident import LM, TOKENIZER, page
 
 from buildlib.project import ROOT, say
 
 DATA = ROOT.parent / "shared" / "data" / "elms"
-SETS = ("ARC_E", "OBQA", "PIQA", "SCIQ")
+SETS = ("arc_e", "obqa", "piqa", "sciq")
 """The others are orders to a telephone, with dozens of choices."""
 SCALE = 1.25
 WRITTEN = 8
@@ -62,58 +64,55 @@ ANSWER = """async ([tokens, choices, level, written]) => {
 
 
 @dataclass(frozen=True)
-class Question:
-    """`right` is the place of the right one among the choices; `slo` relative to the whole model."""
+class Request:
+    """A question with a prompt of so many `tokens`; `slo` relative to the whole model."""
 
-    name: str
-    text: str
-    choices: tuple[str, ...]
-    right: int
+    task: Task
     slo: tuple[float, float]
     tokens: int
 
     @property
     def solved(self) -> str:
-        return f"{self.text}{self.choices[self.right]}\n\n"
+        return f"{self.task.prompt}{self.task.choices[self.task.right]}\n\n"
 
 
-def questions(path: Path) -> list[Question]:
-    """Those of a trace that have up to five choices."""
-    found = []
-    for text, choices, answer, slo, tokens, name in json.loads(path.read_text("utf-8")):
-        right = answer if isinstance(answer, int) else "ABCDE".find(str(answer))
-        if name in SETS and 0 <= right < len(choices) <= 5:
-            options = tuple(f" {choice}" for choice in choices)
-            found.append(Question(name, f"Question: {text}\nAnswer:", options, right, (slo[0], slo[1]), int(tokens)))
-    return found
+def requests(path: Path) -> list[Request]:
+    """Those of a trace that have few choices."""
+    entries = json.loads(path.read_text("utf-8"))
+    asked = [(tasks.question(entry), entry) for entry in entries]
+    return [
+        Request(task, (slo[0], slo[1]), int(tokens))
+        for task, (_, _, _, slo, tokens, _) in asked
+        if task and task.name in SETS
+    ]
 
 
 @dataclass
 class Asked:
     """A question in tokens: solved ones of its set before it, which may be dropped from the first on."""
 
-    question: Question
+    request: Request
     tokenizer: Tokenizer
-    others: Sequence[Question]
+    others: Sequence[Request]
 
     @cached_property
     def own(self) -> list[int]:
-        return self.tokenizer.encode(self.question.text, special=False)
+        return self.tokenizer.encode(self.request.task.prompt, special=False)
 
     @cached_property
     def choices(self) -> list[list[int]]:
-        return [self.tokenizer.encode(choice, special=False) for choice in self.question.choices]
+        return [self.tokenizer.encode(choice, special=False) for choice in self.request.task.choices]
 
     @cached_property
     def examples(self) -> list[list[int]]:
-        room = min(self.question.tokens, MOST) - len(self.own)
+        room = min(self.request.tokens, MOST) - len(self.own)
         found: list[list[int]] = []
         for other in self.others:
             ids = self.tokenizer.encode(other.solved, special=False)
             room -= len(ids)
             if room < 0:
                 break
-            if other.text != self.question.text:
+            if other.task.prompt != self.request.task.prompt:
                 found.append(ids)
         return found
 
@@ -151,7 +150,7 @@ class Replay:
 
     def slo(self, asked: Asked) -> Slo:
         """In milliseconds on this device."""
-        first, token = asked.question.slo
+        first, token = asked.request.slo
         whole = asked.prompt
         return Slo(
             SCALE * first * self.latency.costs[0].prefill(whole.tokens),
@@ -164,7 +163,7 @@ class Replay:
         key = (number, level, len(tokens))
         if key not in self._answers:
             found = self.opened.evaluate(ANSWER, [tokens, asked.choices, level, WRITTEN])
-            found["right"] = int(np.argmax(found["scores"])) == asked.question.right
+            found["right"] = asked.request.task.answered(found["scores"])
             self._answers[key] = found
         return self._answers[key]
 
@@ -179,13 +178,13 @@ class Replay:
             return plan.fastest(slo, asked.prompt, place)
 
 
-def measure(driver: Any, requests: int) -> dict[str, Any]:
+def measure(driver: Any, most: int) -> dict[str, Any]:
     """Attainment and accuracy of every way to choose, over the same requests."""
     ratios = _ratios()
     tokenizer = Tokenizer.load(TOKENIZER.read_bytes())
-    found = questions(DATA / "trace_0.json")
-    chosen = found[:: max(1, len(found) // requests)][:requests]
-    all_asked = [Asked(q, tokenizer, [other for other in found if other.name == q.name]) for q in chosen]
+    found = requests(DATA / "trace_0.json")
+    chosen = found[:: max(1, len(found) // most)][:most]
+    all_asked = [Asked(one, tokenizer, [o for o in found if o.task.name == one.task.name]) for one in chosen]
     with page(driver) as (opened, _):
         replay = Replay(opened, ratios)
         pair = lambda made: (made.level, made.kept)
@@ -224,31 +223,28 @@ def _row(replay: Replay, all_asked: Sequence[Asked], way: Callable[[Asked, Slo],
     }
 
 
-def tasks(most: int) -> dict[str, Any]:
+def choices(most: int) -> dict[str, Any]:
     """Accuracy above chance at ratios near 80 and 50 %, as a share of the whole model's: without examples, natively."""
     ratios = _ratios()
     tokenizer = Tokenizer.load(TOKENIZER.read_bytes())
-    unique = {q.text: q for q in questions(DATA / "trace_0.json")}
-    chosen = list(unique.values())[:most]
+    chosen = [task for task in tasks.read(DATA / "trace_0.json") if task.name in SETS][:most]
+    chance = float(np.mean([task.chance for task in chosen]))
     model = LanguageModel(LM)
     above: dict[int, float] = {}
     told = {}
     for level in sorted({0, _near(ratios, 0.8), _near(ratios, 0.5)}):
-        right = [_right(model, Asked(q, tokenizer, ()), level) for q in chosen]
-        by_set = {name: np.mean([r for q, r in zip(chosen, right) if q.name == name]) for name in SETS}
+
+        def score(prompt: list[int], choice: list[int], level: int = level) -> tuple[np.ndarray, bool]:
+            model.forward(prompt[:-1], 0, 1, level=level)
+            return model.score([prompt[-1], *choice], len(prompt) - 1, level=level), False
+
+        right = [tasks.correct(task, tokenizer, score) for task in chosen]
+        by_set = {name: np.mean([r for task, r in zip(chosen, right) if task.name == name]) for name in SETS}
         told[f"{ratios[level]:.2f}"] = {name: round(float(value), 3) for name, value in by_set.items()}
-        above[level] = float(np.mean(right) - np.mean([1 / len(q.choices) for q in chosen]))
+        above[level] = float(np.mean(right)) - chance
     model.close()
     share = lambda ratio: round(above[_near(ratios, ratio)] / above[0], 3) if _near(ratios, ratio) else None
     return {"task_share_at_80": share(0.8), "task_share_at_50": share(0.5), "task_accuracy": told}
-
-
-def _right(model: LanguageModel, asked: Asked, level: int) -> bool:
-    at = len(asked.own) - 1
-    if at:
-        model.forward(asked.own[:-1], 0, 1, level=level)
-    scores = [float(model.score([asked.own[-1], *choice], at, level=level).mean()) for choice in asked.choices]
-    return int(np.argmax(scores)) == asked.question.right
 
 
 def _ratios() -> list[float]:

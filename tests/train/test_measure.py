@@ -6,19 +6,17 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not there: `build.py test train` installs it")
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import torch
 from engine import tiny
-from inglenook.errors import NookError
 from inglenook.train import baseline, measure
 from inglenook.train.importance import Importance
 from inglenook.train.ladder import ratio
 from inglenook.train.model import Model, Size
 from inglenook.train.reorder import Order
+from inglenook.train.tasks import Task, accuracy
 from train import small
 
 
@@ -39,38 +37,12 @@ def test_accuracy_counts_the_likeliest_choice() -> None:
     favourite[wanted, 0] = 9.0
     model.embedding = favourite
     states = lambda tokens: torch.nn.functional.one_hot(torch.zeros_like(tokens), 64).float()
-    tasks = [
-        measure.Task("q", "the", (" a", " b"), 0), measure.Task("q", "the", (" b", " a"), 0),
-        measure.Task("q", "the", (" c", " a", " b", "x"), 1), measure.Task("last", "the", (" a",), 0),
-        measure.Task("last", "the", (" b",), 0),
-    ]  # fmt: skip
-    found = measure.accuracy(model, states, tokenizer, tasks)
-    assert found == {"q": pytest.approx(2 / 3), "last": 0.5, "q.chance": pytest.approx(1.25 / 3), "last.chance": 0.0}
-    worse = {**found, "q": 1.25 / 3, "last": 0.25}
-    assert measure.shares(worse, found) == {"q": pytest.approx(0), "last": 0.5}
-
-
-def test_tasks_are_read_as_they_come(tmp_path: Path) -> None:
-    passages, questions = tmp_path / "a.jsonl", tmp_path / "b.json"
-    passages.write_text('{"text": "He said no word"}\n\n{"text": "one two"}\n')
-    assert measure.tasks(passages) == [
-        measure.Task("lambada", "He said no", (" word",), 0), measure.Task("lambada", "one", (" two",), 0)
-    ]  # fmt: skip
-    entries = [
-        ["Why?", ["x", "y"], "B", [1, 1], 5, "ARC_E"], ["Why?", ["x", "y"], "B", [1, 1], 5, "ARC_E"],
-        ["How?", ["x", "y", "z"], 2, [1, 1], 5, "SCIQ"], ["Do it", list("abcdefgh"), "G", [1, 1], 5, "octopus"],
-        ["Open", ["x", "y"], "Google", [1, 1], 5, "llamatouch"],
-    ]  # fmt: skip
-    questions.write_text(json.dumps(entries))
-    found = measure.tasks(questions)
-    assert [(task.name, task.right, task.choices[task.right]) for task in found] == [
-        ("arc_e", 1, " y"), ("sciq", 2, " z")
-    ]  # fmt: skip
-    assert len(measure.tasks(questions, 1)) == 1
-    questions.write_text("{")
-    with pytest.raises(NookError) as caught:
-        measure.tasks(questions)
-    assert caught.value.code == "format"
+    score = measure.scorer(model, states)
+    odds, likeliest = score([1, 2], [wanted, wanted])
+    assert likeliest and odds == pytest.approx([-math.log1p((len(tokenizer) - 1) / math.exp(9.0))] * 2, abs=1e-4)
+    assert score([1, 2], [wanted, 7])[1] is False
+    questions = [Task("q", "the", (" a", " b"), 0), Task("q", "the", (" b", " a"), 0), Task("last", "the", (" a",), 0)]
+    assert accuracy(score, tokenizer, questions) == {"q": 0.5, "q.chance": 0.5, "last": 1.0, "last.chance": 0.0}
 
 
 def test_contextual_sparsity_keeps_each_tokens_best() -> None:
