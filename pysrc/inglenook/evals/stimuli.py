@@ -22,3 +22,20 @@ JUDGED = (
     "Is the given answer fair for this question? Please respond with only 'Yes' or 'No' (You **MUST** follow this "
     "format without additional text)."
 )
+
+# FinMME (2505.24714), eval.py at bc37fdf; MIT, see THIRD_PARTY.md.
+_ABOUT = (
+    "The caption of the image is {caption}. The related sentences are {related}.\n Please answer the question directly."
+)
+_FORM = (
+    "The answer MUST be of the following format: 'Answer: $ANSWER' (without quotes) where $ANSWER is the answer to the "
+    "problem"
+)
+CHART = {
+    "single_choice": f"Please answer this single choice question about the image. {_ABOUT} {_FORM} "
+    "(the single letter of the correct answer, A, B, C, D, etc.).",
+    "multiple_choice": f"Please answer this multiple choice question about the image. {_ABOUT} {_FORM} "
+    "(the letter(s) of the correct answer(s), split by ',').",
+    "numerical": "Please answer this numerical question about the image. The unit of the answer is {unit}. "
+    f"{_ABOUT}  {_FORM} (digit number only, without unit or any other text).",
+}

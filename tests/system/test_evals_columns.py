@@ -1,0 +1,76 @@
+"""FinMME's files as the hub has them, and pictures as its script sends them: what needs pyarrow and Pillow."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine.test_evals_finance import PNG, ROW
+from inglenook.errors import NookError
+from inglenook.evals import finance, items
+from inglenook.evals.items import Item
+
+
+@pytest.mark.parametrize("kind", ["parquet", "stream", "file"])
+def test_tables_are_read_batch_by_batch(tmp_path: Path, kind: str) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    told = [{**ROW, "answer": "5", "id": n, "image": {"bytes": PNG, "path": None}, "asset": "FX"} for n in range(200)]
+    table: Any = arrow.Table.from_pylist(told)
+    path = tmp_path / ("set.parquet" if kind == "parquet" else "set.arrow")
+    if kind == "parquet":
+        parquet.write_table(table, path)
+    else:
+        make = arrow.ipc.new_stream if kind == "stream" else arrow.ipc.new_file
+        with make(str(path), table.schema) as writer:
+            writer.write_table(table, max_chunksize=64)
+    found = list(items.load(path))
+    assert [item.id for item in found] == [str(n) for n in range(200)]
+    assert found[7].image == PNG and found[7].more == {"asset": "FX"} and found[7].options is None
+
+
+def test_a_table_that_is_none_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    for name in ("set.parquet", "set.arrow"):
+        (tmp_path / name).write_bytes(b"PAR1 and then nothing")
+        with pytest.raises(NookError) as error:
+            list(items.load(tmp_path / name))
+        assert error.value.code == "bad-item" and name in error.value.message
+
+
+def test_without_the_extra_it_is_said(tmp_path: Path) -> None:
+    (tmp_path / "set.parquet").write_bytes(b"PAR1")
+    code = """
+import pathlib, sys
+sys.modules["pyarrow"] = sys.modules["PIL.Image"] = sys.modules["PIL"] = None
+from inglenook.errors import NookError
+from inglenook.evals import finance, items
+for act in (lambda: list(items.load(pathlib.Path(sys.argv[1]))),
+            lambda: finance.official(items.Item("1", "q", "numerical", "1", b""))):
+    try:
+        act()
+    except NookError as error:
+        print(error.code, "inglenook[finance]" in error.hint)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "set.parquet")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["no-pyarrow", "True", "no-pillow", "True"]
+
+
+def test_pictures_are_sent_as_the_official_script_does() -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    made = io.BytesIO()
+    picture = pillow.new("RGBA", (2048, 512), (255, 0, 0, 0))
+    picture.putpixel((2047, 0), (0, 0, 255, 255))
+    picture.save(made, format="PNG")
+    sent = finance.official(Item("1", "q", "numerical", "1", made.getvalue()))
+    seen = pillow.open(io.BytesIO(sent.data))
+    assert (sent.media, seen.size, seen.mode, seen.format) == ("image/jpeg", (1024, 256), "RGB", "JPEG")
+    assert min(seen.getpixel((0, 100))) > 250  # what is clear becomes white
+    with pytest.raises(NookError, match="cannot be read"):
+        finance.official(Item("1", "q", "numerical", "1", b"\x89PNG\r\n\x1a\n" + bytes(20) + b"IEND"))
