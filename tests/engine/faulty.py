@@ -133,15 +133,21 @@ def _forget() -> None:
                     value.cache_clear()
 
 
+PAIRS = [*MERGES, "o n", "a n", "r e", "e n", "s t", "o r", "Ġ o"]
+VOCABULARY = 280
+"""A multiple of 8, as our kernel has it."""
+
+
 def kit(activations: str = "f32", seed: int = 5, context: int = 512, weights: str = "Q8_0") -> PlainKit:
     """A Llama of two layers with random weights and the tokenizer of `tiny`, with its first logits beside it."""
-    file = llama(vocabulary=273, seed=seed, kind=weights, **{"llama.context_length": context})
-    return PlainKit(bytes(file._data), _tokenizer(), activations, context).checked()
+    file = llama(vocabulary=VOCABULARY, seed=seed, kind=weights, **{"llama.context_length": context})
+    return PlainKit(bytes(file._data), tokenizer(), activations, context).checked()
 
 
-def _tokenizer() -> bytes:
-    tokens = [*CONTROL, *_letters(), *(merge.replace(" ", "") for merge in MERGES)]
-    told = {"format": 1, "tokens": "\n".join(tokens), "merges": "\n".join(MERGES), "special": [0, 1, 2]}
+def tokenizer() -> bytes:
+    """All bytes, three control tokens and some merges, as a file."""
+    tokens = [*CONTROL, *_letters(), *(merge.replace(" ", "") for merge in PAIRS)]
+    told = {"format": 1, "tokens": "\n".join(tokens), "merges": "\n".join(PAIRS), "special": [0, 1, 2]}
     return json.dumps(told | {"ends": [0, 2], "template": ""}).encode()
 
 

@@ -247,7 +247,7 @@ def test_the_truth_explains_what_the_plain_way_writes_and_nothing_else() -> None
     for how in (How(), How(1.0, 0.9, 3), How(2.0, 1.0, 1)):
         ids, _ = truth.chosen((5, 6, 7), 20, how)
         assert truth.unexplained((5, 6, 7), ids, how) is None
-        other = [*ids[:-1], (ids[-1] + 1) % 273]
+        other = [*ids[:-1], (ids[-1] + 1) % faulty.VOCABULARY]
         found = truth.unexplained((5, 6, 7), other, how)
         assert found is not None and found[0] == len(ids) - 1
 

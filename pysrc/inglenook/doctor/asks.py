@@ -128,7 +128,7 @@ class Case:
 @dataclass(slots=True)
 class Written:
     """`pieces` of the text in their order; `stop` is "end", "length" or "stop"; `told` has for each token its bytes,
-    its log-probability and those of the likeliest."""
+    its log-probability and those of the likeliest; `turns` are the numbers of its passes among all of the engine's."""
 
     text: str = ""
     ids: list[int] = field(default_factory=list)
@@ -138,6 +138,7 @@ class Written:
     prefilled: int = 0
     told: list[tuple[bytes, float, list[tuple[bytes, float]]]] = field(default_factory=list)
     ms: dict[str, float] = field(default_factory=dict)
+    turns: list[int] = field(default_factory=list)
 
 
 KINDS: dict[str, type[Any]] = {

@@ -82,8 +82,8 @@ def ask(engine: Engine, what: Ask, seconds: float) -> Asked:
     began = time.perf_counter()
     try:
         if isinstance(what, Within):
-            with SURROUNDINGS[what.where](engine):
-                value = _limited(lambda: engine.answer(what.ask), seconds)
+            with SURROUNDINGS[what.where](engine) as other:
+                value = _limited(lambda: other.answer(what.ask), seconds)
         else:
             value = _limited(lambda: engine.answer(what), seconds)
     except (NookError, Hang, KeyboardInterrupt):
@@ -97,58 +97,89 @@ def ask(engine: Engine, what: Ask, seconds: float) -> Asked:
 
 
 @contextmanager
-def _directory(engine: Engine) -> Iterator[None]:
+def _directory(engine: Engine) -> Iterator[Engine]:
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
-            yield
+            yield engine
         finally:
             os.chdir(before)
 
 
+JOB = {
+    "LANG": "C", "LC_ALL": "C", "TZ": "Asia/Kolkata", "HOME": "/nowhere", "USER": "nobody", "TERM": "dumb", "CI": "1",
+    "DEBUG": "1", "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "SLURM_PROCID": "1", "SLURM_JOB_ID": "7",
+    "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "1", "INGLENOOK_KERNELS": "plain",
+}  # fmt: skip
+
+
 @contextmanager
-def _environment(engine: Engine) -> Iterator[None]:
+def _environment(engine: Engine) -> Iterator[Engine]:
     before = dict(os.environ)
-    os.environ.update({"LANG": "C", "LC_ALL": "C", "TZ": "Asia/Kolkata", "HOME": "/nowhere", "USER": "nobody"})
+    os.environ.update(JOB)
     for name in ("PATH", "HOSTNAME", "PWD"):
         os.environ.pop(name, None)
     try:
-        yield
+        yield engine
     finally:
         os.environ.clear()
         os.environ.update(before)
 
 
 @contextmanager
-def _chance(engine: Engine) -> Iterator[None]:
+def _chance(engine: Engine) -> Iterator[Engine]:
     """Other states of the generators that a process shares, each time."""
     states = random.getstate(), np.random.get_state()
     random.seed(time.perf_counter_ns())
     np.random.seed(time.perf_counter_ns() % 2**32)
     try:
-        yield
+        yield engine
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
 
 
 @contextmanager
-def _beside(engine: Engine) -> Iterator[None]:
+def _day(engine: Engine) -> Iterator[Engine]:
+    """Some 400 days later."""
+    now = time.time
+    time.time = lambda: now() + 3.5e7
+    try:
+        yield engine
+    finally:
+        time.time = now
+
+
+@contextmanager
+def _beside(engine: Engine) -> Iterator[Engine]:
     """Another engine of the same kind in the same process, at work before."""
     other = engine.switched(())
     try:
         other.answer(Write((1, 2, 3, 4, 5), 4, temperature=1.0, seed=11))
-        yield
+        yield engine
     finally:
         other.close()
 
 
-SURROUNDINGS: dict[str, Callable[[Engine], AbstractContextManager[None]]] = {
+@contextmanager
+def _made(engine: Engine) -> Iterator[Engine]:
+    """An engine that was made in other surroundings."""
+    with _directory(engine), _environment(engine), _chance(engine), _day(engine):
+        other = engine.switched(())
+        try:
+            yield other
+        finally:
+            other.close()
+
+
+SURROUNDINGS: dict[str, Callable[[Engine], AbstractContextManager[Engine]]] = {
     "another directory": _directory,
     "another environment": _environment,
     "another state of chance": _chance,
+    "another day": _day,
     "another engine beside it": _beside,
+    "made elsewhere": _made,
 }
 
 

@@ -20,6 +20,8 @@ from inglenook.errors import NookError
 PASSED, FAILED, UNKNOWN = "passed", "failed", "cannot tell"
 EXAMINED = 3
 """Failures, of as many probes, that interventions are tried on."""
+HANGS = 3
+"""Probes that hang before the others are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,10 @@ Known: TypeAlias = Callable[[tuple[str, ...]], Facts]
 
 def examine(
     name: str, known: Known, tiers: Collection[str], switches: Collection[str], *, deep: bool = True,
-    chosen: Sequence[Probe] = probes.PROBES,
+    first: bool = False, chosen: Sequence[Probe] = probes.PROBES,
 ) -> Examining:  # fmt: skip
-    """Examine the engine `name`, which answers in `tiers` and has `switches`. With `deep`, failures are followed up.
+    """Examine the engine `name`, which answers in `tiers` and has `switches`. With `deep`, failures are followed up;
+    with `first` it ends at the first.
 
     Yields `Step` and is sent its `Asked`, or has thrown into it what that raised; yields `Told`, which has no answer.
     """
@@ -99,7 +102,12 @@ def examine(
     able = [p for p in chosen if p.tier in tiers and set(p.switches) <= set(switches)]
     for done, probe in enumerate(able):
         yield Told("examine", done, len(able), probe.name)
+        if sum(any(finding.sign == "hang" for finding in outcome.findings) for outcome in report.outcomes) >= HANGS:
+            report.outcomes.append(Outcome(probe, UNKNOWN, reason="it hung too often before"))
+            continue
         report.outcomes.append((yield from _probed(probe, known, probe.switches, True)))
+        if first and report.failed:
+            return report
     for probe in chosen:
         if probe not in able:
             why = "the engine does not let one look that deep" if probe.tier not in tiers else "it has no such switch"

@@ -21,6 +21,7 @@ from inglenook.doctor.truth import How, Truth
 from inglenook.errors import NookError
 
 SMALL, LATE = 0.1, 8  # deviations, and the position from which on a difference is late
+ROWS = 8  # positions whose median says something
 REASONS = {"end": "stop", "stop": "stop", "length": "length"}
 
 
@@ -103,7 +104,8 @@ def _scores(ids: list[int], reply: np.ndarray, truth: Truth | None) -> Found:
         yield "shape", f"Logits have the shape {reply.shape}, not {wanted.shape}."
         return
     far = np.abs(reply - wanted).max(axis=1) / np.maximum(wanted.std(axis=1), 1e-6)
-    if len(bad := np.flatnonzero(far > truth.slack)):
+    off = len(ids) > ROWS and np.median(far) > truth.typical
+    if len(bad := np.flatnonzero(far > (truth.typical if off else truth.slack))):
         at = int(bad[0])
         share = len(bad) / len(ids)
         where = "all" if share == 1 else f"{len(bad)} of {len(ids)}"
@@ -117,6 +119,10 @@ def _written(ask: Write, reply: Written, truth: Truth | None) -> Found:
         yield "type", "Text is no text."
         return
     if ask.leaves or ask.dies:
+        return
+    if ask.max_tokens <= 0:
+        if reply.ids or reply.text:
+            yield "length", f"{len(reply.ids)} tokens were written where none was asked for."
         return
     if reply.stop not in REASONS:
         yield "stop reason", f"It stopped by {reply.stop!r}, which is none of {', '.join(REASONS)}."
@@ -219,7 +225,33 @@ def _completion(ask: Chat, reply: Any, truth: Truth | None) -> Found:
     message = choice["message"]
     if message["role"] != "assistant" or choice["index"] != 0:
         yield "format", "The message is not the assistant's first."
+    yield from _timed(reply.get("timing"), reply["usage"], None if ask.leaves else truth)
     yield from _said(ask, message, choice, reply["usage"], truth)
+
+
+def _timed(timing: Any, usage: Any, truth: Truth | None) -> Found:
+    """What our own engines tell beside OpenAI's shape."""
+    if not timing or not truth:
+        return
+    names = ("search_ms", "load_ms", "queue_ms", "prefill_ms", "decode_ms", "first_ms", "token_ms")
+    if any(type(timing[name]) not in (int, float) or not 0 <= timing[name] < 1e7 for name in names):
+        yield "times", f"Times are {[timing[name] for name in names]}."
+        return
+    if timing["prefill_ms"] > timing["first_ms"] + 1 or timing["search_ms"]:
+        yield "times", "Reading the prompt took longer than the first token, or something was searched."
+    steps = max(1, timing["tokens"] - 1)
+    if abs(timing["token_ms"] * steps - timing["decode_ms"]) > 0.01 + timing["decode_ms"] / 100:
+        yield "times", f"{steps} tokens of {timing['token_ms']:.3f} ms did not take {timing['decode_ms']:.3f} ms."
+    if timing["stop"] not in REASONS or timing["where"] != "machine" or timing["level"] or timing["ratio"] != 1:
+        yield "identity", f"It says {timing['stop']!r}, {timing['where']!r}, level {timing['level']}."
+    told = (usage or {}).get("prompt_tokens"), (usage or {}).get("completion_tokens")
+    if usage and told != (timing["prompt_tokens"], timing["tokens"]):
+        yield "usage", f"{told} tokens are told and {(timing['prompt_tokens'], timing['tokens'])} timed."
+    if timing["whole_tokens"] != timing["prompt_tokens"]:
+        yield (
+            "prompt count",
+            f"{timing['prompt_tokens']} of {timing['whole_tokens']} tokens are said to have been read.",
+        )
 
 
 def _stream(ask: Chat, reply: Any, truth: Truth | None) -> Found:
@@ -249,9 +281,19 @@ def _stream(ask: Chat, reply: Any, truth: Truth | None) -> Found:
     if len(reasons) != 1:
         yield "stream", f"The stream has {len(reasons)} ends."
         return
+    if sum(bool((c.get("delta") or {}).get("content")) for x in reply for c in x["choices"]) < min(
+        2, len(content) // 12
+    ):
+        yield "stream", f"{len(content)} characters came in one piece: nothing was streamed."
     options: Any = ask.body.get("stream_options") or {}
     if options.get("include_usage") and not usage:
         yield "format", "The stream does not tell the usage that was asked for."
+    if truth and any(("usage" in chunk) != bool(options.get("include_usage")) for chunk in reply):
+        yield "format", "Usage stands in chunks of a stream that was not asked for it, or is missing in one that was."
+    if truth and usage and (reply[-1]["choices"] or any(chunk.get("usage") for chunk in reply[:-1])):
+        yield "format", "Usage does not come last, and alone."
+    timing = next((chunk["timing"] for chunk in reply if chunk.get("timing")), None)
+    yield from _timed(timing, usage, None if ask.leaves else truth)
     message: dict[str, Any] = {"content": content or (None if calls else ""), "tool_calls": calls}
     choice = {"finish_reason": reasons[0], "logprobs": {"content": told} if told else None}
     yield from _said(ask, message, choice, usage, truth)
@@ -297,6 +339,9 @@ def _said(ask: Chat, message: Any, choice: Any, usage: Any, truth: Truth | None)
             yield "length", f"{completion} tokens were written where {most} are the most."
         if reason == "length" and completion < most and not _full(truth, prompt, completion):
             yield "length", f"It stopped by length after {completion} of {most} tokens."
+        free = not stops and not body.get("tools") and "regex" not in body and "response_format" not in body
+        if truth and free and reason == "stop" and completion >= most:
+            yield "stop reason", f"It wrote all of its {most} tokens and says that it had come to an end."
         if completion == 0 and text:
             yield "usage", "There is text, and no token of it was counted."
         yield from _counted(ask, prompt, truth)
@@ -314,13 +359,26 @@ def _plain(body: Any) -> list[tuple[str, str]] | None:
         return None
     if any(not isinstance(message["content"], str) or message.get("tool_calls") for message in body["messages"]):
         return None
-    return [(message["role"], message["content"]) for message in body["messages"]]
+    roles = {"developer": "system"}
+    return [(roles.get(message["role"], message["role"]), message["content"]) for message in body["messages"]]
 
 
 def _counted(ask: Chat, prompt: int, truth: Truth | None) -> Found:
     messages = _plain(ask.body)
     if truth and messages and (wanted := len(truth.chat(messages))) != prompt:
         yield "prompt count", f"The prompt has {wanted} tokens by the model's template; {prompt} were counted."
+    if not truth or messages is not None:
+        return
+    told: Any = ask.body  # what is to be kept to stands in the prompt, as JSON
+    shown = [tool["function"]["parameters"] for tool in told.get("tools") or [] if told.get("tool_choice") != "none"]
+    form = told.get("response_format") or {}
+    if form.get("type") == "json_schema" and told.get("tool_choice") != "required":
+        shown.append(form["json_schema"]["schema"])
+    texts = [json.dumps(one, ensure_ascii=False, separators=(",", ":")) for one in shown]
+    said = [str(message["content"]) for message in told["messages"] if isinstance(message["content"], str)]
+    least = sum(len(truth.encode(text)) for text in (*texts, *said))
+    if not least <= prompt <= least + 500:
+        yield "prompt count", f"The prompt has {prompt} tokens; what must be in it has {least}."
 
 
 def _formed(body: Any, text: str, calls: list[Any], reason: str) -> Found:

@@ -136,6 +136,7 @@ class NativeKit:
     tokenizer: Path
     activations: str = "int8"
     context: int = 0
+    pages: int = 0
     name: str = "native"
     switches: frozenset[str] = frozenset({"scalar kernels", "one thread"})
 
@@ -166,6 +167,7 @@ class NativeKit:
                     self.artifact,
                     threads=1 if "one thread" in switches else None,
                     context=self.context or None,
+                    pages=self.pages or None,
                     plain="scalar kernels" in switches or None,
                 )
             ],
@@ -179,7 +181,8 @@ class NativeKit:
 
         shape = Shape.of_config(read_header(self.artifact).config)
         context = self.context or min(2048, shape.context)
-        return Truth(made, self.tokenizer.read_bytes(), self.activations, context, told=_told(shape))
+        told = _told(shape)
+        return Truth(made, self.tokenizer.read_bytes(), self.activations, context, told=told, noise="kernel")
 
     def damaged(self, damage: str) -> NativeKit:
         data = bytearray(self.artifact.read_bytes())

@@ -64,7 +64,7 @@ class _Job:
     effect: Any = None
     events: list[Any] = field(default_factory=list)
     result: Any = None
-    passes: int = 0
+    turns: list[int] = field(default_factory=list)
     placed: bool = False  # its pass is known to the turns
     over: bool = False
 
@@ -249,8 +249,8 @@ class Local:
     def _perform_for(self, job: _Job, ticket: Ticket | None = None) -> None:
         try:
             if isinstance(job.effect, Forward | Score):
-                job.passes += 1
-                if job.passes == job.ask.dies:
+                job.turns.append(self._passes)
+                if len(job.turns) == job.ask.dies:
                     raise NookError("worker-died", "The language model stopped working.", "Try again.")
             answer = self._perform(job.effect, job.events.append)
         except NookError as error:
@@ -307,7 +307,9 @@ class Local:
             times = {name: getattr(made, name) for name in ("first_ms", "prefill_ms", "decode_ms")}
             pieces = [token.text for token in tokens]
             stop = made.stop if job.result else "left"
-            return Written(made.text, made.ids, stop, pieces, made.prompt_tokens, made.prefilled, told, times)
+            return Written(
+                made.text, made.ids, stop, pieces, made.prompt_tokens, made.prefilled, told, times, job.turns
+            )
         asked, body = _chat(job.ask), job.ask.body
         events = [event for event in job.events if isinstance(event, wire.Event)]
         if not body.get("stream"):

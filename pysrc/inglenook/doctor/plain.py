@@ -7,6 +7,7 @@ thousand weights, every operation of which can be looked at.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ class Rounded(Reference):
     def loud(self, factor: float) -> Rounded:
         """With logits and scores of attention so many times larger, where sums of exponentials overflow."""
         self._norm = self._norm * np.float32(factor)
+        self._layers = [replace(layer, q=layer.q * np.float32(factor)) for layer in self._layers]
         return self
 
     def traced(self, tokens: list[int]) -> dict[str, Array]:

@@ -76,6 +76,7 @@ def case(facts: Facts, what: Case) -> Probing:
     """Run one case; what is wrong with its answers."""
     found: list[Finding] = []
     seen: dict[Any, tuple[Any, Ask]] = {}
+    ids: set[str] = set()
 
     def complain(complaint: Complaint, upto: int) -> None:
         found.append(Finding(complaint.sign, complaint.text, replace(what, asks=what.asks[: upto + 1])))
@@ -90,6 +91,8 @@ def case(facts: Facts, what: Case) -> Probing:
                 return found  # a feature it does not have
             for complaint in _refusal(error, refused or (("worker-died",) if dies else ())):
                 complain(complaint, at)
+            if error.code == "context" and isinstance(ask, Write) and str(len(ask.ids)) not in error.message:
+                complain(Complaint("error text", f"It does not say how long the prompt is: {error.message}"), at)
             if not refused and not dies:
                 return found
             continue
@@ -105,6 +108,11 @@ def case(facts: Facts, what: Case) -> Probing:
             wrong = complaints(_inner(ask), value, facts.truth)
             for complaint in wrong:
                 complain(complaint, at)
+            if not wrong and isinstance(_inner(ask), Chat):
+                name = (value[0] if isinstance(value, list) else value)["id"]
+                if name in ids:
+                    complain(Complaint("format", f"Two answers have the id {name!r}."), at)
+                ids.add(name)
             for key, answer in _answers(_inner(ask), value) if not wrong else ():
                 if key in seen and seen[key][0] != answer:
                     complain(
@@ -130,6 +138,8 @@ def _refusal(error: NookError, codes: tuple[str, ...]) -> Iterator[Complaint]:
         yield Complaint("error", f"It was refused: {error}")
     elif "*" not in codes and error.code not in codes:
         yield Complaint("error code", f"The error's code is {error.code!r}, not {' or '.join(codes)}: {error.message}")
+    if error.code == "onnx":
+        return  # its words are onnxruntime's
     if not error.message or not error.message.rstrip().endswith((".", "!", "?", ")", "”", '"')):
         yield Complaint("error text", f"The error {error.code!r} has no sentence for people: {error.message!r}")
     if codes and not error.hint and error.code not in ("forward",):
@@ -256,6 +266,14 @@ def _economy(facts: Facts) -> Probing:
             took.append(one.ms / max(1, len(one.value.ids)))
         limit = PASS + SLOW * facts.plain_ms()
         unless(min(took) <= limit, "slow", f"A pass takes {min(took):.1f} ms; up to {limit:.1f} was expected.")
+    if known and not facts.few:
+        kept = Write(facts.ids(150, 32), 2)
+        yield kept
+        for group in range(4):
+            for i in range(3):
+                yield Write(facts.ids(120, 300 + 3 * group + i), 2)
+            last: Any = (yield kept).value
+        unless(last.prefilled <= 65, "reuse", f"What is used again and again is forgotten: {last.prefilled} are read.")
     text = "ab" * 3000
     times = []
     for n in (1, 1, 1, 4, 4):
@@ -263,6 +281,29 @@ def _economy(facts: Facts) -> Probing:
         times.append(asked_for.ms)
     once, more = min(times[:3]), min(times[3:])
     unless(more <= 10 * once + 40, "slow tokens", f"A word four times as long takes {more:.0f} ms, not {once:.0f}.")
+    return list(found.values())
+
+
+def _queue(facts: Facts) -> Probing:
+    """Who asks at the same time gets the same, by turns; who is too many is told so, and nobody is forgotten."""
+    found: dict[str, Finding] = {}
+    equal = Together(tuple(Write(facts.ids(40, 200 + i), 8) for i in range(4)))
+    many = Together(tuple(Write(facts.ids(8, 210 + i), 2) for i in range(24)))
+    one = yield equal
+    for written in one.value:
+        turns = written.turns
+        if turns and max(np.diff(turns), default=0) > 12:
+            text = f"One of four waits for {max(np.diff(turns))} passes of others."
+            found.setdefault("waits", Finding("waits", text, Case((equal,))))
+    crowd = (yield many).value
+    refused = [error for error in crowd if isinstance(error, NookError)]
+    if len(refused) != 4 or any(error.code != "busy" for error in refused) or crowd[20:] != refused:
+        codes = ", ".join(sorted({error.code for error in refused}))
+        text = f"Of 24 at once {len(refused)} are refused ({codes}), not the last 4 as busy."
+        found["busy"] = Finding("busy", text, Case((many,)))
+    again = yield equal
+    if [written.ids for written in again.value] != [written.ids for written in one.value]:
+        found["differs"] = Finding("differs", "After many had come, answers differ.", Case((equal, many, equal)))
     return list(found.values())
 
 
@@ -398,8 +439,9 @@ PROBES: tuple[Probe, ...] = (
     Probe("forms", API, "JSON, patterns and functions", _of(samples.forms)),
     Probe("together", API, "several chats at once", _of(samples.together)),
     Probe("bad requests", API, "what cannot be answered is refused", _of(samples.bad_requests)),
-    Probe("surroundings", API, "where it runs changes nothing", _of(samples.surroundings)),
+    Probe("surroundings", TOKENS, "where it runs changes nothing", _of(samples.surroundings)),
     Probe("pace", API, "longer is not out of all proportion slower", _raised(_pace)),
+    Probe("queue", TOKENS, "those who ask at the same time get the same, by turns", _raised(_queue)),
     Probe("economy", INSIDE, "nothing is computed twice", _raised(_economy)),
     Probe("leaks", INSIDE, "answers leave nothing behind", _raised(_leak)),
     Probe("operations", INSIDE, "each operation of a pass", _raised(_operations)),

@@ -28,9 +28,12 @@ def _lines(report: Report, target: str) -> Iterator[str]:
         yield f"\n✗ {outcome.probe.name} ({outcome.probe.tier}): {outcome.probe.about}"
         for finding in outcome.findings:
             yield f"    {finding.sign}: {finding.text}"
-    unknown = [f"{o.probe.name} ({o.reason})" for o in report.outcomes if o.state == UNKNOWN]
-    if unknown:
-        yield f"\nCannot tell: {'; '.join(unknown)}."
+    unknown: dict[str, list[str]] = {}
+    for outcome in report.outcomes:
+        if outcome.state == UNKNOWN:
+            unknown.setdefault(outcome.reason, []).append(outcome.probe.name)
+    for reason, names in unknown.items():
+        yield f"\nCannot tell, for {reason}: {', '.join(names)}."
     if not report.failed:
         return
     yield f"\nSymptom: {', '.join(report.symptoms)}."

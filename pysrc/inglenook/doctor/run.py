@@ -22,8 +22,8 @@ FEW = 220  # the longest prompts where passes are dear
 
 
 def examine(
-    engine: Engine, truth: Truth | None, *, few: bool = False, deep: bool = True, seconds: float = SECONDS,
-    chosen: Sequence[Probe] = probes.PROBES, case: Case | None = None,
+    engine: Engine, truth: Truth | None, *, few: bool = False, deep: bool = True, first: bool = False,
+    seconds: float = SECONDS, chosen: Sequence[Probe] = probes.PROBES, case: Case | None = None,
 ) -> Iterator[Told | Report]:  # fmt: skip
     """Examine an engine, or run the one `case` on it. The last item is the report.
 
@@ -33,7 +33,7 @@ def examine(
     if case:
         work = exam.again(engine.name, known, case)
     else:
-        work = exam.examine(engine.name, known, engine.tiers, engine.switches, deep=deep, chosen=chosen)
+        work = exam.examine(engine.name, known, engine.tiers, engine.switches, deep=deep, first=first, chosen=chosen)
     return _driven(engine, work, seconds)
 
 
@@ -49,7 +49,11 @@ def report(items: Iterator[Told | Report], heard: Callable[[Told], None] = lambd
 def knowledge(engine: Engine, truth: Truth | None, few: bool = False) -> exam.Known:
     """What probes know of the engine, by switches. Where a model of ours is run its properties are known, too."""
     ours = bool({TOKENS, INSIDE} & engine.tiers)
-    expected: dict[str, object] = {"version": inglenook.__version__} if ours and FILES in engine.tiers else {}
+    expected: dict[str, object] = {}
+    if ours and FILES in engine.tiers:
+        expected["version"] = inglenook.__version__
+        if truth:
+            expected["activations"] = truth.activations
     made: dict[tuple[str, ...], Facts] = {}
 
     def known(switches: tuple[str, ...]) -> Facts:

@@ -14,8 +14,12 @@ ORDER = (CRASH, HANG, OUTPUT, FEATURE, PERFORMANCE, SILENT)
 _OF = {
     "crash": CRASH,
     "hang": HANG,
-    **dict.fromkeys(("slow", "slow tokens", "work", "reuse", "memory", "pages", "places", "room"), PERFORMANCE),
-    **dict.fromkeys(("error", "error code", "error text", "accepted", "form", "format", "type", "shape"), FEATURE),
+    **dict.fromkeys(
+        ("slow", "slow tokens", "work", "reuse", "waits", "memory", "pages", "places", "room"), PERFORMANCE
+    ),
+    **dict.fromkeys(
+        ("error", "error code", "error text", "accepted", "busy", "form", "format", "type", "shape"), FEATURE
+    ),
     **dict.fromkeys(
         ("logits", "small", "late", "prompt count", "prefill count", "usage", "logprobs", "times", "setting"), SILENT
     ),

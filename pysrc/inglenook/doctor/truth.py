@@ -32,9 +32,13 @@ TOP = 64
 GUARD = 8
 """Tokens that are not written a second time in a row of so many."""
 KEPT = 512  # results of passes that are kept
-SLACK = {"f32": 2e-3, "f16": 0.03, "int8": 0.12}
-"""What scores may differ from the plain pass's, in standard deviations of a row: other orders of summing, and values
-between two steps of rounding that fall to the other side. Measured on clean engines (LOG.md)."""
+NOISE = {
+    "f32": (1e-4, 3e-4), "f16": (4e-3, 0.03), "int8": (0.02, 0.2), "kernel": (0.3, 1.5), "loud f32": (5e-3, 0.05),
+    "loud f16": (0.5, 3.0), "loud int8": (0.5, 3.0),
+}  # fmt: skip
+"""What scores may differ from the plain pass's, in standard deviations of a row, in the median of rows and in any one:
+other orders of summing, and values between two steps of rounding that fall to the other side. "int8" is the plain pass
+in other pieces, "kernel" our kernel, where most rows have such a value. Measured on clean engines (LOG.md)."""
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 
 
@@ -59,10 +63,13 @@ class Truth:
         context: int = 0,
         *,
         told: dict[str, Any] | None = None,
+        noise: str = "",
         loud: float = 1.0,
     ) -> None:
         self._made, self._file, self.activations = made, tokenizer, activations
         self.context, self.told, self._loud = context, told or {}, loud
+        self._noise = noise or activations
+        self.typical, self.slack = NOISE[self._noise]
         self._model: Rounded | None = None
         self._chosen: dict[tuple[tuple[int, ...], int, How], tuple[list[int], bool]] = {}
         file = json.loads(tokenizer)
@@ -80,10 +87,6 @@ class Truth:
         self.system = default[1] if default else SYSTEM
 
     @property
-    def slack(self) -> float:
-        return SLACK[self.activations]
-
-    @property
     def computes(self) -> bool:
         """Whether there is a reference pass."""
         return self._made is not None
@@ -94,7 +97,9 @@ class Truth:
         loud = factor if "loud" in switches else 1.0
         if (activations, loud) == (self.activations, self._loud):
             return self
-        return Truth(self._made, self._file, activations, self.context, told=self.told, loud=loud)
+        noise = self._noise if activations == self.activations else activations
+        noise = f"loud {activations}" if loud != 1.0 else noise
+        return Truth(self._made, self._file, activations, self.context, told=self.told, noise=noise, loud=loud)
 
     # ── tokens ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -216,7 +221,11 @@ class Truth:
         return order[:kept], mass[:kept]
 
     def _refused(self, row: np.ndarray, token: int, ids: list[int], how: How, point: float) -> str:
-        """What should have been chosen in place of a token that could not be; "" if it could."""
+        """What should have been chosen in place of a token that could not be; "" if it could.
+
+        It could be if scores that differ from these by the noise would have had it drawn: its stretch of the odds, made
+        as long as those allow, contains the point.
+        """
         near = self.slack * float(row.std())
         best = np.argsort(-row, kind="stable")[:TOP]
         order, mass = self._odds(best, row[best].astype(np.float64), ids, how)
@@ -224,16 +233,24 @@ class Truth:
         if how.temperature == 0:
             allowed = token not in _banned(ids) or token == first
             return "" if allowed and row[token] >= row[first] - near else self._name(first)
-        found = np.flatnonzero(order == token)
-        slack = min(0.5, 4 * near / how.temperature) + 1e-6  # of a share, from that of scores
-        at = point * mass[-1]
-        if len(found):
-            i = int(found[0])
-            low, high = (mass[i - 1] if i else 0.0), mass[i]
-            if low - slack <= at <= high + slack:
+        banned = _banned(ids) if any(int(one) not in _banned(ids) for one in best) else set[int]()
+        pool = np.array([one for one in dict.fromkeys([*best.tolist(), token]) if one not in banned])
+        if token in pool and row[token] >= row[best[-1]] - near:
+            away = row[pool].astype(np.float64) - float(row[token])
+            with np.errstate(over="ignore", under="ignore"):
+                share = np.exp((row[pool] - row[pool].max()) / np.float64(how.temperature))
+            sure, after = share[away > near].sum(), share[away < -near].sum()
+            spread = np.exp(-2 * min(near / how.temperature, 300.0))
+            low = sure * spread / max(sure * spread + share.sum() - sure, 1e-300)
+            high = (share.sum() - after) / (share.sum() - after + after * spread)
+            place = int((away > near).sum())  # how many stand before it for certain
+            kept = [m for m in range(len(order) - 1, len(order) + 2) if place < m <= len(pool)]
+            if near / how.temperature > 0.1 or how.top_p < 1e-6:  # then top_p may keep many more or fewer
+                kept = list(range(place + 1, len(pool) + 1)) if place < len(order) + 1 else []
+            points = [point * share[np.argsort(-share)[:m]].sum() / share.sum() for m in kept]
+            if any(low - 1e-6 <= at <= high + 1e-6 for at in points):
                 return ""
-        elif abs(at - mass[-1]) <= slack and row[token] >= row[order[-1]] - near:
-            return ""  # the last one within top_p, or the first one without
+        at = point * mass[-1]
         return self._name(int(order[min(int(np.searchsorted(mass, at, side="right")), len(order) - 1)]))
 
     def _name(self, token: int) -> str:
