@@ -32,6 +32,7 @@ How = Literal["alone", "together", "either", "always", "never", "unknown"]
 
 SURE = 0.95  # of a hypothesis, before it is put to the test
 SEEN, NOISE = (0.6, 0.8, 0.95), (0.03, 0.15, 0.35)  # how often the effect comes, with and without what makes it
+STEADY = (0.99,), (0.01,)  # the same where a mask always gives the same
 STRAIN = ((0.0, 0.5), (0.8, 0.3), (3.0, 0.2))  # (how a prompt suffers from changes as such, how likely that is)
 SHAPES: dict[How, float] = {"alone": 0.55, "together": 0.2, "either": 0.1, "always": 0.1, "never": 0.05}
 HYPOTHESES = 30_000  # at most, so that a step takes milliseconds
@@ -60,7 +61,9 @@ class Belief:
     is a grid of rates beside each hypothesis and learned with it, so nobody has to know them.
     """
 
-    def __init__(self, count: int, most: int, failure: bool, suspicion: Sequence[float] | None = None) -> None:
+    def __init__(
+        self, count: int, most: int, failure: bool, suspicion: Sequence[float] | None = None, noisy: bool = True
+    ) -> None:
         if count < 1:
             raise NookError("no-parts", "There is nothing to search: the prompt has no part that may go.",
                             "Split the prompt into segments, and protect only those it cannot do without.")  # fmt: skip
@@ -80,7 +83,8 @@ class Belief:
             self._matrix[row, list(parts)] = 1
         sizes = self._matrix.sum(axis=1)
         self._needed = np.where([how == "together" for how in self.hows], sizes, [how != "always" for how in self.hows])
-        grid = [(hi, lo, strain, p) for hi in SEEN for lo in NOISE for strain, p in STRAIN if hi > lo]
+        seen, noise = (SEEN, NOISE) if noisy else STEADY
+        grid = [(hi, lo, strain, p) for hi in seen for lo in noise for strain, p in STRAIN]
         self._seen, self._noise, self._strain, odds = (np.array(column) for column in zip(*grid, strict=True))
         shares = {how: self.hows.count(how) for how in SHAPES}
         prior = np.log([SHAPES[how] / shares[how] for how in self.hows])
@@ -165,15 +169,16 @@ def _entropy(chance: Floats) -> Floats:
 
 def bayes(
     count: int, *, most: int = 2, failure: bool = True, runs: int = 400, seed: int = 0, error: float = 0.05,
-    suspicion: Sequence[float] | None = None,
+    suspicion: Sequence[float] | None = None, noisy: bool = True,
 ) -> Search:  # fmt: skip
     """Search `count` parts for a set of at most `most` that makes the effect, in at most `runs` runs.
 
     `failure` tells whether the effect is that the prompt fails. `suspicion` weighs parts beforehand (1 is neutral; a
     linter's findings, say). A proposal is accepted when taking out each of its parts ends the effect, each tested
-    sequentially with `error`; a refuted one has taught the belief and the search goes on.
+    sequentially with `error`; a refuted one has taught the belief and the search goes on. Where the same mask always
+    shows the same (not `noisy`), one run tells.
     """
-    belief, rng, used = Belief(count, most, failure, suspicion), np.random.default_rng(seed), 0
+    belief, rng, used = Belief(count, most, failure, suspicion, noisy), np.random.default_rng(seed), 0
 
     def probe(mask: Mask) -> Generator[Mask, bool, bool]:
         nonlocal used
@@ -190,11 +195,14 @@ def bayes(
         parts, how = belief.members[row], belief.hows[row]
         agreed = True
         for mask, expected in _checks(count, parts, how):
-            seen, noise = belief.rates(row)
-            gate = Sprt(Claim(1 - noise, 1 - seen, error, error), max(1, runs - used))
-            while gate.open:
-                gate.add(int(not (yield from probe(mask))))
-            agreed = gate.decision == ("fail" if expected else "pass")
+            if noisy:
+                seen, noise = belief.rates(row)
+                gate = Sprt(Claim(1 - noise, 1 - seen, error, error), max(1, runs - used))
+                while gate.open:
+                    gate.add(int(not (yield from probe(mask))))
+                agreed = gate.decision == ("fail" if expected else "pass")
+            else:
+                agreed = (yield from probe(mask)) == expected
             if not agreed:
                 break
         if agreed:
