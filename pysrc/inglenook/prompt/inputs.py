@@ -118,7 +118,7 @@ def _draw(slot: Slot, rng: np.random.Generator) -> object:
         return _text(rng, low)
     if kind < 0.3:
         odd = str(rng.choice(_ODD))[:high]
-        return odd + _text(rng, low - len(odd))
+        return odd + _text(rng, max(0, low - len(odd)))
     size = high if kind < 0.4 else int(rng.integers(low, max(low, min(high, 120)) + 1))
     text = _text(rng, size)
     return text.replace(" ", "\n", 2) if slot.type == "text" and kind > 0.85 else text
