@@ -98,3 +98,47 @@ def test_what_cannot_be_done_is_said_in_a_line(sort: Path, arguments, said, caps
     assert main(["prompt", *arguments]) == 1
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
+
+
+FOO = """
+prompts: [{label: sort me, raw: "Sort <t>{{ticket}}</t> for {{shop}}."}]
+providers: [openai:gpt-4o]
+defaultTest: {vars: {shop: bikes}}
+tests:
+  - vars: {ticket: a}
+    assert: [{type: icontains, value: b}]
+    metadata: {requirements: [R1]}
+sharing: true
+"""
+
+
+def test_import_and_export_say_what_they_lose_and_write_what_can_be_read(tmp_path: Path, capsys) -> None:
+    config = tmp_path / "foo.yaml"
+    config.write_text(FOO)
+    assert main(["prompt", "import", str(config), "-o", str(tmp_path / "out")]) == 0
+    told = capsys.readouterr()
+    prompt, tests = map(Path, told.out.split())
+    assert (prompt.name, tests.name) == ("sort-me.prompt", "foo.tests.yaml")
+    assert f"{config}:9: sharing is not carried over" in told.err
+    assert main(["prompt", "import", str(config), "-o", str(tmp_path / "out")]) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert main(["prompt", "show", str(prompt), "--trace", "--tests", str(tests)]) == 1
+    assert "case test 1 names R1, which there is none of" in capsys.readouterr().out
+    back = tmp_path / "back.yaml"
+    assert main(["prompt", "export", str(prompt), "--to", "promptfoo", "--tests", str(tests), "-o", str(back)]) == 0
+    assert main(["prompt", "import", str(back), "-o", str(tmp_path / "again")]) == 0
+    assert (tmp_path / "again" / "sort-me.prompt").read_text() == prompt.read_text()
+    assert (tmp_path / "again" / "back.tests.yaml").read_text() == tests.read_text()
+
+
+def test_export_writes_what_goes_beside(sort: Path, tmp_path: Path, capsys) -> None:
+    tests = tmp_path / "t.yaml"
+    tests.write_text("tests: [{vars: {ticket: x}, assert: [{type: equals, value: other}]}]\n")
+    task = tmp_path / "task.yaml"
+    assert main(["prompt", "export", str(sort), "--to", "lm-eval", "--tests", str(tests), "-o", str(task)]) == 0
+    assert json.loads((tmp_path / "sort.jsonl").read_text()) == {"ticket": "x", "urgent": False, "target": "other"}
+    assert main(["prompt", "export", str(sort), "--to", "promptfo"]) == 1
+    assert "Did you mean promptfoo?" in capsys.readouterr().err
+    tests.write_text("tests: []\n")
+    assert main(["prompt", "export", str(sort), "--to", "github", "--tests", str(tests)]) == 1
+    assert f"{tests}:1: There is no test" in capsys.readouterr().err

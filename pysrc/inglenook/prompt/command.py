@@ -1,10 +1,13 @@
-"""The command line of prompts: `inglenook prompt lint | show …`."""
+"""The command line of prompts: `inglenook prompt lint | show | import | export …`."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,10 @@ from inglenook.errors import NookError
 
 if TYPE_CHECKING:
     from inglenook.prompt.ast import Prompt
+    from inglenook.prompt.case import Case
+    from inglenook.prompt.exchange.carried import Loss
 
+FORMATS = "promptfoo, prompty, dotprompt, github, openai-evals or lm-eval"
 FOUND = 1  # the exit code when something is wrong with a prompt
 
 
@@ -31,7 +37,20 @@ def add(command: argparse.ArgumentParser) -> None:
     show.add_argument("prompt", type=Path)
     show.add_argument("--set", action="append", default=[], metavar="SLOT=VALUE", help="fill a slot")
     show.add_argument("--values", type=Path, metavar="FILE", help="a JSON or YAML file of slots and values")
+    show.add_argument("--tests", type=Path, metavar="FILE", help="cases to trace, too")
     show.add_argument("--trace", action="store_true", help="requirements, and the segments that state them")
+
+    take = _kind(kinds, "import", _import, "prompt files and tests from the file of another tool")
+    take.add_argument("file", type=Path)
+    take.add_argument("--from", dest="format", metavar="FORMAT", help="which tool's it is, where that cannot be seen")
+    take.add_argument("-o", "--output", type=Path, default=Path(), metavar="DIR", help="where they go (this folder)")
+    take.add_argument("--force", action="store_true", help="write over files that are there")
+
+    give = _kind(kinds, "export", _export, "a prompt file as the file of another tool")
+    give.add_argument("prompt", type=Path)
+    give.add_argument("--to", dest="format", required=True, metavar="FORMAT", help=FORMATS)
+    give.add_argument("--tests", type=Path, metavar="FILE", help="a file with tests, as `import` writes one")
+    give.add_argument("-o", "--output", type=Path, metavar="FILE", help="the file (on stdout, if none is named)")
 
 
 def _kind(kinds: Any, name: str, run: Any, help: str) -> argparse.ArgumentParser:
@@ -106,7 +125,7 @@ def _lint(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     prompt = read(options.prompt)
     if options.trace:
-        return _trace(prompt, options.json)
+        return _trace(prompt, cases_of(options.tests), options.json)
     rendered = prompt.render(given(prompt, options))
     if options.json:
         print(json.dumps(dataclasses.asdict(rendered), ensure_ascii=False, indent=2))
@@ -117,15 +136,87 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _trace(prompt: Prompt, plain: bool) -> int:
+def _import(options: argparse.Namespace) -> int:
+    from inglenook.prompt import file
+    from inglenook.prompt.exchange import formats, promptfoo
+
+    text = text_of(options.file)
+    name = options.format or formats.guess(text, options.file.name)
+    made = formats.named(name).read(text, str(options.file), lambda path: text_of(options.file.parent / path))
+    files = {f"{_plain(prompt.name)}.prompt": file.show(prompt) for prompt in made.prompts}
+    if len(files) < len(made.prompts):
+        raise NookError("prompt-import", "Two of its prompts have the same name.", "Give each its own label.")
+    if made.cases:
+        files[f"{_plain(options.file.name.partition('.')[0])}.tests.yaml"] = promptfoo.suite(made.cases)
+    for path in [options.output / one for one in files]:
+        if path.exists() and not options.force:
+            raise NookError(
+                "prompt-import", f"{path} is there already.", "Name another folder with -o, or use --force."
+            )
+    options.output.mkdir(parents=True, exist_ok=True)
+    for one, content in files.items():
+        (options.output / one).write_text(content, "utf-8")
+    _told(made.lost)
+    written = [str(options.output / one) for one in files]
+    if options.json:
+        lost = [dataclasses.asdict(loss) for loss in made.lost]
+        print(json.dumps({"format": name, "written": written, "lost": lost}, ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(written))
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from inglenook.prompt.exchange import formats
+
+    form = formats.named(options.format)
+    if form.write is None:
+        raise NookError("prompt-format", f"{options.format} is only read.", f"Name {FORMATS}.")
+    made = form.write(read(options.prompt), cases_of(options.tests))
+    _told(made.lost)
+    if options.output:
+        options.output.write_text(made.text, "utf-8")
+        for name, text in made.beside.items():
+            (options.output.parent / name).write_text(text, "utf-8")
+    elif options.json:
+        lost = [dataclasses.asdict(loss) for loss in made.lost]
+        told = {"text": made.text, "beside": dict(made.beside), "lost": lost}
+        print(json.dumps(told, ensure_ascii=False, indent=2))
+    else:
+        print(made.text, end="")
+    return 0
+
+
+def cases_of(path: Path | None) -> tuple[Case, ...]:
+    """The cases of a file with tests; none for no file. What it has that we do not is told on stderr."""
+    from inglenook.prompt.exchange import promptfoo
+
+    if path is None:
+        return ()
+    cases, lost = promptfoo.cases(text_of(path), str(path), lambda name: text_of(path.parent / name))
+    _told(lost)
+    return cases
+
+
+def _told(lost: Iterable[Loss]) -> None:
+    for loss in lost:
+        print(loss, file=sys.stderr)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "prompt"
+
+
+def _trace(prompt: Prompt, cases: Sequence[Case], plain: bool) -> int:
     from inglenook.prompt.trace import trace
 
-    made = trace(prompt)
+    made = trace(prompt, cases)
     if plain:
         print(json.dumps(dataclasses.asdict(made), ensure_ascii=False, indent=2))
         return 0
     for row in made.rows:
-        print(f"{row.requirement.id}  {row.requirement.text}  ← {', '.join(row.segments) or 'no segment'}")
+        said = f"{row.requirement.id}  {row.requirement.text}  ← {', '.join(row.segments) or 'no segment'}"
+        print(said + (f"  ✓ {', '.join(row.cases) or 'no test'}" if cases else ""))
     for name in made.loose:
         print(f"segment {name} speaks for no requirement")
     for what, id, hint in made.unknown:
