@@ -190,10 +190,19 @@ export const PROTOCOL = 1;
  */
 
 /**
+ * Characters of a document that answer best.
+ * @typedef {object} Lead
+ * @property {string} document
+ * @property {number} start
+ * @property {number} end
+ */
+
+/**
  * Write an answer over passages that were found elsewhere: a tab's, on its server. Answers: Token, Citation, Timing, Done.
  * @typedef {object} Write
  * @property {string} [question]
  * @property {Array<Hit>} [hits]
+ * @property {Array<Lead>} [leads]
  * @property {number} [max_tokens]
  * @property {number} [temperature]
  * @property {number} [seed]
@@ -266,6 +275,7 @@ export const PROTOCOL = 1;
  * @property {string} id the stream
  * @property {string} [question]
  * @property {Array<Hit>} [hits]
+ * @property {Array<Lead>} [leads]
  * @property {number} [max_tokens]
  * @property {number} [temperature]
  * @property {number} [seed]
@@ -675,7 +685,7 @@ export const REQUESTS = Object.freeze({
   Remove: ['documents'],
   Search: ['query', 'k', 'filter', 'mode'],
   Ask: ['question', 'k', 'filter', 'write', 'max_tokens', 'temperature', 'seed', 'slo', 'app', 'server', 'delay_ms'],
-  Write: ['question', 'hits', 'max_tokens', 'temperature', 'seed', 'slo', 'app', 'spent_ms', 'search_ms', 'away_ms', 'must'],
+  Write: ['question', 'hits', 'leads', 'max_tokens', 'temperature', 'seed', 'slo', 'app', 'spent_ms', 'search_ms', 'away_ms', 'must'],
   Chat: ['messages', 'max_tokens', 'temperature', 'top_p', 'seed', 'stop', 'slo', 'form', 'tools', 'choice', 'tool', 'logprobs', 'app', 'truncate', 'level'],
   List: [],
   Show: ['document', 'start', 'end', 'width'],

@@ -52,10 +52,11 @@ def ask(library: Library, request: wire.Ask) -> Flow:
         yield wire.Timing(search_ms=search_ms, where=library.where)
         return
     asked = wire.Write(
-        request.question, _lead_first(found.hits, leads), request.max_tokens, request.temperature, request.seed,
-        request.slo, request.app, search_ms=search_ms,
+        request.question, _lead_first(found.hits, leads),
+        [wire.Lead(hit.document, start, end) for hit, start, end, _ in leads],
+        request.max_tokens, request.temperature, request.seed, request.slo, request.app, search_ms=search_ms,
     )  # fmt: skip
-    yield from _write(library, asked, started, leads, pace.server(request) if request.server else None)
+    yield from _write(library, asked, started, pace.server(request) if request.server else None)
 
 
 def write(library: Library, request: wire.Write) -> Flow:
@@ -66,9 +67,7 @@ def write(library: Library, request: wire.Write) -> Flow:
     yield from _write(library, request, clock.now() - request.spent_ms / 1e3)
 
 
-def _write(
-    library: Library, request: wire.Write, started: float, leads: Sequence[Answer] = (), server: Place | None = None
-) -> Flow:
+def _write(library: Library, request: wire.Write, started: float, server: Place | None = None) -> Flow:
     """Write the answer, or have it written by the `server`. Events: Token, Citation; Timing. Or Placed."""
     writing = yield from _begin(library, request, request.max_tokens + BUDGET, started)
     try:
@@ -81,7 +80,7 @@ def _write(
             there = replace(request, hits=request.hits[: prompt.MOST], spent_ms=spent, away_ms=server.delay)
             yield wire.Placed(choice.place, choice.reason, there, choice.plan.first_ms)
             return
-        asked = (yield from _shortened(writing, request, known, leads)) or whole
+        asked = (yield from _shortened(writing, request, known)) or whole
         sampler = Sampler(request.temperature, 1.0, request.seed)
         made = yield from writing.write(asked.ids, request.max_tokens, sampler, (PARAGRAPH,))
     finally:
@@ -92,13 +91,13 @@ def _write(
     yield from pace.learn(library, writing.ticket, writing.plan.level)
 
 
-def _shortened(writing: _Writing, request: wire.Write, known: Prompt, leads: Sequence[Answer]) -> Flow:
+def _shortened(writing: _Writing, request: wire.Write, known: Prompt) -> Flow:
     """As much of the prompt as is in time, squeezed to the pieces that matter, or cut where nothing tells which those
     are; None where all of it is. Effects: Encode. Returns a `prompt.Prompt` or None."""
     question, hits, tokenizer = request.question, request.hits, writing.tokenizer
     wordpiece = writing.library.tokenizers.get("encoder")
     if wordpiece and writing.squeezing(known):
-        cited = [(hit.document, Span(start, end)) for hit, start, end, _ in leads]
+        cited = [(lead.document, Span(lead.start, lead.end)) for lead in request.leads]
         began = clock.now()
         read = yield from squeeze.read(question, hits[: prompt.MOST], tokenizer, wordpiece, cited)
         writing.squeezed(read, clock.since(began))

@@ -331,6 +331,9 @@ def test_what_the_tab_is_too_slow_for_the_server_is_asked_to_write(nook: Clocked
     assert not nook.ran and not nook.turns.tickets
     assert (there.question, there.max_tokens, there.seed, there.slo, there.app) == (QUESTION, 70, 7, asked.slo, "a")
     assert 0 < len(there.hits) <= 2 and {hit.document for hit in there.hits} <= {h.document for h in events[0].hits}
+    assert [(lead.document, lead.start, lead.end) for lead in there.leads] == [
+        (lead.hit.document, lead.start, lead.end) for lead in of(events, wire.Passage)
+    ]
     assert there.away_ms == 40 <= there.spent_ms <= placed.first_ms <= 250
 
     other = Clocked(monkeypatch)

@@ -36,6 +36,7 @@ PARTS: tuple[type, ...] = (
     m.Topic,
     m.Index,
     m.Level,
+    m.Lead,
     m.Write,
 )
 

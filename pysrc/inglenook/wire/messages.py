@@ -136,16 +136,27 @@ class Ask(Request):
 
 
 @dataclass(frozen=True, slots=True)
+class Lead:
+    """Characters of a document that answer best."""
+
+    document: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Write(Request):
     """Write an answer over passages that were found elsewhere: a tab's, on its server. Answers: Token, Citation,
     Timing, Done.
 
-    Of the time that went by before, `spent_ms`, the search took `search_ms` and the way there and back `away_ms`. With
-    `must` it is written as soon as can be where the latency cannot be kept.
+    What leads is kept where a prompt is squeezed. Of the time that went by before, `spent_ms`, the search took
+    `search_ms` and the way there and back `away_ms`. With `must` it is written as soon as can be where the latency
+    cannot be kept.
     """
 
     question: str = ""
     hits: list[Hit] = field(default_factory=list)
+    leads: list[Lead] = field(default_factory=list)
     max_tokens: int = 160
     temperature: float = 0.0
     seed: int = 0
