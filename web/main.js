@@ -40,7 +40,7 @@ const map = new MapOfLibrary($('#map'), room, { viewer, question: mantel.input }
 const greet = () => welcome.show(!mantel.text && !map.isOpen);
 mantel.onidle = greet;
 map.onturn = greet;
-tools($('#tools'), {
+tools($('#tools'), room, {
   map: () => map.toggle(),
   history: () => history.open(mantel),
   privacy: () => ledger.open(),

@@ -89,6 +89,19 @@ def test_the_view_draws_perplexity_and_latency_by_level_and_says_them(view):
     expect(rows.nth(3)).to_contain_text("36.2")
 
 
+def test_the_plots_are_as_wide_as_there_is_room(sampled, view):
+    view.get_by_role("button", name="Load the model and measure").click()
+    widths = "plots => plots.map((plot) => Math.round(plot.getBoundingClientRect().width))"
+    plots = view.get_by_role("img")
+    expect(plots).to_have_count(3)
+    wide, *halves = plots.evaluate_all(widths)
+    assert halves[0] == halves[1] < wide / 2
+    sampled.set_viewport_size({"width": 360, "height": 740})
+    expect(plots.nth(1)).not_to_have_attribute("width", str(halves[0]))
+    narrow = plots.evaluate_all(widths)
+    assert narrow[0] == narrow[1] == narrow[2] < 340
+
+
 def test_the_dial_in_the_view_shows_which_part_would_answer_or_what_could_be_kept(sampled, view):
     view.get_by_role("button", name="Load the model and measure").click()
     expect(view.get_by_role("button", name="Measure again")).to_be_enabled()

@@ -307,6 +307,14 @@ def test_theme_is_chosen_and_kept(room):
     assert room.evaluate(paper) == dark
 
 
+def test_the_tools_have_room_on_the_smallest_screen(sampled):
+    sampled.set_viewport_size({"width": 360, "height": 740})
+    shelf = sampled.get_by_role("button", name="Documents", exact=True).bounding_box()
+    tools = [button.bounding_box() for button in sampled.locator("#tools button").all()]
+    assert shelf["x"] >= 0 and shelf["x"] + shelf["width"] <= tools[0]["x"]
+    assert tools[-1]["x"] + tools[-1]["width"] <= 360
+
+
 def test_server_needs_consent_and_falls_back(sampled):
     """The site has no /ws here: the page says so, and the tab goes on answering."""
     sampled.get_by_role("button", name="Where answers are made").click()

@@ -85,6 +85,7 @@ def test_with_leave_the_server_writes_what_the_tab_is_too_slow_for(sampled, serv
     assert not server.heard  # nobody has agreed
     agree(sampled, "This tab, and the server")
     expect(sampled.get_by_text("reads 256 tokens in 30 ms")).to_be_visible()
+    expect(sampled.get_by_role("button", name="Where answers are made: here or on the server")).to_be_visible()
     assert [message["type"] for message in server.heard] == ["Open", "Look", "Look", "Look", "Levels", "Levels"]
 
     answer = ask(sampled, f"{SLOW} Tell")
@@ -130,6 +131,7 @@ def test_leave_ends_with_the_network_and_with_a_word(sampled, server):
     sampled.get_by_role("button", name="Where answers are made").click()
     sampled.get_by_role("radio", name="This tab alone").check()
     sampled.get_by_role("button", name="Answer in this tab").click()
+    expect(sampled.get_by_role("button", name="Where answers are made", exact=True)).to_be_visible()
     expect(ask(sampled, SLOW).locator(".where")).to_have_text("answered in this tab")
     agree(sampled, "This tab, and the server")
     sampled.get_by_role("button", name="Privacy ledger").click()

@@ -67,8 +67,20 @@ export function elastic(room, toasts) {
     }
   };
 
+  /** Draws them again when there is more room, or less. */
+  const watch = new ResizeObserver(() => redraw());
+  let redraw = () => {};
+  let wide = 0;
+
   /** @param {Ladder} ladder @param {number} chosen */
-  const show = ({ levels, measured }, chosen) => {
+  const show = (ladder, chosen) => {
+    redraw = () => plots.clientWidth !== wide && draw(ladder, chosen);
+    draw(ladder, chosen);
+  };
+
+  /** @param {Ladder} ladder @param {number} chosen */
+  const draw = ({ levels, measured }, chosen) => {
+    wide = plots.clientWidth;
     fill(plots, levels.length > 1 ? drawings(levels, measured, chosen, plots.clientWidth) : null);
     fill(table, figures(levels, measured, chosen));
   };
@@ -87,7 +99,11 @@ export function elastic(room, toasts) {
     say,
     measure,
   );
-  dialog.addEventListener('close', () => stop.abort());
+  watch.observe(plots);
+  dialog.addEventListener('close', () => {
+    watch.disconnect();
+    stop.abort();
+  });
   room.ready
     .then(async () => {
       const { models } = await room.nook.status();

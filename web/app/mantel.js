@@ -58,7 +58,10 @@ export class Mantel {
     this.input.addEventListener('keydown', (event) => this.#key(event));
     room.addEventListener('filter', () => this.typed());
     room.addEventListener('cards', () => !this.#busy && this.text && this.text !== this.#asked && this.typed());
-    room.addEventListener('place', () => this.clear());
+    room.addEventListener('place', () => {
+      this.clear();
+      this.#rest();
+    });
     this.#face();
   }
 
@@ -76,8 +79,13 @@ export class Mantel {
   }
 
   ready() {
-    this.#say(this.room.place === 'tab' ? 'Ready' : 'Asking the server', 'ready');
+    this.#rest();
     this.typed();
+  }
+
+  /** Nothing is going on. */
+  #rest() {
+    this.#say(this.room.place === 'tab' ? 'Ready' : 'Asking the server', 'ready');
   }
 
   /** Load the encoder in the background; what it is at stands below the input. */
@@ -221,7 +229,8 @@ export class Mantel {
   /** @param {boolean} busy */
   #work(busy) {
     this.#busy = busy;
-    if (this.room.opened) this.#say(busy ? 'Reading your documents' : 'Ready', busy ? 'working' : 'ready');
+    if (this.room.opened && busy) this.#say('Reading your documents', 'working');
+    else if (this.room.opened) this.#rest();
     this.#face();
   }
 }

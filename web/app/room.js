@@ -13,7 +13,7 @@ export const NAME = 'notes';
 /** How long other tabs write nothing before the shelf is read again, in milliseconds. */
 const SETTLE = 300;
 
-/** Events: "cards" (the library changed), "filter", "place" (tab or server), "asked", "learn" (something may wait for the encoder). */
+/** Events: "cards" (the library changed), "filter", "place" (tab or server), "help" (may the server write), "asked", "learn" (something may wait for the encoder). */
 export class Room extends EventTarget {
   /** @type {Nook | undefined} */ #tab;
   /** @type {Nook | undefined} */ #server;
@@ -82,7 +82,7 @@ export class Room extends EventTarget {
     await this.ready;
     const told = await /** @type {Nook} */ (this.#tab).writeWith(serverUrl());
     await this.#useOwn();
-    this.helped = true;
+    this.#helped(true);
     return told;
   }
 
@@ -101,7 +101,13 @@ export class Room extends EventTarget {
 
   #alone() {
     this.#tab?.writeAlone();
-    this.helped = false;
+    this.#helped(false);
+  }
+
+  /** @param {boolean} helped */
+  #helped(helped) {
+    this.helped = helped;
+    this.dispatchEvent(new Event('help'));
   }
 
   async #useOwn() {

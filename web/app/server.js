@@ -66,12 +66,13 @@ export function server(room, network, toasts) {
     fill(
       more,
       where === now() && h('p', { class: 'lede' }, 'So it is now.'),
-      consent && [
-        h('p', {}, 'The address of ', h('code', {}, 'inglenook serve'), ': ', h('code', {}, serverUrl().href)),
-        network.off &&
-          h('p', { role: 'status' }, h('b', {}, 'The network is off.'), ' Switch it on in the privacy ledger first.'),
-        h('label', { class: 'tick' }, agree, consent),
-      ],
+      consent &&
+        where !== now() && [
+          h('p', {}, 'The address of ', h('code', {}, 'inglenook serve'), ': ', h('code', {}, serverUrl().href)),
+          network.off &&
+            h('p', { role: 'status' }, h('b', {}, 'The network is off.'), ' Switch it on in the privacy ledger first.'),
+          h('label', { class: 'tick' }, agree, consent),
+        ],
       where !== now() && go,
       consent && h('p', {}, 'If the server goes away, this tab answers by itself.'),
     );

@@ -87,11 +87,11 @@ progress::-moz-progress-bar { background: var(--ember); }
 .timing summary::-webkit-details-marker { display: none; }
 .timing .bar { display: flex; width: 7em; height: 6px; gap: 1px; border-radius: 3px; overflow: hidden; }
 .timing .bar i { flex-basis: 0; min-width: 2px; }
-.bar-search { background: var(--moss); } :is(.bar-load, .bar-queue, .bar-network, .bar-squeeze) { background: var(--line); } .bar-prefill { background: var(--slate); } .bar-decode { background: var(--ember); }
+.bar-search { background: var(--moss); } :is(.bar-load, .bar-queue, .bar-network, .bar-squeeze) { background: color-mix(in srgb, var(--soft) 45%, transparent); } .bar-prefill { background: var(--slate); } .bar-decode { background: var(--ember); }
 .timing dl { display: flex; flex-wrap: wrap; gap: .3em 1.4em; margin: .6em 0 .2em; }
 .timing dl div { display: flex; gap: .45em; align-items: baseline; }
 .timing dl div::before { content: ''; width: .6em; height: .6em; border-radius: 2px; align-self: center; }
-.of-search::before { background: var(--moss); } :is(.of-load, .of-queue, .of-network, .of-squeeze)::before { background: var(--line); } .of-prefill::before { background: var(--slate); } .of-decode::before { background: var(--ember); }
+.of-search::before { background: var(--moss); } :is(.of-load, .of-queue, .of-network, .of-squeeze)::before { background: color-mix(in srgb, var(--soft) 45%, transparent); } .of-prefill::before { background: var(--slate); } .of-decode::before { background: var(--ember); }
 .timing dd { margin: 0; color: var(--ink); }
 .timing p { margin: 0; }
 .met { color: var(--moss); } .missed { color: var(--ember); }

@@ -31,7 +31,7 @@ export function timing(t, reason = '') {
     t.whole_tokens > t.prompt_tokens
       ? `${t.prompt_tokens} of ${count(t.whole_tokens, 'prompt token')} kept`
       : t.prompt_tokens && `all ${count(t.prompt_tokens, 'prompt token')} kept`;
-  const facts = [t.tokens && `first word after ${time(t.first_ms)}`, rate, wish(t.slo), read, place];
+  const facts = [t.tokens && `first word after ${time(t.first_ms)}`, rate, wish(t.slo), read];
   const met =
     t.met === null || t.met === undefined
       ? null
