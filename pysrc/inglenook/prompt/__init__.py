@@ -6,8 +6,9 @@ one model. After "Promptware Engineering" (arXiv:2503.02400), stage by stage:
 | requirements | `requirement`, `trace`, `capability` |
 | design | `ast`, `file`, `lint` and `rules/`, `metrics`, `patterns` |
 | build | `passes`, `build` |
-| testing | `suite`, `oracle`, `schema`, `inputs`, `mutate`, `cover`; `sequential`, `binomial` |
+| testing | `suite`, `oracle`, `schema`, `inputs`, `relations`, `chain`, `mutate`, `cover`; `sequential`, `binomial` |
 | debugging | `debug`, `group` |
+| evolution | `change`, `evolve`, `release`, `monitor` |
 | between tools | `case`, `exchange/`, `sarif`, `junit` |
 
 All that asks a model is a generator of calls (`evals.calls.Work`); nothing here does I/O but `command`.
