@@ -1,4 +1,4 @@
-"""The command line of prompts: `inglenook prompt lint | show | import | export …`."""
+"""The command line of prompts: `inglenook prompt lint | show | import | export`, and what asks a model (`asking`)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inglenook.errors import NookError
+from inglenook.prompt import asking
 
 if TYPE_CHECKING:
     from inglenook.prompt.ast import Prompt
@@ -51,6 +52,8 @@ def add(command: argparse.ArgumentParser) -> None:
     give.add_argument("--to", dest="format", required=True, metavar="FORMAT", help=FORMATS)
     give.add_argument("--tests", type=Path, metavar="FILE", help="a file with tests, as `import` writes one")
     give.add_argument("-o", "--output", type=Path, metavar="FILE", help="the file (on stdout, if none is named)")
+
+    asking.add(lambda name, run, help: _kind(kinds, name, run, help))
 
 
 def _kind(kinds: Any, name: str, run: Any, help: str) -> argparse.ArgumentParser:

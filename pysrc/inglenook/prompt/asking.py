@@ -1,0 +1,377 @@
+"""The command line of what asks a model: `inglenook prompt test | debug | diff | evolve | rollback`.
+
+Answers are kept with `--rows FILE`, so a second run, or one that was stopped, asks only what is not there.
+
+Exit codes: 0 it passes; 1 it fails (or an error, told in one line); 3 the runs ended before that was known.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from inglenook.errors import NookError
+
+if TYPE_CHECKING:
+    from inglenook.evals.calls import Call, Reply
+    from inglenook.evals.drive import Progress
+    from inglenook.prompt.ast import Prompt
+    from inglenook.prompt.case import Case, Decision
+    from inglenook.prompt.change import Comparison
+    from inglenook.prompt.oracle import Judges
+
+KEY = "INGLENOOK_API_KEY"
+ENCODER = "encoder"
+EXITS: dict[str, int] = {"pass": 0, "fail": 1, "undecided": 3}
+
+
+def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
+    """The options; `kind(name, run, help)` makes a parser."""
+    test = kind("test", _test, "whether a prompt does what it must, in as many runs as that takes to know")
+    test.add_argument("prompt", type=Path)
+    test.add_argument("--runs", type=int, default=60, metavar="N", help="of a case at most (60)")
+    test.add_argument("--mutate", action="store_true", help="whether the tests notice when the prompt is broken, too")
+    test.add_argument("--relations", action="store_true", help="whether what should not matter does not, too")
+    test.add_argument("--junit", type=Path, metavar="FILE", help="results for continuous integration")
+    _common(test)
+
+    debug = kind("debug", _debug, "which segments make a prompt fail; of several prompts, which version broke it")
+    debug.add_argument("prompts", nargs="+", type=Path, metavar="PROMPT", help="one, or versions from old to new")
+    debug.add_argument("--case", action="append", default=[], metavar="NAME", help="only this case (again for more)")
+    debug.add_argument("--requirement", metavar="ID", help="only failures of this requirement")
+    debug.add_argument("--segment", action="append", default=[], metavar="NAME", help="suspect these only")
+    debug.add_argument("--missing", action="store_true", help="search for what is missing, not for what is wrong")
+    debug.add_argument("--search", choices=("bayes", "ddmin"), default="bayes", help="how (bayes)")
+    debug.add_argument("--runs", type=int, default=200, metavar="N", help="at most (200)")
+    debug.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the mended prompt")
+    _common(debug)
+
+    diff = kind("diff", _diff, "what a new version does differently, and what version that makes it")
+    diff.add_argument("old", type=Path)
+    diff.add_argument("new", type=Path)
+    diff.add_argument("--to", metavar="TARGET", help="run the new side there: the gate of a model's upgrade")
+    diff.add_argument("--to-model", metavar="NAME", help="the new side's model, at --to or at the same server")
+    diff.add_argument("--margin", type=float, default=0.1, help="the difference that counts (0.1)")
+    diff.add_argument("--runs", type=int, default=400, metavar="N", help="pairs for a requirement at most (400)")
+    diff.add_argument("--release", type=Path, metavar="FILE", help="put the new version into this history, if it may")
+    _common(diff)
+
+    evolve = kind("evolve", _evolve, "rewrite a prompt by its failures; taken only if unseen cases show that it helps")
+    evolve.add_argument("prompt", type=Path)
+    evolve.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="where the better one goes")
+    evolve.add_argument("--writer", metavar="TARGET", help="who rewrites (the target itself)")
+    evolve.add_argument("--rounds", type=int, default=8, metavar="N", help="rewritings at most (8)")
+    evolve.add_argument("--runs", type=int, default=400, metavar="N", help="pairs for the gate at most (400)")
+    _common(evolve)
+
+    back = kind("rollback", _rollback, "take a prompt back to a released version, as a new release")
+    back.add_argument("history", type=Path)
+    back.add_argument("version")
+    back.add_argument("-o", "--output", type=Path, required=True, metavar="PROMPT", help="the prompt file to write")
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tests", type=Path, required=True, metavar="FILE", help="the cases")
+    parser.add_argument("--target", default="native", help='"native", "native:LEVEL" or a server\'s URL (native)')
+    parser.add_argument("--model", default="", metavar="NAME", help=f"the model at that server; its key is in ${KEY}")
+    parser.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds for an answer (120)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="calls at once, servers only (1)")
+    parser.add_argument("--grader", metavar="TARGET", help="who judges llm-rubric")
+    parser.add_argument("--allow-code", action="store_true", help="let python assertions of the tests run")
+    parser.add_argument("--rows", type=Path, metavar="FILE", help="keep answers here, and ask only what is not there")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+# ── verbs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _test(options: argparse.Namespace) -> int:
+    from inglenook.prompt import cover, mutate, relations, suite
+    from inglenook.prompt.command import read
+    from inglenook.prompt.junit import junit
+
+    prompt, cases = read(options.prompt), _cases(options)
+    with _asked(options) as (target, _, judges, run):
+        report = run(suite.run(prompt, cases, target, judges, most=options.runs, seed=options.seed))
+        related = (
+            run(relations.relate(prompt, cases, (), target, judges, seed=options.seed)) if options.relations else []
+        )
+        mutation = run(mutate.run(prompt, cases, target, judges, seed=options.seed)) if options.mutate else None
+    covered = cover.coverage(prompt, cases, report, mutation) if mutation else None
+    if options.junit:
+        options.junit.write_text(junit(prompt.name, report.results), "utf-8")
+    if options.json:
+        told = {
+            "decision": report.decision, "results": [dataclasses.asdict(one) for one in report.results],
+            "verdicts": {id: dataclasses.asdict(one) for id, one in report.verdicts.items()}, "runs": report.trials,
+            "relations": {one.relation: dataclasses.asdict(one.verdict) for one in related},
+        }  # fmt: skip
+        if mutation and covered:
+            told["mutants"] = [_fate(one) for one in mutation.outcomes]
+            told["mutation_score"] = mutation.score
+            told["coverage"] = dataclasses.asdict(covered)
+        print(json.dumps(told, ensure_ascii=False, indent=2))
+        return EXITS[report.decision]
+    for one in report.results:
+        print(f"{one.decision:9}  {one.case}: {one.kept} of {one.runs} kept{_because(one.message)}")
+    for one in related:
+        print(
+            f"{one.verdict.decision:9}  relation {one.relation}: {one.verdict.mean:.0%} of {one.verdict.runs} the same"
+        )
+    if mutation and covered:
+        for one in mutation.outcomes:
+            print(f"{one.fate:11}  {one.mutant.operator} {one.mutant.segment}{_because(one.case)}")
+        said = "none to kill" if mutation.score is None else f"{mutation.score:.0%} killed"
+        parts = ", ".join(
+            f"{name} {share.share:.0%}" + (f" (not: {', '.join(share.open)})" if share.open else "")
+            for name, share in ((field.name, getattr(covered, field.name)) for field in dataclasses.fields(covered))
+        )
+        print(f"mutants: {said}; covered: {parts}")
+    print(f"{options.prompt}: {report.decision}, {report.trials} runs")
+    return EXITS[report.decision]
+
+
+def _debug(options: argparse.Namespace) -> int:
+    from inglenook.prompt import debug, file
+    from inglenook.prompt.command import read
+
+    prompts, cases = [read(path) for path in options.prompts], _cases(options)
+    if options.case:
+        known = {case.name: case for case in cases}
+        cases = [known[name] if name in known else _no("case", name, known) for name in options.case]
+    with _asked(options) as (target, _, judges, run):
+        if len(prompts) > 1:
+            first = run(debug.bisect(prompts, cases, target, judges, seed=options.seed))
+            path = str(options.prompts[first])
+            print(json.dumps({"first": path, "number": first}) if options.json else f"{path} is the first that fails")
+            return EXITS["fail"]
+        [prompt] = prompts
+        demands = {one.id: one for one in prompt.requirements}
+        wanted = options.requirement
+        demand = (
+            None if wanted is None else demands[wanted] if wanted in demands else _no("requirement", wanted, demands)
+        )
+        names = {one.name for one in prompt.segments}
+        parts = [one if one in names else _no("segment", one, names) for one in options.segment] or None
+        shared: dict[str, Any] = {"runs": options.runs, "seed": options.seed, "demand": demand}
+        lacking = options.missing
+        if not lacking:
+            found = run(debug.culprits(prompt, cases, target, judges, parts=parts, search=options.search,
+                                       suspicion=_suspicion(prompt), **shared))  # fmt: skip
+            lacking = found.found.how == "always"
+        if lacking:
+            found = run(debug.missing(prompt, cases, target, judges, **shared))
+    if options.output and found.mended:
+        options.output.write_text(file.show(found.mended), "utf-8")
+    failing = found.failing
+    if options.json:
+        told = {
+            "missing" if lacking else "segments": found.segments, **dataclasses.asdict(found.found),
+            "failing": failing and {"case": failing.case.name, "seed": failing.call.seed, "row": failing.call.key},
+        }  # fmt: skip
+        print(json.dumps(told, ensure_ascii=False, indent=2))
+        return EXITS["fail"]
+    if failing:
+        print(
+            f"{failing.case.name} fails with seed {failing.call.seed} (row {failing.call.key}): {failing.judged.reason}"
+        )
+    sure = f"{found.found.certainty:.0%} sure, {'confirmed' if found.found.confirmed else 'not confirmed'}"
+    how = {"alone": "", "together": " together", "either": " each by itself"}.get(found.found.how, "")
+    if not found.segments:
+        print(f"nothing was found in {found.found.runs} runs ({found.found.how}, {sure})")
+    elif lacking:
+        print(f"it is mended{how} by ({sure}, {found.found.runs} runs):", *found.segments, sep="\n  ")
+    else:
+        print(f"it fails{how} by: {', '.join(found.segments)} ({sure}, {found.found.runs} runs)")
+    return EXITS["fail"]
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from inglenook.prompt import release
+    from inglenook.prompt.change import Side, compare
+    from inglenook.prompt.command import read, text_of
+
+    old, new, cases = read(options.old), read(options.new), _cases(options)
+    other = options.to or options.target, options.to_model or ("" if options.to else options.model)
+    with _asked(options, other) as (target, beside, judges, run):
+        sides = Side(old, target), Side(new, beside)
+        found = run(compare(*sides, cases, judges, margin=options.margin, most=options.runs, seed=options.seed))
+    if options.release:
+        history = release.load(text_of(options.release), str(options.release)) if options.release.exists() else []
+        following = release.following(history, new.digest, text_of(options.new), found, sides[1].target)
+        with options.release.open("a", encoding="utf-8") as file:
+            file.write(release.dump(following))
+    if options.json:
+        print(json.dumps(_compared(found), ensure_ascii=False, indent=2))
+        return EXITS[found.decision]
+    for one in found.shifts:
+        print(f"{one.change:9}  {one.what}: {one.mean:+.1%} [{one.low:+.1%}, {one.high:+.1%}], "
+              f"{one.lost} lost and {one.gained} gained of {one.runs} pairs")  # fmt: skip
+        if one.example:
+            a, b = one.example
+            print(f"           {a.case.name}, seed {a.call.seed}: {a.reply.text[:60]!r} → {b.reply.text[:60]!r}")
+    for level, said in found.promises:
+        print(f"{level:9}  {said}")
+    print(f"{options.new}: " + (f"a {found.level} version" if found.level else "not known yet; give it more runs"))
+    return EXITS[found.decision]
+
+
+def _evolve(options: argparse.Namespace) -> int:
+    from inglenook.prompt import evolve, file
+    from inglenook.prompt.command import read
+
+    prompt, cases = read(options.prompt), _cases(options)
+    other = options.writer or options.target, "" if options.writer else options.model
+    with _asked(options, other) as (target, writer, judges, run):
+        made = run(evolve.evolve(prompt, cases, target, writer, judges, rounds=options.rounds,
+                                 most=options.runs, seed=options.seed))  # fmt: skip
+    if made.accepted:
+        options.output.write_text(file.show(made.prompt), "utf-8")
+    if options.json:
+        told = {"accepted": made.accepted, "steps": [dataclasses.asdict(one) for one in made.steps],
+                "comparison": made.comparison and _compared(made.comparison)}  # fmt: skip
+        print(json.dumps(told, ensure_ascii=False, indent=2))
+    else:
+        for one in made.steps:
+            print(f"{one.segment or '?'}: {one.fate}: {one.text[:80]!r}")
+        print(f"{options.output}: better on cases it never saw" if made.accepted else "nothing better was found")
+    return 0 if made.accepted else EXITS["undecided"]
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    from inglenook.prompt import release
+    from inglenook.prompt.command import text_of
+
+    back = release.rollback(release.load(text_of(options.history), str(options.history)), options.version)
+    options.output.write_text(back.text, "utf-8")
+    with options.history.open("a", encoding="utf-8") as file:
+        file.write(release.dump(back))
+    print(json.dumps(dataclasses.asdict(back), ensure_ascii=False) if options.json else f"{back.version}: {back.note}")
+    return 0
+
+
+# ── helpers ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _cases(options: argparse.Namespace) -> list[Case]:
+    from inglenook.prompt.command import cases_of
+
+    return list(cases_of(options.tests))
+
+
+def _no(what: str, name: str, known: Any) -> Any:
+    from inglenook.prompt.ast import nearest
+
+    raise NookError("no-part", f"There is no {what} {name!r}.", nearest(name, known))
+
+
+def _suspicion(prompt: Prompt) -> Callable[[str], float]:
+    """A segment that the linter found something in is suspected three times as much."""
+    from inglenook.prompt.lint import lint
+    from inglenook.prompt.rule import Scene
+
+    found = {one.segment for one in lint(Scene(prompt))}
+    return lambda name: 3.0 if name in found else 1.0
+
+
+def _because(said: str) -> str:
+    return f" ({said})" if said else ""
+
+
+def _fate(one: Any) -> dict[str, object]:
+    return {"operator": one.mutant.operator, "segment": one.mutant.segment, "fate": one.fate, "case": one.case}
+
+
+def _compared(found: Comparison) -> dict[str, object]:
+    def told(shift: Any) -> dict[str, object]:
+        plain = {field.name: getattr(shift, field.name) for field in dataclasses.fields(shift)}
+        pair = plain.pop("example")
+        return plain | {"example": pair and {
+            "case": pair[0].case.name, "seed": pair[0].call.seed, "old": pair[0].reply.text, "new": pair[1].reply.text,
+        }}  # fmt: skip
+
+    decision: Decision = found.decision
+    return {"decision": decision, "level": found.level, "shifts": list(map(told, found.shifts)),
+            "promises": list(found.promises)}  # fmt: skip
+
+
+@contextmanager
+def _asked(
+    options: argparse.Namespace, other: tuple[str, str] | None = None
+) -> Iterator[tuple[str, str, Judges, Callable[[Any], Any]]]:
+    """The names of the target and of the `other` one (a place and a model), the judges, and what runs a core on all."""
+    from inglenook.evals import targets
+    from inglenook.evals.drive import drive
+    from inglenook.evals.rows import Rows
+    from inglenook.prompt.oracle import Judges
+
+    with ExitStack() as stack:
+        key = os.environ.get(KEY, "")
+        known: dict[str, Callable[[Call], Reply]] = {}
+        names: dict[tuple[str, str], str] = {}
+
+        def opened(place: str, model: str) -> str:
+            if (place, model) not in names:
+                target = targets.open(place, model=model, key=key, timeout=options.timeout)
+                names[place, model] = target.name
+                known[target.name] = stack.enter_context(target)
+            return names[place, model]
+
+        target = opened(options.target, options.model)
+        beside = opened(*other) if other else target
+        grader = opened(options.grader, "") if options.grader else ""
+        known[ENCODER] = stack.enter_context(_Encoder())
+        rows = stack.enter_context(Rows(options.rows)) if options.rows else None
+        workers = 1 if any(name.startswith("native") for name in known) else options.workers
+
+        def run(work: Any) -> Any:
+            return drive(work, lambda call: known[call.target](call), rows, workers=workers, report=_told)
+
+        yield target, beside, Judges(grader, ENCODER, options.allow_code), run
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+
+
+def _told(now: Progress) -> None:
+    if sys.stderr.isatty():
+        print(
+            f"\r\033[K{now.done} calls, {now.found} of them kept before, {now.failed} failed", end="", file=sys.stderr
+        )
+
+
+class _Encoder:
+    """The encoder of this machine as a target: a text's vector as a JSON list. Loaded at the first call."""
+
+    def __init__(self) -> None:
+        self._engine: Any = None
+        self._tokenizer: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._engine is not None:
+            self._engine.close()
+
+    def __call__(self, call: Call) -> Reply:
+        from inglenook.evals.calls import Reply
+
+        if self._engine is None:
+            from inglenook.embed.tokenizer import WordPiece
+            from inglenook.platform.native.engine import FILES, models_folder
+            from inglenook.platform.native.models import Encoder
+
+            weights, vocabulary = (models_folder() / name for name in FILES["encoder"])
+            if not weights.exists():
+                hint = "Run `python3 build.py dev` once in the source tree, or set INGLENOOK_MODELS."
+                raise NookError("model-missing", f"The model file {weights.name} is not on this machine.", hint)
+            self._engine, self._tokenizer = Encoder(weights), WordPiece.load(vocabulary.read_bytes())
+        tokens = self._tokenizer.encode(str(call.messages[-1].content))
+        return Reply(json.dumps([round(float(x), 6) for x in self._engine.encode([list(tokens)])[0]]))
