@@ -3,6 +3,7 @@
     session = cache.open(level, prompt)        # what is known of the prompt is found again
     if session.copy:                           # a page that is known in part
         yield Copy(*session.copy)
+        session.copied()
     session.reserve(len(prompt))
     yield Forward(prompt[at:], at := len(session.tokens), pages=session.pages)
     session.wrote(at, prompt[at:])
@@ -16,6 +17,7 @@ until its page is needed; the least recently used goes first, ends before beginn
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from inglenook.errors import NookError
@@ -52,10 +54,8 @@ class Cache:
         return len(self._free) + sum(node.users == 0 for node in self._nodes())
 
     def open(self, level: int, tokens: Sequence[int]) -> Session:
-        """A session that begins like `tokens` and knows as much of them as is there, but never the last one.
-
-        Raises NookError("memory") if that takes a page and all are in use.
-        """
+        """A session that begins like `tokens` and knows as much of them as is there, but never the last one, nor what
+        would have to be copied where all pages are in use."""
         node = self._roots.setdefault(level, _Node(-1, (), None))
         session = Session(self, node, level)
         most = len(tokens) - 1
@@ -70,11 +70,8 @@ class Cache:
         nearest = max(session.node.children.values(), key=lambda child: common(child.tokens, rest), default=None)
         shared = common(nearest.tokens, rest) if nearest else 0
         if nearest and shared:
-            try:
+            with suppress(NookError):
                 session.begin_like(nearest, shared)
-            except BaseException:
-                session.close()
-                raise
         return session
 
     def known(self, level: int, tokens: Sequence[int]) -> int:
@@ -141,8 +138,8 @@ class Cache:
 class Session:
     """The pages of one answer: `tokens` is what they hold, `pages` where, in the order of positions.
 
-    `copy` says which page has to be copied to which before anything else is done; both stay in place until something
-    is written.
+    `copy` says which page has to be copied to which before anything else is done; both stay in place until it is said
+    to be `copied`, or something is written.
     """
 
     def __init__(self, cache: Cache, root: _Node, level: int) -> None:
@@ -196,7 +193,7 @@ class Session:
         self._check()
         if not len(self._chain) * PAGE <= at <= len(self.tokens) or at + len(tokens) > len(self.pages) * PAGE:
             raise ValueError(f"{len(tokens)} tokens at {at} of {len(self.tokens)} held on {len(self.pages)} pages")
-        self._copied()
+        self.copied()
         self.tokens[at:] = tokens
         for i in range(len(self._chain), len(self.tokens) // PAGE):
             full = tuple(self.tokens[i * PAGE : (i + 1) * PAGE])
@@ -218,12 +215,13 @@ class Session:
             self._cache.touch(self._cache.add(self.node, rest, unused.pop(0)))
         for page in unused:
             self._cache.give(page)
-        self._copied()
+        self.copied()
         for node in reversed(self._chain):
             node.users -= 1
             self._cache.touch(node)
 
-    def _copied(self) -> None:
+    def copied(self) -> None:
+        """The copy was made: the page it was made of may go."""
         if self._source:
             self._source.users -= 1
             self._cache.touch(self._source)

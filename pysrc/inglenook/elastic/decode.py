@@ -127,6 +127,7 @@ def _write(made: Generation, session: Session, prompt: list[int], how: _Writing)
     made.prefilled = len(prompt) - len(session.tokens)
     if session.copy:
         yield Copy(*session.copy)
+        session.copied()
     best = yield from _read(session, prompt, how.turn, how.allow())
     made.prefill_ms = clock.since(began)
     text, stream, told = _Held(how.stop, how.aside), Stream(how.tokenizer), _Told(how)
