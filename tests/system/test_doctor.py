@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from engine import faulty
 from engine.faulty import Fault, Patch
@@ -25,6 +26,7 @@ from inglenook.elastic import convert
 from inglenook.elastic.gguf import Gguf
 from inglenook.elastic.shape import Shape
 from inglenook.errors import NookError
+from inglenook.kernels.artifact import Tensor, read_header, write
 
 from tests.reference import decoders
 
@@ -177,6 +179,35 @@ def test_our_kernel_is_well(built: Path) -> None:
     assert not made.failed, report.text(made, "native")
 
 
+def test_a_layer_that_computes_otherwise_is_named(built: Path) -> None:
+    """Of an engine whose passes cannot be looked into."""
+
+    class Wrong(NativeKit):
+        @contextlib.contextmanager
+        def single(self, layer: int) -> Iterator[NativeKit]:
+            with super().single(layer) as one:
+                if layer == 1:
+                    data = bytearray(one.artifact.read_bytes())
+                    header = read_header(one.artifact)
+                    place = header.places["blk.0.ffn_norm.weight"]
+                    at = header.start + place.offset
+                    values = np.frombuffer(data[at : at + place.bytes], np.float32) * np.float32(1.3)
+                    data[at : at + place.bytes] = values.tobytes()
+                    tensors = [
+                        Tensor(n, p.format, p.shape, np.frombuffer(data, np.uint8, p.bytes, header.start + p.offset))
+                        for n, p in header.places.items()
+                    ]
+                    write(one.artifact, header.kind, header.words, header.config, tensors)
+                yield one
+
+    how: Any = {"artifact": built, "tokenizer": built.with_suffix(".tokenizer.json"), "context": 512, "pages": 24}
+    chosen = [probe for probe in probes.PROBES if probe.name == "layers"]
+    for kit, wanted in ((NativeKit(**how), set()), (Wrong(**how), {"layers: operation layer"})):
+        made = run.report(run.examine(Local(kit), NativeKit(**how).truth(), deep=False, chosen=chosen))
+        assert signs(made) == wanted
+    assert "Layer 1" in made.failed[0].findings[0].text
+
+
 def test_a_kernel_with_other_weights_is_not(built: Path, tmp_path: Path) -> None:
     other = artifact(tmp_path / "other", seed=6) if (tmp_path / "other").mkdir() is None else None
     assert other
@@ -186,9 +217,9 @@ def test_a_kernel_with_other_weights_is_not(built: Path, tmp_path: Path) -> None
     assert {"scores: logits", "greedy: choice"} <= signs(made)
 
 
-def onnx(folder: Path) -> OnnxKit:
+def onnx(folder: Path, seed: int = 5) -> OnnxKit:
     """The same as an ONNX file, laid out as exporters do."""
-    file = model(kind="F32")
+    file = model(seed, "F32")
     shape = Shape.of(file)
     sizes = decoders.Sizes(
         shape.layers, shape.heads, shape.kv_heads, shape.head, context=512, theta=shape.theta, epsilon=shape.epsilon

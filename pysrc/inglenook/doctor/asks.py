@@ -94,6 +94,14 @@ class Trace(Ask):
 
 
 @dataclass(frozen=True, slots=True)
+class Layer(Ask):
+    """Answer: what `Logits` gives of a model that has this layer only, between the same embedding and head."""
+
+    ids: tuple[int, ...]
+    layer: int
+
+
+@dataclass(frozen=True, slots=True)
 class State(Ask):
     """What is in use. Answer: {"free": key-value pages, "open": requests, "passes": run, "ran": tokens in them}, and
     with `traced` the "bytes" of Python's memory, which is watched from the first such ask to the next one without."""
@@ -143,7 +151,21 @@ class Written:
 
 KINDS: dict[str, type[Any]] = {
     kind.__name__.lower(): kind
-    for kind in (Properties, Tokenize, Detokenize, Template, Logits, Write, Chat, Together, Trace, State, Load, Within)
+    for kind in (
+        Properties,
+        Tokenize,
+        Detokenize,
+        Template,
+        Logits,
+        Write,
+        Chat,
+        Together,
+        Trace,
+        Layer,
+        State,
+        Load,
+        Within,
+    )
 }
 
 

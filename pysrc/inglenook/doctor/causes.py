@@ -133,6 +133,7 @@ CLUES: tuple[Clue, ...] = (
     _clue("loud: *", "large scores are handled otherwise", NUMERIC, _any(PRECISION, ALGORITHM), BACKEND, 2),
     _clue("operations: operation *", "a single operation differs", ALGORITHM, _any(BACKEND, NUMERIC, PRECISION),
           _any(API, ASSIGN, MODEL), 1),
+    _clue("layers: operation *", "a single layer differs", ALGORITHM, _any(BACKEND, PRECISION), _any(API, VERSION), 1),
     # choosing and ending
     _clue("greedy: choice", "another token than the best is written", ALGORITHM, _any(CACHE, CONDITION),
           _any(ASSIGN, API, BACKEND), 2),

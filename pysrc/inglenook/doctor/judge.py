@@ -416,6 +416,10 @@ def _fits(value: Any, schema: Any) -> Found:
     if (kind := schema.get("type")) and not isinstance(value, kinds[kind]):
         yield "form", f"{str(value)[:40]} is no {kind}."
         return
+    if kind == "integer" and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
+        yield "form", f"{value} is out of bounds."
+    if kind in ("string", "array") and len(value) > schema.get("maxItems", schema.get("maxLength", len(value))):
+        yield "form", f"{str(value)[:40]} is too long."
     if "enum" in schema and value not in schema["enum"]:
         yield "form", f"{value!r} is none of {schema['enum']}."
     if isinstance(value, dict):

@@ -5,22 +5,25 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
 from inglenook.doctor.plain import Paged, Rounded
 from inglenook.doctor.truth import Truth
 from inglenook.elastic import selfcheck
+from inglenook.elastic.convert import NAMES
 from inglenook.elastic.gguf import Gguf
-from inglenook.elastic.levels import whole
+from inglenook.elastic.levels import whole, words
 from inglenook.elastic.shape import Shape
 from inglenook.elastic.tokenizer import FORMAT
 from inglenook.errors import NookError
 from inglenook.flow import Forward, Loaded, drive
+from inglenook.kernels import artifact
 from inglenook.types import Json
 
 LOUD = 60.0
@@ -177,12 +180,34 @@ class NativeKit:
 
     def truth(self) -> Truth:
         made = lambda activations: Rounded(self.artifact, activations)
-        from inglenook.kernels.artifact import read_header
-
-        shape = Shape.of_config(read_header(self.artifact).config)
+        shape = Shape.of_config(artifact.read_header(self.artifact).config)
         context = self.context or min(2048, shape.context)
         told = _told(shape)
-        return Truth(made, self.tokenizer.read_bytes(), self.activations, context, told=told, noise="kernel")
+        tokenizer = self.tokenizer.read_bytes()
+        return Truth(made, tokenizer, self.activations, context, told=told, noise="kernel", layer=self._layer)
+
+    @contextmanager
+    def single(self, layer: int) -> Iterator[NativeKit]:
+        """The same with this layer only. The kernel does not let one look into a pass; so its layers are run alone, and
+        the first that differs is found without it."""
+        header = artifact.read_header(self.artifact)
+        shape = dataclasses.replace(Shape.of_config(header.config), layers=1)
+        names = ["rotation", "token_embd.weight", "output_norm.weight", *(f"blk.{layer}.{p}.weight" for p in NAMES)]
+        with self.artifact.open("rb") as file:
+            tensors = [_tensor(file, header, name) for name in names]
+        for i, name in enumerate(NAMES, 3):
+            tensors[i] = dataclasses.replace(tensors[i], name=f"blk.0.{name}.weight")
+        level = whole(1, shape.hidden, shape.kv_heads)
+        sizes = [1, shape.width, shape.hidden, shape.heads, shape.kv_heads, shape.vocabulary]
+        numbers = [*sizes, artifact.word(shape.epsilon), *words([level])]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "layer.nkm"
+            artifact.write(path, "lm", numbers, config_of(shape, f"layer {layer}"), tensors)
+            yield dataclasses.replace(self, artifact=path)
+
+    def _layer(self, layer: int, ids: Sequence[int]) -> np.ndarray:
+        with self.single(layer) as one:
+            return Rounded(one.artifact, self.activations).logits(list(ids))
 
     def damaged(self, damage: str) -> NativeKit:
         data = bytearray(self.artifact.read_bytes())
@@ -236,6 +261,14 @@ def plain_of(path: Path, activations: str = "f32") -> PlainKit:
     with tempfile.TemporaryDirectory() as folder:
         convert.export(path, tokenizer := Path(folder) / "tokenizer.json")
         return PlainKit(path.read_bytes(), tokenizer.read_bytes(), activations)
+
+
+def _tensor(file: BinaryIO, header: artifact.Header, name: str) -> artifact.Tensor:
+    """A tensor of an artifact as it stands there."""
+    place = header.places[name]
+    file.seek(header.start + place.offset)
+    data = np.frombuffer(file.read(place.bytes), np.uint8)
+    return artifact.Tensor(name, place.format, place.shape, data)
 
 
 def config_of(shape: Shape, name: str) -> Json:

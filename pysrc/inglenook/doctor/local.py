@@ -117,6 +117,15 @@ class Local:
                 if not hasattr(self._model, "traced"):
                     raise NookError("no-trace", "This model does not let one look at its operations.", "")
                 return self._model.traced(list(ids))
+            case asks.Layer(ids, layer):
+                if not hasattr(self.kit, "single"):
+                    raise NookError("no-trace", "This model cannot be had with one layer only.", "")
+                with self.kit.single(layer) as one:
+                    engine = Local(one, sorted(self._on & one.switches))
+                    try:
+                        return engine.answer(asks.Logits(ids))
+                    finally:
+                        engine.close()
             case asks.State(traced):
                 return self._state(traced)
             case asks.Load(damage):

@@ -18,6 +18,7 @@ from inglenook.doctor.asks import (
     Case,
     Chat,
     Detokenize,
+    Layer,
     Load,
     Properties,
     State,
@@ -39,6 +40,8 @@ from inglenook.errors import NookError
 SLOW = 20.0
 """A pass may take so many times the plain pass's time, and `PASS` milliseconds beside it."""
 PASS = 15.0
+ALONE = 0.02
+"""Deviations that the scores after a layer alone may differ by, in the median of positions."""
 LEAK = 1024  # bytes that an answer may leave behind
 
 
@@ -274,6 +277,11 @@ def _economy(facts: Facts) -> Probing:
                 yield Write(facts.ids(120, 300 + 3 * group + i), 2)
             last: Any = (yield kept).value
         unless(last.prefilled <= 65, "reuse", f"What is used again and again is forgotten: {last.prefilled} are read.")
+        newer, newest = Write(facts.ids(120, 330), 2), Write(facts.ids(120, 331), 2)
+        yield newer
+        yield newest
+        last = (yield newer).value
+        unless(last.prefilled <= 65, "reuse", f"What was used just before is forgotten: {last.prefilled} are read.")
     text = "ab" * 3000
     times = []
     for n in (1, 1, 1, 4, 4):
@@ -383,6 +391,25 @@ def _operations(facts: Facts) -> Probing:
     return found
 
 
+def _layers(facts: Facts) -> Probing:
+    """Each layer alone gives what the plain one gives: but for values between two steps of rounding, which are few in
+    one layer."""
+    truth = facts.truth
+    if truth is None or truth.layer is None:
+        raise Unknown("its layers cannot be run alone")
+    count, ids = int(truth.told["layers"]), facts.ids(24, 53)
+    found: list[Finding] = []
+    for layer in sorted({0, count // 2, count - 1} if facts.few else range(count)):
+        ask = Layer(ids, layer)
+        far = np.abs((asked := (yield ask)).value - truth.layer(layer, ids)).max(axis=1)
+        size = float(np.std(asked.value))
+        if not (np.median(far) <= ALONE * size and far.max() <= size):
+            text = f"Layer {layer} computes otherwise: by {np.median(far) / size:.3g} deviations in the median."
+            found.append(Finding("operation layer", text, Case((ask,))))
+            break
+    return found
+
+
 def _raised(run: Callable[[Facts], Probing]) -> Callable[[Facts], Probing]:
     """What a measuring probe runs into is a finding, too."""
 
@@ -442,6 +469,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("surroundings", TOKENS, "where it runs changes nothing", _of(samples.surroundings)),
     Probe("pace", API, "longer is not out of all proportion slower", _raised(_pace)),
     Probe("queue", TOKENS, "those who ask at the same time get the same, by turns", _raised(_queue)),
+    Probe("layers", INSIDE, "each layer of a pass alone", _raised(_layers)),
     Probe("economy", INSIDE, "nothing is computed twice", _raised(_economy)),
     Probe("leaks", INSIDE, "answers leave nothing behind", _raised(_leak)),
     Probe("operations", INSIDE, "each operation of a pass", _raised(_operations)),

@@ -121,6 +121,7 @@ def drawn(facts: Facts) -> Iterator[Case]:
     for temperature, top_p, seed in facts.some(ways):
         ask = Write(facts.ids(20, 60), 16, temperature, top_p, seed)
         yield Case((ask, ask) if seed in (0, 7) else (ask,))
+    yield Case((Write(facts.ids(100, 61), 16, 1.0, 1.0, 8),))
 
 
 def ends(facts: Facts) -> Iterator[Case]:
@@ -165,14 +166,17 @@ def stops(facts: Facts) -> Iterator[Case]:
         for mark in marks:
             ask = Write(prompt, 24, how.temperature, 1.0, seed, (mark,))
             yield Case((ask,))
+        if "\ufffd" not in text[-2:]:  # held back to the end, and then not a stop after all
+            yield Case((Write(prompt, 24, how.temperature, 1.0, seed, (text[-2:] + "zz",)),))
         if len(marks) > 2:
             yield Case((Write(prompt, 24, how.temperature, 1.0, seed, ("never there", marks[2], marks[1], "")),))
             yield Case((Write(prompt, 24, how.temperature, 1.0, seed, (marks[1] + "no", marks[0] + "\x00")),))
 
 
 def odds(facts: Facts) -> Iterator[Case]:
-    for top in (0, 1, 5, 20):
-        yield Case((Write(facts.ids(20, 95), 10, logprobs=top),))
+    for top, count in ((0, 20), (1, 20), (5, 64), (20, 20), (2, 100), (2, 130)):
+        if count < facts.room - 10:
+            yield Case((Write(facts.ids(count, 95), 10, logprobs=top),))
     yield Case((Write(facts.ids(20, 95), 10, 1.0, 0.9, 3, logprobs=4),))
 
 
@@ -318,11 +322,19 @@ OBJECT = {
     "required": ["kind", "yes"],
     "additionalProperties": False,
 }
+NUMBERS = {
+    "type": "object",
+    "properties": {
+        "n": {"type": "integer", "minimum": 3, "maximum": 40}, "é": {"type": "string", "maxLength": 2},
+        "l": {"type": "array", "items": {"type": "boolean"}, "maxItems": 2},
+    },
+    "required": ["n", "é", "l"],
+}  # fmt: skip
 FUNCTION = {"type": "function", "function": {"name": "look_up", "description": "Look up.", "parameters": OBJECT}}
 
 
 def forms(facts: Facts) -> Iterator[Case]:
-    base: Any = {"messages": _user("Go"), "max_tokens": 48}
+    base: Any = {"messages": _user("Go"), "max_tokens": 120}
     schema = {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": OBJECT}}}
     ways: tuple[Any, ...] = (
         {"regex": "[a-c]{3}-[0-9]{2}"}, {"regex": "(yes|no)"}, schema, {"tools": [FUNCTION], "tool_choice": "required"},
@@ -332,6 +344,8 @@ def forms(facts: Facts) -> Iterator[Case]:
         body = base | more
         yield Case((Chat(body), Chat(body | {"stream": True}), Chat(body | {"temperature": 1.0, "seed": 2})))
     yield Case((Chat(base | schema | {"temperature": 2.0, "seed": 5}),))
+    other = {"response_format": {"type": "json_schema", "json_schema": {"name": "y", "schema": NUMBERS}}}
+    yield Case((Chat(base | other | {"temperature": 1.0, "seed": 6}), Chat(base | other)))
     yield Case((Chat(base | {"regex": "é?[x-z]{2,4}!", "temperature": 1.0, "seed": 1}),))
 
 

@@ -64,10 +64,12 @@ class Truth:
         *,
         told: dict[str, Any] | None = None,
         noise: str = "",
+        layer: Callable[[int, Sequence[int]], np.ndarray] | None = None,
         loud: float = 1.0,
     ) -> None:
         self._made, self._file, self.activations = made, tokenizer, activations
         self.context, self.told, self._loud = context, told or {}, loud
+        self.layer = layer
         self._noise = noise or activations
         self.typical, self.slack = NOISE[self._noise]
         self._model: Rounded | None = None
@@ -99,7 +101,9 @@ class Truth:
             return self
         noise = self._noise if activations == self.activations else activations
         noise = f"loud {activations}" if loud != 1.0 else noise
-        return Truth(self._made, self._file, activations, self.context, told=self.told, noise=noise, loud=loud)
+        return Truth(
+            self._made, self._file, activations, self.context, told=self.told, noise=noise, layer=self.layer, loud=loud
+        )
 
     # ── tokens ────────────────────────────────────────────────────────────────────────────────────────────────────
 
