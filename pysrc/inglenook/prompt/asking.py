@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from inglenook.errors import NookError
+from inglenook.prompt import given
 
 if TYPE_CHECKING:
     from inglenook.evals.calls import Call, Reply
@@ -40,7 +41,7 @@ def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
     test.add_argument("--mutate", action="store_true", help="whether the tests notice when the prompt is broken, too")
     test.add_argument("--relations", action="store_true", help="whether what should not matter does not, too")
     test.add_argument("--junit", type=Path, metavar="FILE", help="results for continuous integration")
-    _common(test)
+    common(test)
 
     debug = kind("debug", _debug, "which segments make a prompt fail; of several prompts, which version broke it")
     debug.add_argument("prompts", nargs="+", type=Path, metavar="PROMPT", help="one, or versions from old to new")
@@ -51,7 +52,7 @@ def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
     debug.add_argument("--search", choices=("bayes", "ddmin"), default="bayes", help="how (bayes)")
     debug.add_argument("--runs", type=int, default=200, metavar="N", help="at most (200)")
     debug.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the mended prompt")
-    _common(debug)
+    common(debug)
 
     diff = kind("diff", _diff, "what a new version does differently, and what version that makes it")
     diff.add_argument("old", type=Path)
@@ -61,7 +62,7 @@ def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
     diff.add_argument("--margin", type=float, default=0.1, help="the difference that counts (0.1)")
     diff.add_argument("--runs", type=int, default=400, metavar="N", help="pairs for a requirement at most (400)")
     diff.add_argument("--release", type=Path, metavar="FILE", help="put the new version into this history, if it may")
-    _common(diff)
+    common(diff)
 
     evolve = kind("evolve", _evolve, "rewrite a prompt by its failures; taken only if unseen cases show that it helps")
     evolve.add_argument("prompt", type=Path)
@@ -69,7 +70,7 @@ def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
     evolve.add_argument("--writer", metavar="TARGET", help="who rewrites (the target itself)")
     evolve.add_argument("--rounds", type=int, default=8, metavar="N", help="rewritings at most (8)")
     evolve.add_argument("--runs", type=int, default=400, metavar="N", help="pairs for the gate at most (400)")
-    _common(evolve)
+    common(evolve)
 
     back = kind("rollback", _rollback, "take a prompt back to a released version, as a new release")
     back.add_argument("history", type=Path)
@@ -77,8 +78,9 @@ def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
     back.add_argument("-o", "--output", type=Path, required=True, metavar="PROMPT", help="the prompt file to write")
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tests", type=Path, required=True, metavar="FILE", help="the cases")
+def common(parser: argparse.ArgumentParser, tests: bool = True) -> None:
+    """The options of all that asks a model; with `tests` the cases must be named."""
+    parser.add_argument("--tests", type=Path, required=tests, metavar="FILE", help="the cases")
     parser.add_argument("--target", default="native", help='"native", "native:LEVEL" or a server\'s URL (native)')
     parser.add_argument("--model", default="", metavar="NAME", help=f"the model at that server; its key is in ${KEY}")
     parser.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds for an answer (120)")
@@ -94,11 +96,10 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 def _test(options: argparse.Namespace) -> int:
     from inglenook.prompt import cover, mutate, relations, suite
-    from inglenook.prompt.command import read
     from inglenook.prompt.junit import junit
 
-    prompt, cases = read(options.prompt), _cases(options)
-    with _asked(options) as (target, _, judges, run):
+    prompt, cases = given.prompt(options.prompt), _cases(options)
+    with asked(options) as (target, _, judges, run):
         report = run(suite.run(prompt, cases, target, judges, most=options.runs, seed=options.seed))
         related = (
             run(relations.relate(prompt, cases, (), target, judges, seed=options.seed)) if options.relations else []
@@ -140,13 +141,12 @@ def _test(options: argparse.Namespace) -> int:
 
 def _debug(options: argparse.Namespace) -> int:
     from inglenook.prompt import debug, file
-    from inglenook.prompt.command import read
 
-    prompts, cases = [read(path) for path in options.prompts], _cases(options)
+    prompts, cases = [given.prompt(path) for path in options.prompts], _cases(options)
     if options.case:
         known = {case.name: case for case in cases}
         cases = [known[name] if name in known else _no("case", name, known) for name in options.case]
-    with _asked(options) as (target, _, judges, run):
+    with asked(options) as (target, _, judges, run):
         if len(prompts) > 1:
             first = run(debug.bisect(prompts, cases, target, judges, seed=options.seed))
             path = str(options.prompts[first])
@@ -196,16 +196,15 @@ def _debug(options: argparse.Namespace) -> int:
 def _diff(options: argparse.Namespace) -> int:
     from inglenook.prompt import release
     from inglenook.prompt.change import Side, compare
-    from inglenook.prompt.command import read, text_of
 
-    old, new, cases = read(options.old), read(options.new), _cases(options)
+    old, new, cases = given.prompt(options.old), given.prompt(options.new), _cases(options)
     other = options.to or options.target, options.to_model or ("" if options.to else options.model)
-    with _asked(options, other) as (target, beside, judges, run):
+    with asked(options, other) as (target, beside, judges, run):
         sides = Side(old, target), Side(new, beside)
         found = run(compare(*sides, cases, judges, margin=options.margin, most=options.runs, seed=options.seed))
     if options.release:
-        history = release.load(text_of(options.release), str(options.release)) if options.release.exists() else []
-        following = release.following(history, new.digest, text_of(options.new), found, sides[1].target)
+        history = release.load(given.text(options.release), str(options.release)) if options.release.exists() else []
+        following = release.following(history, new.digest, given.text(options.new), found, sides[1].target)
         with options.release.open("a", encoding="utf-8") as file:
             file.write(release.dump(following))
     if options.json:
@@ -225,11 +224,10 @@ def _diff(options: argparse.Namespace) -> int:
 
 def _evolve(options: argparse.Namespace) -> int:
     from inglenook.prompt import evolve, file
-    from inglenook.prompt.command import read
 
-    prompt, cases = read(options.prompt), _cases(options)
+    prompt, cases = given.prompt(options.prompt), _cases(options)
     other = options.writer or options.target, "" if options.writer else options.model
-    with _asked(options, other) as (target, writer, judges, run):
+    with asked(options, other) as (target, writer, judges, run):
         made = run(evolve.evolve(prompt, cases, target, writer, judges, rounds=options.rounds,
                                  most=options.runs, seed=options.seed))  # fmt: skip
     if made.accepted:
@@ -247,9 +245,8 @@ def _evolve(options: argparse.Namespace) -> int:
 
 def _rollback(options: argparse.Namespace) -> int:
     from inglenook.prompt import release
-    from inglenook.prompt.command import text_of
 
-    back = release.rollback(release.load(text_of(options.history), str(options.history)), options.version)
+    back = release.rollback(release.load(given.text(options.history), str(options.history)), options.version)
     options.output.write_text(back.text, "utf-8")
     with options.history.open("a", encoding="utf-8") as file:
         file.write(release.dump(back))
@@ -261,9 +258,8 @@ def _rollback(options: argparse.Namespace) -> int:
 
 
 def _cases(options: argparse.Namespace) -> list[Case]:
-    from inglenook.prompt.command import cases_of
 
-    return list(cases_of(options.tests))
+    return list(given.cases(options.tests))
 
 
 def _no(what: str, name: str, known: Any) -> Any:
@@ -303,7 +299,7 @@ def _compared(found: Comparison) -> dict[str, object]:
 
 
 @contextmanager
-def _asked(
+def asked(
     options: argparse.Namespace, other: tuple[str, str] | None = None
 ) -> Iterator[tuple[str, str, Judges, Callable[[Any], Any]]]:
     """The names of the target and of the `other` one (a place and a model), the judges, and what runs a core on all."""

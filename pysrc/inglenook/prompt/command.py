@@ -1,4 +1,7 @@
-"""The command line of prompts: `inglenook prompt lint | show | import | export`, and what asks a model (`asking`)."""
+"""The command line of prompts: `inglenook prompt lint | show | import | export`.
+
+What asks a model stands in `asking`, what makes prompts better in `making`, what both name in `given`.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,16 @@ import argparse
 import dataclasses
 import json
 import re
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inglenook.errors import NookError
-from inglenook.prompt import asking
+from inglenook.prompt import asking, given, making
 
 if TYPE_CHECKING:
     from inglenook.prompt.ast import Prompt
     from inglenook.prompt.case import Case
-    from inglenook.prompt.exchange.carried import Loss
 
 FORMATS = "promptfoo, prompty, dotprompt, github, openai-evals or lm-eval"
 FOUND = 1  # the exit code when something is wrong with a prompt
@@ -53,7 +54,8 @@ def add(command: argparse.ArgumentParser) -> None:
     give.add_argument("--tests", type=Path, metavar="FILE", help="a file with tests, as `import` writes one")
     give.add_argument("-o", "--output", type=Path, metavar="FILE", help="the file (on stdout, if none is named)")
 
-    asking.add(lambda name, run, help: _kind(kinds, name, run, help))
+    for others in (asking, making):
+        others.add(lambda name, run, help: _kind(kinds, name, run, help))
 
 
 def _kind(kinds: Any, name: str, run: Any, help: str) -> argparse.ArgumentParser:
@@ -63,37 +65,6 @@ def _kind(kinds: Any, name: str, run: Any, help: str) -> argparse.ArgumentParser
     return parser
 
 
-def read(path: Path) -> Prompt:
-    """The prompt of a file. Raises NookError for what is no such file."""
-    from inglenook.prompt import file
-
-    return file.parse(text_of(path), str(path))
-
-
-def text_of(path: Path) -> str:
-    """A file's text. Raises NookError("no-file" | "not-text")."""
-    try:
-        return path.read_text("utf-8")
-    except OSError:
-        raise NookError("no-file", f"{path} cannot be read.", "Check the spelling, and that it is a file.") from None
-    except UnicodeDecodeError as error:
-        raise NookError("not-text", f"{path} is no UTF-8 text: {error.reason}.", "Save it as UTF-8.") from None
-
-
-def given(prompt: Prompt, options: argparse.Namespace) -> dict[str, object]:
-    """The values of slots that `--values` and `--set` give; of a slot that is no text, as YAML would write it."""
-    from inglenook.prompt import document
-
-    values: dict[str, object] = {}
-    if options.values:
-        values |= document.load(text_of(options.values), str(options.values)).table().data
-    texts = {slot.name for slot in prompt.slots if slot.type in ("text", "line", "choice")}
-    for said in options.set:
-        name, _, value = said.partition("=")
-        values[name] = value if name in texts else document.load(value, f"--set {name}").value
-    return values
-
-
 def _lint(options: argparse.Namespace) -> int:
     from inglenook.prompt import file
     from inglenook.prompt.lint import lint, repaired
@@ -101,7 +72,7 @@ def _lint(options: argparse.Namespace) -> int:
 
     found = []
     for path in options.prompts:
-        prompt = read(path)
+        prompt = given.prompt(path)
         if options.fix and (better := repaired(prompt, options.off)) != prompt:
             path.write_text(file.show(better), "utf-8")
             prompt = better
@@ -126,10 +97,10 @@ def _lint(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    prompt = read(options.prompt)
+    prompt = given.prompt(options.prompt)
     if options.trace:
-        return _trace(prompt, cases_of(options.tests), options.json)
-    rendered = prompt.render(given(prompt, options))
+        return _trace(prompt, given.cases(options.tests), options.json)
+    rendered = prompt.render(given.values(prompt.slots, options.set, options.values))
     if options.json:
         print(json.dumps(dataclasses.asdict(rendered), ensure_ascii=False, indent=2))
         return 0
@@ -143,9 +114,9 @@ def _import(options: argparse.Namespace) -> int:
     from inglenook.prompt import file
     from inglenook.prompt.exchange import formats, promptfoo
 
-    text = text_of(options.file)
+    text = given.text(options.file)
     name = options.format or formats.guess(text, options.file.name)
-    made = formats.named(name).read(text, str(options.file), lambda path: text_of(options.file.parent / path))
+    made = formats.named(name).read(text, str(options.file), lambda path: given.text(options.file.parent / path))
     files = {f"{_plain(prompt.name)}.prompt": file.show(prompt) for prompt in made.prompts}
     if len(files) < len(made.prompts):
         raise NookError("prompt-import", "Two of its prompts have the same name.", "Give each its own label.")
@@ -159,7 +130,7 @@ def _import(options: argparse.Namespace) -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     for one, content in files.items():
         (options.output / one).write_text(content, "utf-8")
-    _told(made.lost)
+    given.told(made.lost)
     written = [str(options.output / one) for one in files]
     if options.json:
         lost = [dataclasses.asdict(loss) for loss in made.lost]
@@ -175,8 +146,8 @@ def _export(options: argparse.Namespace) -> int:
     form = formats.named(options.format)
     if form.write is None:
         raise NookError("prompt-format", f"{options.format} is only read.", f"Name {FORMATS}.")
-    made = form.write(read(options.prompt), cases_of(options.tests))
-    _told(made.lost)
+    made = form.write(given.prompt(options.prompt), given.cases(options.tests))
+    given.told(made.lost)
     if options.output:
         options.output.write_text(made.text, "utf-8")
         for name, text in made.beside.items():
@@ -188,22 +159,6 @@ def _export(options: argparse.Namespace) -> int:
     else:
         print(made.text, end="")
     return 0
-
-
-def cases_of(path: Path | None) -> tuple[Case, ...]:
-    """The cases of a file with tests; none for no file. What it has that we do not is told on stderr."""
-    from inglenook.prompt.exchange import promptfoo
-
-    if path is None:
-        return ()
-    cases, lost = promptfoo.cases(text_of(path), str(path), lambda name: text_of(path.parent / name))
-    _told(lost)
-    return cases
-
-
-def _told(lost: Iterable[Loss]) -> None:
-    for loss in lost:
-        print(loss, file=sys.stderr)
 
 
 def _plain(name: str) -> str:
