@@ -123,6 +123,7 @@ def test_the_server_panel_is_shut_while_the_network_is_off(room):
     room.get_by_role("switch", name="Network off").check()
     room.keyboard.press("Escape")
     room.get_by_role("button", name="Where answers are made").click()
+    room.get_by_role("radio", name="This tab, and the server").check()
     room.get_by_text("I agree that my questions").click()
     expect(room.get_by_role("button", name="Use the server")).to_be_disabled()
     expect(room.get_by_role("dialog")).to_contain_text("The network is off")
