@@ -1,4 +1,4 @@
-"""The command line: `inglenook index | search | ask | export | serve | train | doctor | prompt`.
+"""The command line: `inglenook index | search | ask | export | serve | train | doctor | prompt | eval`.
 
 What it prints is on stdout, progress on stderr.
 
@@ -21,6 +21,7 @@ from typing import Any
 import inglenook
 from inglenook.doctor import command as doctor_command
 from inglenook.errors import NookError
+from inglenook.evals import command as eval_command
 from inglenook.prompt import command as prompt_command
 from inglenook.train import command as train_command
 from inglenook.types import Filter, Hit
@@ -90,6 +91,8 @@ def parser() -> argparse.ArgumentParser:
     train_command.add(commands.add_parser("train", help=about, description=about.capitalize() + "."))
     about = "find out what is wrong with a language model's engine, and why"
     doctor_command.add(commands.add_parser("doctor", help=about, description=about.capitalize() + "."))
+    about = "measure any model: fairness in roles, questions about financial charts"
+    eval_command.add(commands.add_parser("eval", help=about, description=about.capitalize() + "."))
     about = "check, try, build and exchange prompts that are files"
     prompt_command.add(commands.add_parser("prompt", help=about, description=about.capitalize() + "."))
     return top

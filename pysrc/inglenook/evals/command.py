@@ -1,0 +1,259 @@
+"""The command line of the evaluations: `inglenook eval fairness | questions | finance`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inglenook.errors import NookError
+
+if TYPE_CHECKING:
+    from inglenook.evals.bias import Bias
+    from inglenook.evals.drive import Progress
+    from inglenook.evals.questions import Question
+    from inglenook.evals.report import Table
+    from inglenook.evals.targets import Target
+
+QUESTIONS = Path.home() / ".cache" / "inglenook" / "biaslens"
+KEY = "INGLENOOK_API_KEY"
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    """The options of `inglenook eval`."""
+    kinds = command.add_subparsers(required=True, metavar="WHAT")
+
+    fairness = _kind(kinds, "fairness", _fairness, "what roles do to a model's prejudices (BiasLens)")
+    fairness.add_argument("--fetch", action="store_true", help="get the 32,864 questions from their repository first")
+    fairness.add_argument(
+        "--questions", type=Path, default=QUESTIONS, metavar="PATH", help="a folder, or a .jsonl file"
+    )
+    fairness.add_argument("--recorded", type=Path, metavar="FILE", help="no target: verdicts that were recorded")
+    fairness.add_argument("--defects", action="store_true", help="what is wrong with the questions, and the recorded")
+    fairness.add_argument("--judge", metavar="TARGET", help="who judges why questions (the target itself)")
+    fairness.add_argument("--judge-model", default="", metavar="NAME", help="the judge's model at its server")
+    fairness.add_argument("--runs", type=_positive, default=3, help="how often each is asked (3)")
+    fairness.add_argument("--temperature", type=float, default=1.0, help="of the answers (1, as published)")
+    fairness.add_argument("--no-swap", action="store_true", help="ask choices in one order only")
+    _run(fairness)
+
+    questions = _kind(kinds, "questions", _questions, "write new roles and questions for fairness")
+    questions.add_argument("attribute", help="what roles differ by: age, occupation, …")
+    questions.add_argument("--role", action="append", default=[], help="a role to write for (again for more)")
+    questions.add_argument("--roles", type=_positive, default=5, metavar="N", help="how many roles to think of (5)")
+    questions.add_argument("--count", type=_positive, default=20, help="questions of each kind a role (20)")
+    questions.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .jsonl file to write")
+    _run(questions, sampled=False)
+
+    finance = _kind(kinds, "finance", _finance, "questions about financial charts (FinMME)")
+    finance.add_argument("items", type=Path, help="a .parquet, .arrow or .jsonl file with FinMME's columns")
+    finance.add_argument("--blind", action="store_true", help="leave the pictures out")
+    finance.add_argument("--as-is", action="store_true", help="send pictures as they are (no Pillow needed)")
+    finance.add_argument("--by", action="append", default=[], metavar="COLUMN", help="accuracy by this column, too")
+    _run(finance)
+
+
+def _kind(kinds: Any, name: str, run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
+    kind: argparse.ArgumentParser = kinds.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    kind.set_defaults(command=run)
+    return kind
+
+
+def _run(kind: argparse.ArgumentParser, sampled: bool = True) -> None:
+    kind.add_argument("--target", default="native", help='"native", "native:LEVEL" or a server\'s URL (native)')
+    kind.add_argument("--model", default="", metavar="NAME", help=f"the model at that server; its key is in ${KEY}")
+    kind.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds for an answer (120)")
+    kind.add_argument("--workers", type=_positive, default=1, metavar="N", help="calls at once, servers only (1)")
+    kind.add_argument("--rows", type=Path, metavar="FILE", help="keep answers here, and ask only what is not there")
+    kind.add_argument("--seed", type=int, default=0)
+    kind.add_argument("--json", action="store_true", help="print JSON")
+    if sampled:
+        kind.add_argument("--sample", type=_positive, metavar="N", help="only so many, drawn with --seed")
+        kind.add_argument("--report", type=Path, metavar="FILE", help="an HTML file with the results")
+
+
+def _positive(said: str) -> int:
+    number = int(said)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+# ── kinds ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _fairness(options: argparse.Namespace) -> int:
+    from inglenook.evals import defects, fetch, report
+    from inglenook.evals.bias import Bias
+    from inglenook.evals.outcome import recorded
+    from inglenook.evals.questions import load, stratified
+
+    if options.fetch:
+        with _progress() as tell:
+            fetch.biaslens(options.questions, report=lambda done, total: tell(f"{done}/{total} files"))
+    questions = load(options.questions)
+    if options.sample:
+        questions = stratified(questions, options.sample, options.seed)
+    found = list(defects.in_questions(questions)) if options.defects else []
+    if options.recorded:
+        chosen = {question.id for question in questions}
+        outcomes = [o for o in recorded(load(options.questions), options.recorded) if o.question.id in chosen]
+        models = list(dict.fromkeys(outcome.model for outcome in outcomes))
+        biases = [Bias.of(model, (o for o in outcomes if o.model == model)) for model in models]
+        found += defects.in_outcomes(outcomes) if options.defects else []
+    else:
+        biases = [] if options.defects else [_asked(options, questions)]
+    told = {"models": [bias.told() for bias in biases], "defects": [finding.told() for finding in found]}
+    tables: list[Table] = []
+    for one in told["models"]:
+        tables += [replace(table, title=f"{one['model']}: {table.title}") for table in report.fairness(one)]
+    if found:
+        tables.append(report.findings(told["defects"]))
+    return _show(options, "Fairness (BiasLens)", tables, told)
+
+
+def _asked(options: argparse.Namespace, questions: list[Question]) -> Bias:
+    from inglenook.evals.bias import Bias
+    from inglenook.evals.fairness import SETTINGS, Plan, ask
+
+    settings = replace(SETTINGS, temperature=options.temperature)
+    plan = Plan(runs=options.runs, swap=not options.no_swap, settings=settings, seed=options.seed)
+    with _targets(options) as (target, judge, run):
+        bias = Bias(target, judge)
+        run(ask(questions, target, judge, plan, bias.add), sum(map(plan.calls, questions)))
+    return bias
+
+
+def _questions(options: argparse.Namespace) -> int:
+    from inglenook.evals import author
+
+    with _targets(options) as (target, _, run):
+        roles = options.role or run(author.roles(options.attribute, options.roles, target, options.seed), 0)
+        written = run(author.write(options.attribute, roles, target, options.count, seed=options.seed), 0)
+    lines = [
+        {"id": q.id, "attr": q.attribute, "role": q.role, "type": q.kind, "q": q.text, "q0": q.plain}
+        for q in written.questions
+    ]
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    _write(options.output, text)
+    told = {"roles": roles, "written": len(lines), "missing": written.missing, "dropped": dict(written.dropped)}
+    if options.json:
+        print(json.dumps(told, ensure_ascii=False))
+    else:
+        dropped = ", ".join(f"{count} {reason}" for reason, count in written.dropped.most_common())
+        print(f"{options.output}: {len(lines)} questions for {len(roles)} roles, {written.missing} missing.")
+        print(f"Not taken: {dropped or 'none'}.")
+    return 0
+
+
+def _finance(options: argparse.Namespace) -> int:
+    from inglenook.evals import finance, report
+    from inglenook.evals.items import load
+
+    items: Any = load(options.items)
+    if options.sample:
+        items = iter(_reservoir(items, options.sample, options.seed))
+    plan = finance.Plan(blind=options.blind, official=not options.as_is)
+    with _targets(options) as (target, _, run):
+        marked = run(finance.ask(items, target, plan), options.sample or 0)
+    told = finance.summary(target, marked, options.by)
+    synthetic = any(item.more.get("synthetic") for item, _ in marked)
+    title = "Synthetic charts in FinMME's format" if synthetic else "Financial charts (FinMME)"
+    return _show(options, title, report.finance(told), {"synthetic": synthetic, **told})
+
+
+def _reservoir(items: Iterator[Any], count: int, seed: int) -> list[Any]:
+    """`count` of the items, each as likely, in one pass."""
+    from random import Random
+
+    chance = Random(seed)
+    kept = list(islice(items, count))
+    for at, item in enumerate(items, count):
+        place = chance.randint(0, at)
+        if place < count:
+            kept[place] = item
+    return kept
+
+
+# ── helpers ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def _targets(options: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[Any, int], Any]]]:
+    """The names of the target and the judge, and what runs a core on them."""
+    from inglenook.evals import targets
+    from inglenook.evals.drive import drive
+    from inglenook.evals.rows import Rows
+
+    with ExitStack() as stack:
+        key = os.environ.get(KEY, "")
+
+        def opened(place: str, model: str) -> Target:
+            return stack.enter_context(targets.open(place, model=model, key=key, timeout=options.timeout))
+
+        target = opened(options.target, options.model)
+        judge = target
+        if getattr(options, "judge", None):
+            judge = opened(options.judge, options.judge_model)
+        native = any(one.name.startswith("native") for one in (target, judge))
+        workers = 1 if native else options.workers
+        rows = stack.enter_context(Rows(options.rows)) if options.rows else None
+        tell = stack.enter_context(_progress())
+
+        def run(work: Any, total: int) -> Any:
+            def answer(call: Any) -> Any:
+                return (target if call.target == target.name else judge)(call)
+
+            def report(now: Progress) -> None:
+                whole = f"/{max(now.total, now.done)}" if now.total else ""
+                tell(f"{now.done}{whole} calls, {now.found} of them kept before, {now.failed} failed")
+
+            return drive(work, answer, rows, workers=workers, total=total, report=report)
+
+        yield target.name, judge.name, run
+
+
+def _show(options: argparse.Namespace, title: str, tables: Sequence[Table], told: dict[str, Any]) -> int:
+    from inglenook.evals import report
+
+    if options.report:
+        _write(options.report, report.html(title, tables, told))
+    print(json.dumps(told, ensure_ascii=False) if options.json else report.text(tables))
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    """The whole file or none of it."""
+    if not path.parent.is_dir():
+        raise NookError("no-folder", f"The folder {path.parent} is not there.", "Make it first.")
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(text, "utf-8")
+    partial.replace(path)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Tells on stderr how far it is: a line that changes on a terminal, one every ten seconds elsewhere."""
+    live, told = sys.stderr.isatty(), time.monotonic()
+
+    def tell(note: str) -> None:
+        nonlocal told
+        if live:
+            print(f"\r\033[K{note}", end="", file=sys.stderr, flush=True)
+        elif time.monotonic() - told > 10:
+            told = time.monotonic()
+            print(note, file=sys.stderr, flush=True)
+
+    try:
+        yield tell
+    finally:
+        if live:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
