@@ -79,6 +79,15 @@ def test_it_becomes_messages_whose_characters_know_where_they_came_from() -> Non
 
 
 @pytest.mark.parametrize(
+    ("type", "yes", "no"), [("boolean", True, False), ("integer", 1, 0), ("text", "0", ""), ("json", [0], [])]
+)
+def test_a_condition_holds_for_values_that_say_something(type, yes, no) -> None:
+    prompt = Prompt((Segment("a", "A"), Segment("b", "B", when="x")), (Slot("x", type, required=False),))
+    assert prompt.render({"x": yes}).messages[0].content == "A\nB"
+    assert prompt.render({"x": no}).messages[0].content == prompt.render().messages[0].content == "A"
+
+
+@pytest.mark.parametrize(
     ("values", "said"),
     [
         ({}, "ticket has no value"),

@@ -11,5 +11,6 @@ one model. After "Promptware Engineering" (arXiv:2503.02400), stage by stage:
 | evolution | `change`, `evolve`, `release`, `monitor` |
 | between tools | `case`, `exchange/`, `sarif`, `junit` |
 
-All that asks a model is a generator of calls (`evals.calls.Work`); nothing here does I/O but `command`.
+All that asks a model is a generator of calls (`evals.calls.Work`). Only the command line does I/O: `command`, `asking`,
+`making`, `given`.
 """

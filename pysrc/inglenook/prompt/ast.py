@@ -108,8 +108,8 @@ class Segment:
     """A part of a prompt that can be tested, moved or left out by itself.
 
     `requirements` are ids; a `protected` segment is changed by people only, never by a pass or by evolution; with
-    `when` it is there only if that slot has a value. `lead` and `tag` are how its file writes it, not what
-    it is.
+    `when` it is there only if that slot has a value that is not false, empty or 0, as in Jinja and Handlebars. `lead`
+    and `tag` are how its file writes it, not what it is.
     """
 
     name: str
@@ -247,7 +247,8 @@ class Prompt:
         Raises NookError("prompt-slot") for values of slots that are not there and for required slots without a value,
         NookError("prompt-value") for values that do not fit their slots.
         """
-        filled = self._filled(values or {})
+        given = self._given(values or {})
+        filled = {slot.name: "" if (value := given[slot.name]) is None else slot.spell(value) for slot in self.slots}
         messages: list[Message] = []
         spans: list[tuple[Span, ...]] = []
         role, text, marks = "", "", list[Span]()
@@ -258,7 +259,7 @@ class Prompt:
                 spans.append(tuple(marks))
 
         for segment in self.segments:
-            if segment.when and not filled[segment.when]:
+            if segment.when and not given[segment.when]:
                 continue
             if segment.role != role:
                 close()
@@ -277,19 +278,19 @@ class Prompt:
         """The call that asks `target` (the prompt's own, if none is given) with these values."""
         return Call(target or self.target, self.render(values).messages, self.settings, seed)
 
-    def _filled(self, values: Mapping[str, object]) -> dict[str, str]:
+    def _given(self, values: Mapping[str, object]) -> dict[str, object]:
+        """The value of each slot: what is given, else its default."""
         known = [slot.name for slot in self.slots]
         for name in values:
             if name not in known:
                 raise unknown_slot(name, known, "the values")
-        filled = {}
+        found: dict[str, object] = {}
         for slot in self.slots:
             value = values.get(slot.name)
-            value = slot.default if value is None else value
+            found[slot.name] = value = slot.default if value is None else value
             if value is None and slot.required:
                 raise NookError("prompt-slot", f"The slot {slot.name} has no value.", f"Give one of type {slot.type}.")
-            filled[slot.name] = "" if value is None else slot.spell(value)
-        return filled
+        return found
 
 
 def escape(text: str) -> str:

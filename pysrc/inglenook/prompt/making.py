@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -164,7 +164,10 @@ def _passes(options: argparse.Namespace) -> list[Pass]:
     from inglenook.prompt.patterns import PATTERNS
 
     known = {one.name: one for one in PASSES}
-    for what, names, some in (("pass", options.passes, known), ("pattern", options.pattern, PATTERNS)):
+    asked: list[tuple[str, list[str], Mapping[str, object]]] = [
+        ("pass", options.passes, known), ("pattern", options.pattern, PATTERNS),
+    ]  # fmt: skip
+    for what, names, some in asked:
         for name in names:
             if name not in some:
                 raise NookError("prompt-pass", f"There is no {what} {name}.", nearest(name, some))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 
-from inglenook.prompt.ast import Prompt
 from inglenook.prompt.enclosure import bare, enclose, outer
 from inglenook.prompt.example import examples
 from inglenook.prompt.rule import Found, Scene, rule
@@ -27,14 +25,9 @@ _PERSON = re.compile(
 )
 
 
-def _unused(prompt: Prompt) -> Prompt:
-    used = {name for one in prompt.segments for name in (*one.slots, one.when)}
-    return replace(prompt, slots=tuple(slot for slot in prompt.slots if slot.name in used))
-
-
-@rule("I201", "warning", "a slot that no segment uses", _unused)
+@rule("I201", "warning", "a slot that no segment uses")
 def unused(scene: Scene) -> Found:
-    used = {slot.name for slot in _unused(scene.prompt).slots}
+    used = {name for one in scene.prompt.segments for name in (*one.slots, one.when)}
     for slot in scene.prompt.slots:
         if slot.name not in used:
             yield f"The slot {slot.name} is used nowhere.", f"Write {{{{{slot.name}}}}} or drop it.", None, 0, 0
