@@ -93,6 +93,30 @@ def test_a_wrong_mask_is_led_back_to_its_operation() -> None:
     assert EXAMPLES[0].cause in [suspect.cause.name for suspect in made.suspects[:3]]
 
 
+def test_interventions_are_tried_on_what_is_computed_and_a_case_is_made_of_the_rest_too() -> None:
+    fault = patched("inglenook.completions:_usage", lambda usage: lambda timing: usage(timing) | {"total_tokens": 1})
+    made = examined(fault.engine(known()[0]), ("chat",), deep=True)
+    assert signs(made) == {"chat: usage"} and not made.tried
+    assert made.case and len(made.case.asks) == 1
+    assert exam.tells("choice") and exam.tells("operation norm") and not exam.tells("usage")
+
+
+def test_chance_from_elsewhere_is_seen_by_asking_twice() -> None:
+    import random
+
+    def make(pick: Any) -> Any:
+        def picked(self: Any, candidates: Any, written: Any = ()) -> Any:
+            if self.temperature:
+                self._random.seed(random.random())
+            return pick(self, candidates, written)
+
+        return picked
+
+    made = examined(patched("inglenook.elastic.sample:Sampler.pick", make).engine(known()[0]), ("drawn",))
+    assert {"drawn: choice", "drawn: differs"} <= signs(made)
+    assert made.suspects[0].cause.name == "Job context"
+
+
 def patched(target: str, make: Any) -> Fault:
     return Fault("x", "Misconfiguration", "x", (Patch(target, make),))
 

@@ -139,7 +139,7 @@ CLUES: tuple[Clue, ...] = (
           _any(ASSIGN, API, BACKEND), 2),
     _clue("drawn: choice", "tokens are drawn by other odds or another seed", ALGORITHM, _any(MISCONF, API, NUMERIC),
           _any(ASSIGN, CONDITION), 1),
-    _clue("drawn: differs", "the same seed draws other tokens", JOB, _any(SYNC, MISCONF), _any(ASSIGN, API), 0),
+    _clue("drawn: differs", "the same seed draws other tokens", JOB, SYNC, "", 0),
     _clue("greedy: crash", "writing fails", "", _any(SHAPE, API, EXCEPTION, MODULE, TYPE), CONDITION, 2),
     _clue("drawn: crash", "drawing fails", NUMERIC, _any(API, TYPE), CONDITION, 1),
     _clue("drawn: error", "drawing is refused", "", _any(CONDITION, INPUTS, MISCONF), "", 2),
@@ -200,7 +200,8 @@ CLUES: tuple[Clue, ...] = (
     _clue("bad requests: error", "a good request is refused", INPUTS, CONDITION, DOCS, 1),
     _clue("bad *: hang", "bad input never ends", INPUTS, EXCEPTION, "", 1),
     # surroundings, time, memory
-    _clue("surroundings: *", "where it runs changes what it answers", JOB, _any(MODULE, SYNC), MISCONF, 0),
+    _clue("surroundings: differs", "where it runs changes what it answers", JOB, "", SYNC, 0),
+    _clue("surroundings: *", "where it runs it fails", JOB, MODULE, MISCONF, 1),
     _clue("*: slow", "passes take far longer than the plain ones", BACKEND, _any(DEADLOCK, MISCONF), MODULE, 1),
     _clue("economy: slow tokens", "long words take out of all proportion", TOKENS, ALGORITHM, MODULE, 1),
     _clue("economy: work", "more is computed than needed", CACHE, _any(CONDITION, MISCONF), ALGORITHM, 1),
@@ -229,7 +230,8 @@ CLUES: tuple[Clue, ...] = (
     _clue("gone with: no prefix cache", "with nothing found again it is right", CACHE, _any(SYNC, ASSIGN), "", 0),
     _clue("gone with: one chunk", "with the prompt in one piece it is right", CONDITION, _any(SHAPE, SYNC, CACHE),
           ALGORITHM, 0),
-    _clue("gone with: no KV cache", "with all computed anew it is right", CACHE, _any(SHAPE, CONDITION), SYNC, 0),
+    _clue("gone with: no KV cache", "with all computed anew it is right", CACHE, _any(SHAPE, CONDITION, PRECISION),
+          SYNC, 0),
     _clue("gone with: batch 1", "one after the other it is right", CONCUR, _any(SYNC, DEADLOCK), CACHE, 0),
     _clue("gone with: fp32", "in full precision it is right", PRECISION, NUMERIC, "", 0),
     _clue("gone with: scalar kernels", "with the plain build it is right", BACKEND, _any(ALGORITHM, VERSION), "", 0),
@@ -252,9 +254,9 @@ class Suspect:
 def rank(observed: Iterable[str]) -> list[Suspect]:
     """All causes, the likeliest first, from what was seen: "probe: sign" and "gone with: switch".
 
-    Naive Bayes over the clues with the paper's counts as prior, in halves (rare causes would never be named). One bug
-    is seen in many places, so clues are no independent witnesses: what is nearest to a cause counts in full, what lies
-    further away less, and several of the same kind count as their mean.
+    Naive Bayes over the clues with the paper's counts as prior, in fourth roots (rare causes would never be named). One
+    bug is seen in many places, so clues are no independent witnesses: what is nearest to a cause counts in full, what
+    lies further away less, and several of the same kind count as their mean.
     """
     clues = [clue for seen in dict.fromkeys(observed) if (clue := _nearest(seen))]
     nearest = min((clue.depth for clue in clues if not clue.pattern.startswith("gone")), default=0)
@@ -264,7 +266,7 @@ def rank(observed: Iterable[str]) -> list[Suspect]:
     scores: dict[str, float] = {}
     reasons: dict[str, list[tuple[float, str]]] = {}
     for cause in CAUSES:
-        score = 0.5 * math.log(cause.count)
+        score = 0.25 * math.log(cause.count)
         for clue in unique:
             odds = math.log(clue.speaks.get(cause.name, ELSE) / ELSE) * weights[clue.pattern]
             score += odds if clue.pattern.startswith("gone") else odds / calm

@@ -161,32 +161,55 @@ def _asking(
 
 
 def _follow(report: Report, known: Known, able: Collection[str]) -> Generator[Step | Told, Asked | None, None]:
-    """Interventions on the first failures, and a reproducer of the first of them."""
-    first = [(outcome, outcome.findings[0]) for outcome in report.failed][:EXAMINED]
-    ways = [switch for switch in interventions.SWITCHES if switch in able]
-    for done, (outcome, finding) in enumerate(first):
-        probe = outcome.probe
-        yield Told("intervene", done, len(first), probe.name)
-        alone = bool(finding.case.asks) and (yield from _fails(finding.case, finding.sign, known, probe.switches))
-        for switch in ways:
-            on = (*probe.switches, switch)
-            if switch == "no drafts" and "eager drafts" in on:
-                on = (switch,)
-            if alone:
-                still = yield from _fails(finding.case, finding.sign, known, on)
-            else:
-                again = yield from _probed(probe, known, on, True)
-                still = any(one.sign == finding.sign for one in again.findings)
-            report.tried.append(Tried(probe.name, finding.sign, switch, not still))
-        truth = known(()).truth
-        for how in interventions.REWRITES if alone and truth and truth.computes else ():
-            if other := interventions.rewritten(finding.case, how, truth):  # type: ignore[arg-type]
-                still = yield from _fails(other, "", known, probe.switches)
-                report.tried.append(Tried(probe.name, finding.sign, how, not still))
-        if alone and report.case is None:
+    """Interventions on the first failures they can tell of, and a reproducer of the first that fails alone."""
+    seen = [(outcome.probe, finding) for outcome in report.failed for finding in outcome.findings]
+    first = {probe.name: (probe, finding) for probe, finding in reversed(seen) if tells(finding.sign)}
+    chosen = list(reversed(first.values()))[:EXAMINED]
+    for done, (probe, finding) in enumerate(chosen):
+        yield Told("intervene", done, len(chosen), probe.name)
+        yield from _intervened(report, probe, finding, known, able)
+    for probe, finding in [*chosen, *seen][: 2 * EXAMINED]:
+        if finding.case.asks and (yield from _fails(finding.case, finding.sign, known, probe.switches)):
             yield Told("reduce", 0, 1, probe.name)
             report.case = yield from _reduced(finding.case, finding.sign, known, probe.switches)
             report.shown = finding
+            return
+
+
+def _intervened(
+    report: Report, probe: Probe, finding: Finding, known: Known, able: Collection[str]
+) -> Generator[Step | Told, Asked | None, None]:
+    """Try all on one finding: it is gone if nothing else is wrong in its place. Where its case does not fail by itself,
+    the whole probe is run again."""
+    alone = bool(finding.case.asks) and (yield from _fails(finding.case, finding.sign, known, probe.switches))
+    for switch in interventions.SWITCHES:
+        if switch not in able:
+            continue
+        on = (*probe.switches, switch)
+        if switch == "no drafts" and "eager drafts" in on:
+            on = (switch,)
+        if alone:
+            still = yield from _fails(finding.case, "", known, on)
+        else:
+            again = yield from _probed(probe, known, on, True)
+            still = again.state != PASSED
+        report.tried.append(Tried(probe.name, finding.sign, switch, not still))
+    truth = known(()).truth
+    for how in interventions.REWRITES if alone and truth else ():
+        if truth and (other := interventions.rewritten(finding.case, how, truth)):
+            still = yield from _fails(other, "", known, probe.switches)
+            report.tried.append(Tried(probe.name, finding.sign, how, not still))
+
+
+def tells(sign: str) -> bool:
+    """Whether interventions say anything of a finding: of what was computed they do, of how it is told they do not."""
+    return sign in _COMPUTED or sign.startswith("operation")
+
+
+_COMPUTED = frozenset(
+    {"choice", "text", "differs", "error", "crash", "hang", "length", "logits", "small", "late", "not a number", "end",
+     "stop string", "shape", "tokens", "template", "waits", "slow", "memory", "pages", "places"}
+)  # fmt: skip
 
 
 def _fails(

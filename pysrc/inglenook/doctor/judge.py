@@ -20,7 +20,7 @@ from inglenook.doctor.asks import Ask, Chat, Detokenize, Logits, Template, Toget
 from inglenook.doctor.truth import How, Truth
 from inglenook.errors import NookError
 
-SMALL, LATE = 0.1, 8  # deviations, and the position from which on a difference is late
+SMALL, LATE = 0.3, 8  # deviations, and the position from which on a difference is late
 ROWS = 8  # positions whose median says something
 REASONS = {"end": "stop", "stop": "stop", "length": "length"}
 
