@@ -89,10 +89,25 @@ def finance() -> Figures:
     }
 
 
-PARTS: dict[str, Callable[[], Figures]] = {"fairness": fairness, "finance": finance}
+def doctor() -> Figures:
+    """The engine doctor on engines with a planted fault: which it finds, and at which place it names the cause."""
+    import ward
+
+    return ward.mutants()
+
+
+def well() -> Figures:
+    """The engine doctor on engines that are well: how often it complains."""
+    import ward
+
+    return ward.clean()
+
+
+PARTS: dict[str, Callable[[], Figures]] = {"fairness": fairness, "finance": finance, "doctor": doctor, "well": well}
 KEYS = (
     "biaslens_role_total", "biaslens_norole_total", "biaslens_models_exact", "finscore_fixtures_exact",
-    "finmme_tables_reproduced",
+    "finmme_tables_reproduced", "doctor_detected_share", "doctor_false_alarm_share", "doctor_cause_top1",
+    "doctor_cause_top3", "doctor_cause_top1_interventions", "doctor_cause_top3_interventions",
 )  # fmt: skip
 
 
