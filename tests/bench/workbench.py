@@ -1,6 +1,6 @@
 """The workbench: what its parts can be held to, measured.
 
-    python3 build.py bench workbench [fairness] [finance] …
+    python3 build.py bench workbench [fairness] [finance] [gates] [debugger] [planted] …
 
 Parts can be run one by one: each prints its figures as a JSON object of its own, and the last line is one object of
 them all. What a part needs and does not find is said, and its figures are null, as are those of parts not asked for.
@@ -18,6 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench import promptware
 from engine.test_evals_finance import HAND, MARKS
 from inglenook.evals import defects, questions, report
 from inglenook.evals.bias import Bias
@@ -103,10 +104,15 @@ def well() -> Figures:
     return ward.clean()
 
 
-PARTS: dict[str, Callable[[], Figures]] = {"fairness": fairness, "finance": finance, "doctor": doctor, "well": well}
+PARTS: dict[str, Callable[[], Figures]] = {
+    "fairness": fairness, "finance": finance, "gates": promptware.gates, "debugger": promptware.debugger,
+    "planted": promptware.planted, "doctor": doctor, "well": well,
+}  # fmt: skip
+LONG = {"planted"}  # only if it is named: it asks a model, for an hour or more
 KEYS = (
     "biaslens_role_total", "biaslens_norole_total", "biaslens_models_exact", "finscore_fixtures_exact",
-    "finmme_tables_reproduced", "doctor_detected_share", "doctor_false_alarm_share", "doctor_cause_top1",
+    "finmme_tables_reproduced", "gate_false_alarm", "gate_miss", "gate_runs_saved", "debugger_exact_share",
+    "debugger_runs_vs_ddmin", "doctor_detected_share", "doctor_false_alarm_share", "doctor_cause_top1",
     "doctor_cause_top3", "doctor_cause_top1_interventions", "doctor_cause_top3_interventions",
 )  # fmt: skip
 
@@ -114,7 +120,7 @@ KEYS = (
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="part", help=", ".join(PARTS))
-    chosen = parser.parse_args().parts or list(PARTS)
+    chosen = parser.parse_args().parts or [name for name in PARTS if name not in LONG]
     figures: Figures = dict.fromkeys(KEYS)
     for name in chosen:
         say(f"{name} …")
