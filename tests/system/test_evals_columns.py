@@ -12,6 +12,8 @@ import pytest
 from engine.test_evals_finance import PNG, ROW
 from inglenook.errors import NookError
 from inglenook.evals import finance, items
+from inglenook.evals.charts import synthetic
+from inglenook.evals.finscore import mark
 from inglenook.evals.items import Item
 
 
@@ -49,6 +51,8 @@ import pathlib, sys
 sys.modules["pyarrow"] = sys.modules["PIL.Image"] = sys.modules["PIL"] = None
 from inglenook.errors import NookError
 from inglenook.evals import finance, items
+from inglenook.evals.charts import synthetic
+from inglenook.evals.finscore import mark
 for act in (lambda: list(items.load(pathlib.Path(sys.argv[1]))),
             lambda: finance.official(items.Item("1", "q", "numerical", "1", b""))):
     try:
@@ -74,3 +78,26 @@ def test_pictures_are_sent_as_the_official_script_does() -> None:
     assert min(seen.getpixel((0, 100))) > 250  # what is clear becomes white
     with pytest.raises(NookError, match="cannot be read"):
         finance.official(Item("1", "q", "numerical", "1", b"\x89PNG\r\n\x1a\n" + bytes(20) + b"IEND"))
+
+
+def test_a_synthetic_set_is_drawn_read_and_scored(tmp_path: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    path = synthetic.write(tmp_path / "set", 9, seed=3)
+    found = list(items.load(path))
+    assert len(found) == 9 and len(list((tmp_path / "set").glob("*.png"))) == 3
+    assert all(item.more["synthetic"] and item.image for item in found)
+    seen = pillow.open(io.BytesIO(found[0].image))
+    assert seen.size == (640, 420) and len(seen.getcolors(1 << 20)) > 10
+    marked = [(item, mark(item, f"Answer: {','.join(item.answer) if item.options else item.answer}")) for item in found]
+    told = finance.summary("gold", marked, by=("main_class",))
+    assert told["repo"]["strict_accuracy"] == 1.0 and len(told["by"]["main_class"]) >= 1  # type: ignore[index]
+    with pytest.raises(NookError, match="not there"):
+        synthetic.write(tmp_path / "no" / "set", 1, seed=3)
+
+
+def test_the_command_draws_a_set(tmp_path: Path) -> None:
+    pytest.importorskip("PIL.Image")
+    command = [sys.executable, "-m", "inglenook", "eval", "charts", "-o", str(tmp_path / "set"), "--count", "4"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "4 synthetic questions" in done.stdout, done.stderr
+    assert [item.id for item in items.load(tmp_path / "set" / "synthetic.jsonl")][:1] == ["synthetic-0-00000-0"]

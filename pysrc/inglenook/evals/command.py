@@ -1,4 +1,4 @@
-"""The command line of the evaluations: `inglenook eval fairness | questions | finance`."""
+"""The command line of the evaluations: `inglenook eval fairness | questions | finance | charts`."""
 
 from __future__ import annotations
 
@@ -59,6 +59,11 @@ def add(command: argparse.ArgumentParser) -> None:
     finance.add_argument("--as-is", action="store_true", help="send pictures as they are (no Pillow needed)")
     finance.add_argument("--by", action="append", default=[], metavar="COLUMN", help="accuracy by this column, too")
     _run(finance)
+
+    charts = _kind(kinds, "charts", _charts, "draw a synthetic set in FinMME's format (needs inglenook[finance])")
+    charts.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="the folder to write to")
+    charts.add_argument("--count", type=_positive, default=500, help="questions, three a chart (500)")
+    charts.add_argument("--seed", type=int, default=0)
 
 
 def _kind(kinds: Any, name: str, run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
@@ -168,6 +173,15 @@ def _finance(options: argparse.Namespace) -> int:
     synthetic = any(item.more.get("synthetic") for item, _ in marked)
     title = "Synthetic charts in FinMME's format" if synthetic else "Financial charts (FinMME)"
     return _show(options, title, report.finance(told), {"synthetic": synthetic, **told})
+
+
+def _charts(options: argparse.Namespace) -> int:
+    from inglenook.evals.charts import synthetic
+
+    with _progress() as tell:
+        path = synthetic.write(options.output, options.count, options.seed, lambda n, all: tell(f"{n}/{all} questions"))
+    print(f"{path}: {options.count} synthetic questions in FinMME's format.")
+    return 0
 
 
 def _reservoir(items: Iterator[Any], count: int, seed: int) -> list[Any]:
