@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from engine.test_answer import Writer
 from inglenook.errors import NookError
-from inglenook.evals import targets
+from inglenook.evals import heard, targets
 from inglenook.evals.calls import Call, Image, Message, Reply, Settings
 from inglenook.evals.completion import Reading
 from inglenook.flow import drive as flow
@@ -136,9 +136,9 @@ def test_the_engines_own_model_answers(writer: Writer) -> None:
 
 def test_a_level_is_the_targets_unless_the_call_names_one() -> None:
     asked = call(slo=wire.Slo(first=300))
-    assert targets.request(asked).slo == wire.Slo(300.0) and targets.request(asked).level is None
-    assert targets.request(asked, 2).level == 2
-    assert targets.request(call(level=0), 2).level == 0
+    assert heard.request(asked).slo == wire.Slo(300.0) and heard.request(asked).level is None
+    assert heard.request(asked, 2).level == 2
+    assert heard.request(call(level=0), 2).level == 0
 
 
 def test_what_goes_wrong_with_one_call_is_its_reply_and_with_all_of_them_an_error(writer: Writer) -> None:

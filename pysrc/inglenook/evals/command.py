@@ -73,7 +73,9 @@ def _kind(kinds: Any, name: str, run: Callable[[argparse.Namespace], int], help:
 
 
 def _run(kind: argparse.ArgumentParser, sampled: bool = True) -> None:
-    kind.add_argument("--target", default="native", help='"native", "native:LEVEL" or a server\'s URL (native)')
+    kind.add_argument(
+        "--target", default="native", help='"native", "native:LEVEL" or the URL of a server or gateway (native)'
+    )
     kind.add_argument("--model", default="", metavar="NAME", help=f"the model at that server; its key is in ${KEY}")
     kind.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds for an answer (120)")
     kind.add_argument("--workers", type=_positive, default=1, metavar="N", help="calls at once, servers only (1)")

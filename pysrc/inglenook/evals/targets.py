@@ -1,5 +1,5 @@
-"""What answers calls: the language model of a nook on this machine, of a tab, or of any server that speaks OpenAI's
-chat completions.
+"""What answers calls: the language model of a nook on this machine, of a tab, of a gateway, or of any server that
+speaks OpenAI's chat completions.
 
     answer = targets.open("http://localhost:8080/v1", model="small")     # or "native", "native:2" for its level 2
     with answer: drive(work, answer, rows)
@@ -12,19 +12,15 @@ ends the run; what goes wrong with one call (a timeout, an answer cut short, a p
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from inglenook import completions
 from inglenook.errors import NookError
-from inglenook.evals.calls import Call, Reply, body
+from inglenook.evals.calls import Call, Reply
 from inglenook.evals.completion import Remote
+from inglenook.evals.heard import Heard, request
 from inglenook.wire import messages as wire
-
-ENDS = frozenset({"model-missing", "kernel-missing", "model-corrupt", "model-unsupported", "memory", "worker-died"})
-"""Codes of errors after which the model of this machine answers no other call either."""
 
 
 class Target(Protocol):
@@ -40,14 +36,18 @@ class Target(Protocol):
 
 
 def open(place: str, *, model: str = "", key: str = "", timeout: float = 120.0) -> Target:
-    """The target of a name: "native" or "native:LEVEL" for the model of this machine, or the http(s) URL of a server.
-    Raises NookError("no-target") for any other."""
+    """The target of a name: "native" or "native:LEVEL" for the model of this machine, the http(s) URL of a server with
+    chat completions, or the ws(s) URL of a gateway. Raises NookError("no-target") for any other."""
     if place.startswith(("http://", "https://")):
         return Remote(place, model, key=key, timeout=timeout)
+    if place.startswith(("ws://", "wss://")):
+        from inglenook.evals.gateway import Gateway
+
+        return Gateway(place, timeout)
     kind, _, level = place.partition(":")
     if kind == "native" and (not level or level.isdecimal()):
         return Native(int(level) if level else None)
-    hint = 'Name "native", "native:LEVEL", or a URL such as http://localhost:8080/v1.'
+    hint = 'Name "native", "native:LEVEL", or a URL such as http://localhost:8080/v1 or ws://localhost:8765.'
     raise NookError("no-target", f"There is no target {place!r}.", hint)
 
 
@@ -105,56 +105,3 @@ class Resident:
         except NookError as error:
             return heard.failed(error)
         return heard.reply()
-
-
-def request(call: Call, level: int | None = None) -> wire.Chat:
-    """The call as a message to our own engine. Raises NookError("request" | "schema") if there is no such message."""
-    settings = call.settings
-    told: dict[str, Any] = body(call)
-    if settings.slo is not None:
-        given = {"first": settings.slo.first, "token": settings.slo.token}
-        told["slo"] = {name: ms for name, ms in given.items() if ms is not None}
-    if (chosen := settings.level if settings.level is not None else level) is not None:
-        told["level"] = chosen
-    return completions.request(told)
-
-
-class Heard:
-    """What the events of a chat come to."""
-
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
-        self._first_ms = 0.0
-        self._texts: list[str] = []
-        self._logprobs: list[wire.Logprob] = []
-        self._timing = wire.Timing()
-
-    def event(self, event: object) -> None:
-        match event:
-            case wire.Token():
-                self._first_ms = self._first_ms or self._ms()
-                self._texts.append(event.text)
-                self._logprobs += event.logprobs
-            case wire.Timing():
-                self._timing = event
-
-    def reply(self) -> Reply:
-        timing = self._timing
-        return Reply(
-            "".join(self._texts),
-            "length" if timing.stop == "length" else "stop",
-            self._first_ms,
-            self._ms(),
-            timing.prompt_tokens,
-            timing.tokens,
-            tuple(self._logprobs) or None,
-        )
-
-    def failed(self, error: NookError) -> Reply:
-        """Raises the error if it would be the same with every call."""
-        if error.code in ENDS:
-            raise error
-        return Reply.failed(error, self._ms())
-
-    def _ms(self) -> float:
-        return (time.perf_counter() - self._began) * 1e3
