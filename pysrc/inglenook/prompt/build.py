@@ -25,9 +25,10 @@ from inglenook.evals.calls import Work
 from inglenook.prompt import file
 from inglenook.prompt.ast import Prompt
 from inglenook.prompt.case import Case, Decision
+from inglenook.prompt.oracle import Judges
 from inglenook.prompt.passes import PASSES, Pass
 from inglenook.prompt.sequential import Paired
-from inglenook.prompt.suite import NO_JUDGES, Judges, Report, checked, run, steady, trials
+from inglenook.prompt.suite import NO_JUDGES, Report, checked, run, steady, trials
 from inglenook.prompt.trace import trace
 from inglenook.wire.messages import Slo
 

@@ -22,10 +22,11 @@ from inglenook.errors import NookError
 from inglenook.evals.calls import Call, Message, Settings, Work
 from inglenook.prompt.ast import Prompt, nearest
 from inglenook.prompt.case import Case, Decision
+from inglenook.prompt.oracle import Judges
 from inglenook.prompt.patterns import PATTERNS
 from inglenook.prompt.requirement import Requirement
 from inglenook.prompt.sequential import Claim, Sprt
-from inglenook.prompt.suite import NO_JUDGES, Judges, run
+from inglenook.prompt.suite import NO_JUDGES, run
 
 BATCH = 8  # probes asked at once
 _NAMES = "Anna Bruno Clara David Edith Felix Greta Hugo Irene Jonas Klara Leo Mara Nils Olga Peter".split()  # noqa: SIM905
@@ -232,10 +233,10 @@ def attainable(
                 found[id] = replace(found[id], verdict="attainable", why=why, form=name)
             elif verdict.decision == "fail":
                 failed[id].append(name)
-    for id, one in found.items():
-        if one.verdict == "undecided" and len(failed[id]) == len(tried):
+    for id, attained in found.items():
+        if attained.verdict == "undecided" and len(failed[id]) == len(tried):
             why = f"its test fails with each of the {len(tried)} forms of the prompt that were tried"
-            found[id] = replace(one, verdict="not attainable", why=why)
+            found[id] = replace(attained, verdict="not attainable", why=why)
     return found
 
 

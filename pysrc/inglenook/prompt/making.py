@@ -150,7 +150,8 @@ def _tell(lock: Lock) -> None:
     for step in lock.steps:
         evidence = "it saves no token"
         if step.pairing:
-            evidence = f"{step.pairing.lost} lost and {step.pairing.gained} gained of {step.pairing.runs} pairs"
+            known = "" if step.pairing.decision != "undecided" else "undecided, give it more cases: "
+            evidence = f"{known}{step.pairing.lost} lost and {step.pairing.gained} gained of {step.pairing.runs} pairs"
         print(f"{'kept' if step.kept else 'left':9}  {step.by}: {step.what}: {step.before} → {step.after}, {evidence}")
     if lock.back:
         print(f"verification took the last {lock.back} of what was kept back")

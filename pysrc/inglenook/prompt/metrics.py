@@ -17,8 +17,9 @@ from inglenook.evals.calls import Work
 from inglenook.prompt.ast import Prompt
 from inglenook.prompt.build import tokens
 from inglenook.prompt.case import Case
+from inglenook.prompt.oracle import Judges
 from inglenook.prompt.repetition import repeats
-from inglenook.prompt.suite import NO_JUDGES, Judges, checked, steady, trials
+from inglenook.prompt.suite import NO_JUDGES, checked, steady, trials
 from inglenook.search.sentences import sentences
 
 _DUTY = re.compile(r"\b(?:must|never|always|do not|don['’]t|only|should|exactly|at (?:most|least))\b", re.IGNORECASE)
