@@ -108,9 +108,15 @@ def test_build_says_what_it_cannot_do(run, capsys) -> None:
         (["--pass", "compres"], "compress"),
         (["--pattern", "step"], "steps"),
         (["--levels", "x"], "4,2,0"),
+        (["--slo", "300"], "300,40"),
     ):
         assert run("build", "money.prompt", *words) == 1
         assert hint in capsys.readouterr().err
+
+
+def test_build_asks_for_the_latency_it_is_given(run) -> None:
+    assert run("build", "money.prompt", "--slo", "300,40", "--pass", "normalise", "-o", "fast.prompt") == 0
+    assert "slo:\n    first: 300.0\n    token: 40.0\n" in Path("fast.prompt").read_text()
 
 
 def test_probe_tells_what_can_be_met(run, capsys) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from inglenook.errors import NookError
 from inglenook.prompt import asking, given
+from inglenook.wire.messages import Slo
 
 if TYPE_CHECKING:
     from inglenook.prompt.build import Lock
@@ -42,6 +43,7 @@ def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
     build = kind("build", _build, "the smallest prompt and the cheapest part of a model that meet every requirement")
     build.add_argument("prompt", type=Path)
     build.add_argument("--levels", metavar="N,…", help="parts of the model to try, the cheapest first (what is set)")
+    build.add_argument("--slo", metavar="MS,MS", help="the latency asked for: to the first token, for each after it")
     build.add_argument("--pass", dest="passes", action="append", default=[], metavar="NAME", help="only this pass")
     build.add_argument("--pattern", action="append", default=[], metavar="NAME", help="try this pattern, too")
     build.add_argument("--held", type=Path, metavar="FILE", help="cases that no pass sees, to verify with")
@@ -124,9 +126,9 @@ def _build(options: argparse.Namespace) -> int:
     from inglenook.prompt.build import Rung, build
 
     prompt, cases, held = given.prompt(options.prompt), given.cases(options.tests), given.cases(options.held)
-    passes = _passes(options)
+    passes, levels, slo = _passes(options), _levels(options.levels), _slo(options.slo)
     with asking.asked(options) as (target, _, judges, run):
-        rungs = [Rung(target, level) for level in _levels(options.levels)]
+        rungs = [Rung(target, level, slo) for level in levels]
         core = build(
             prompt, cases, rungs, counter(target), judges, passes=passes, held=held,
             margin=options.margin, most=options.runs, seed=options.seed,
@@ -173,6 +175,16 @@ def _passes(options: argparse.Namespace) -> list[Pass]:
             if name not in some:
                 raise NookError("prompt-pass", f"There is no {what} {name}.", nearest(name, some))
     return [*map(pattern, options.pattern), *([known[name] for name in options.passes] or PASSES)]
+
+
+def _slo(said: str | None) -> Slo | None:
+    if said is None:
+        return None
+    try:
+        first, token = map(float, said.split(","))
+        return Slo(first, token)
+    except ValueError:
+        raise NookError("prompt-build", f"--slo {said} is no latency.", "Write --slo 300,40: milliseconds.") from None
 
 
 def _levels(said: str | None) -> list[int | None]:
