@@ -134,6 +134,11 @@ def _forget() -> None:
 
 
 PAIRS = [*MERGES, "o n", "a n", "r e", "e n", "s t", "o r", "Ġ o"]
+TEMPLATE = (
+    "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are tiny<|im_end|>\n' }}{% endif %}"
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
 VOCABULARY = 280
 """A multiple of 8, as our kernel has it."""
 
@@ -148,7 +153,7 @@ def tokenizer() -> bytes:
     """All bytes, three control tokens and some merges, as a file."""
     tokens = [*CONTROL, *_letters(), *(merge.replace(" ", "") for merge in PAIRS)]
     told = {"format": 1, "tokens": "\n".join(tokens), "merges": "\n".join(PAIRS), "special": [0, 1, 2]}
-    return json.dumps(told | {"ends": [0, 2], "template": ""}).encode()
+    return json.dumps(told | {"ends": [0, 2], "template": TEMPLATE}).encode()
 
 
 EXAMPLES = (

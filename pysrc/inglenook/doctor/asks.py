@@ -53,6 +53,13 @@ class Logits(Ask):
 
 
 @dataclass(frozen=True, slots=True)
+class Odds(Ask):
+    """Answer: the log-probability of each of `ids` but the first, given those before it, float32."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Write(Ask):
     """Continue ids. Answer: `Written`.
 
@@ -151,22 +158,9 @@ class Written:
 
 KINDS: dict[str, type[Any]] = {
     kind.__name__.lower(): kind
-    for kind in (
-        Properties,
-        Tokenize,
-        Detokenize,
-        Template,
-        Logits,
-        Write,
-        Chat,
-        Together,
-        Trace,
-        Layer,
-        State,
-        Load,
-        Within,
-    )
-}
+    for kind in (Properties, Tokenize, Detokenize, Template, Logits, Odds, Write, Chat, Together, Trace, Layer, State,
+                 Load, Within)
+}  # fmt: skip
 
 
 def dump(case: Case) -> Json:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import random
 import tempfile
 import threading
@@ -152,6 +153,20 @@ def _day(engine: Engine) -> Iterator[Engine]:
 
 
 @contextmanager
+def _machine(engine: Engine) -> Iterator[Engine]:
+    """Of another name, with more cores, as another process."""
+    places = ((os, "cpu_count", 64), (os, "getpid", 4242), (platform, "node", "elsewhere"))
+    before = [getattr(module, name) for module, name, _ in places]
+    for module, name, value in places:
+        setattr(module, name, lambda value=value: value)
+    try:
+        yield engine
+    finally:
+        for (module, name, _), was in zip(places, before, strict=True):
+            setattr(module, name, was)
+
+
+@contextmanager
 def _beside(engine: Engine) -> Iterator[Engine]:
     """Another engine of the same kind in the same process, at work before."""
     other = engine.switched(())
@@ -165,7 +180,7 @@ def _beside(engine: Engine) -> Iterator[Engine]:
 @contextmanager
 def _made(engine: Engine) -> Iterator[Engine]:
     """An engine that was made in other surroundings."""
-    with _directory(engine), _environment(engine), _chance(engine), _day(engine):
+    with _directory(engine), _environment(engine), _chance(engine), _day(engine), _machine(engine):
         other = engine.switched(())
         try:
             yield other
@@ -178,6 +193,7 @@ SURROUNDINGS: dict[str, Callable[[Engine], AbstractContextManager[Engine]]] = {
     "another environment": _environment,
     "another state of chance": _chance,
     "another day": _day,
+    "another machine": _machine,
     "another engine beside it": _beside,
     "made elsewhere": _made,
 }

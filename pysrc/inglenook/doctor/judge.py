@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from inglenook.depth import parse
-from inglenook.doctor.asks import Ask, Chat, Detokenize, Logits, Template, Together, Tokenize, Write, Written
+from inglenook.doctor.asks import Ask, Chat, Detokenize, Logits, Odds, Template, Together, Tokenize, Write, Written
 from inglenook.doctor.truth import How, Truth
 from inglenook.errors import NookError
 
@@ -65,6 +65,8 @@ def _of(ask: Ask, reply: Any, truth: Truth | None) -> Found:
                 yield "template", _differs(list(reply), wanted)
         case Logits(ids):
             yield from _scores(list(ids), reply, truth)
+        case Odds(ids):
+            yield from _scored(list(ids), reply, truth)
         case Write():
             yield from _written(ask, reply, truth)
         case Chat(body) if body.get("stream"):
@@ -111,6 +113,17 @@ def _scores(ids: list[int], reply: np.ndarray, truth: Truth | None) -> Found:
         where = "all" if share == 1 else f"{len(bad)} of {len(ids)}"
         sign = "small" if far.max() < SMALL else "late" if at >= LATE else "logits"
         yield sign, f"The scores of {where} positions differ, by {far[at]:.3g} deviations at the first, {at}."
+
+
+def _scored(ids: list[int], reply: np.ndarray, truth: Truth | None) -> Found:
+    if reply.dtype != np.float32 or reply.shape != (len(ids) - 1,):
+        yield "shape", f"{len(ids)} tokens have odds of the shape {reply.shape}, {reply.dtype}."
+    elif truth and truth.computes:
+        rows = truth.logits(ids)[:-1].astype(np.float64)
+        total = rows.max(axis=1) + np.log(np.exp(rows - rows.max(axis=1, keepdims=True)).sum(axis=1))
+        far = np.abs(reply - (rows[np.arange(len(rows)), ids[1:]] - total))
+        if len(bad := np.flatnonzero(~(far <= 4 * truth.slack * rows.std(axis=1) + 1e-4))):
+            yield "logprobs", f"The odds of token {int(bad[0]) + 1} are off by {far[bad[0]]:.4f}."
 
 
 def _written(ask: Write, reply: Written, truth: Truth | None) -> Found:

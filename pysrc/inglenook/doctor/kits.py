@@ -84,7 +84,10 @@ class PlainKit:
             "model cut short": ("model-corrupt",),
             "other architecture": ("model-unsupported",),
             "later format of the model": ("model-unsupported", "model-corrupt"),
+            "a setting is missing": ("model-unsupported", "model-corrupt"),
+            "a matrix is missing": ("model-unsupported", "model-corrupt"),
             "tokenizer is no JSON": ("model-corrupt",),
+            "tokenizer that cuts otherwise": ("model-unsupported", "model-corrupt"),
             "later format of the tokenizer": ("model-corrupt", "model-unsupported"),
         }
         return found | ({"first logits of another model": ("backend",)} if self.check else {})
@@ -122,6 +125,12 @@ class PlainKit:
                 return replace(gguf=self.gguf.replace(b"\5\0\0\0\0\0\0\0llama", b"\5\0\0\0\0\0\0\0mamba", 1))
             case "later format of the model":
                 return replace(gguf=self.gguf[:4] + b"\7" + self.gguf[5:])
+            case "a setting is missing":
+                return replace(gguf=self.gguf.replace(b"llama.block_count", b"llama.block_c0unt", 1))
+            case "a matrix is missing":
+                return replace(gguf=self.gguf.replace(b"blk.0.ffn_up.weight", b"blk.0.ffn_up.we1ght", 1))
+            case "tokenizer that cuts otherwise":
+                return replace(tokenizer=json.dumps(json.loads(self.tokenizer) | {"cut": r"\w+|\W"}).encode())
             case "tokenizer is no JSON":
                 return replace(tokenizer=self.tokenizer[:-9])
             case "later format of the tokenizer":

@@ -104,6 +104,9 @@ class Local:
                 return chats.encode(messages, self._tokenizer())
             case asks.Logits(ids, piece):
                 return self._logits(list(ids), piece)
+            case asks.Odds(ids):
+                self._tokenizer()
+                return self._alone(lambda: self._pass(Score(list(ids), 0, pages=range(-(-len(ids) // PAGE)))))
             case asks.Write() | asks.Chat():
                 [found] = self._together([ask])
                 if isinstance(found, NookError):
@@ -195,16 +198,26 @@ class Local:
         vocabulary = int(str(self._loaded.config["vocabulary"]))
         out = np.full((len(ids), vocabulary), np.nan, np.float32)
         pages = range(-(-len(ids) // PAGE))
-        for at in range(0, len(ids), piece):
-            part = ids[at : at + piece]
-            found = self._pass(Forward(part, at, vocabulary, pages=pages, each=len(part)))
-            for i in range(len(part)):
-                row = found.row(i)
-                out[at + i, row.ids] = row.logits
-        self._library.model.cache.forget()  # what stood in these pages does not any more
-        self._library.model.cache = Cache(self._loaded.pages)
-        self._prepare()
-        return out
+
+        def run() -> np.ndarray:
+            for at in range(0, len(ids), piece):
+                part = ids[at : at + piece]
+                found = self._pass(Forward(part, at, vocabulary, pages=pages, each=len(part)))
+                for i in range(len(part)):
+                    row = found.row(i)
+                    out[at + i, row.ids] = row.logits
+            return out
+
+        return self._alone(run)
+
+    def _alone(self, run: Callable[[], np.ndarray]) -> np.ndarray:
+        """Passes on the first pages; what stood there does not any more."""
+        try:
+            return run()
+        finally:
+            self._library.model.cache.forget()
+            self._library.model.cache = Cache(self._loaded.pages)
+            self._prepare()
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -257,7 +257,7 @@ def _economy(facts: Facts) -> Probing:
     count = len(first.ids)
     unless(ran <= len(ids) + 9 * (count + 1), "work", f"{len(ids)} tokens were read and {count} written by {ran}.")
     unless(
-        passes <= len(ids) // 16 + count + 2, "work", f"{passes} passes for {len(ids)} tokens read, {count} written."
+        passes <= len(ids) // 64 + count + 2, "work", f"{passes} passes for {len(ids)} tokens read, {count} written."
     )
     known = "no prefix cache" not in facts.switches
     unless(not known or again.prefilled <= 65, "reuse", f"Of a prompt that is known {again.prefilled} are read again.")

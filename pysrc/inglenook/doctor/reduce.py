@@ -16,6 +16,7 @@ from inglenook.doctor.asks import (
     Chat,
     Detokenize,
     Logits,
+    Odds,
     Template,
     Together,
     Tokenize,
@@ -87,6 +88,8 @@ def _less(ask: Ask) -> Iterator[Ask]:
             yield from _shorter(ask)
         case Logits() | Detokenize() | Trace():
             yield from _shorter(ask)
+        case Odds(ids) if len(ids) > 2:
+            yield from (shorter for shorter in _shorter(ask) if len(shorter.ids) > 1)
         case Tokenize(text, _):
             for start, stop in _parts(len(text)):
                 yield replace(ask, text=text[:start] + text[stop:])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from inglenook.doctor.asks import Case, Chat, Detokenize, Logits, Template, Together, Tokenize, Within, Write
+from inglenook.doctor.asks import Case, Chat, Detokenize, Logits, Odds, Template, Together, Tokenize, Within, Write
 from inglenook.doctor.truth import How, Truth
 
 TEXTS = (
@@ -176,8 +176,10 @@ def stops(facts: Facts) -> Iterator[Case]:
 def odds(facts: Facts) -> Iterator[Case]:
     for top, count in ((0, 20), (1, 20), (5, 64), (20, 20), (2, 100), (2, 130)):
         if count < facts.room - 10:
-            yield Case((Write(facts.ids(count, 95), 10, logprobs=top),))
+            yield Case((Write(facts.ids(count, 400 + count), 10, logprobs=top),))
     yield Case((Write(facts.ids(20, 95), 10, 1.0, 0.9, 3, logprobs=4),))
+    for count in (2, 30, 70):
+        yield Case((Odds(facts.ids(count, 97)),))
 
 
 # ── what is shared ────────────────────────────────────────────────────────────────────────────────────────────────
