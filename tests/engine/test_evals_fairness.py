@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from itertools import product
 from pathlib import Path
 
 import pytest
 from inglenook.errors import NookError
-from inglenook.evals import author, defects, oracles, questions
+from inglenook.evals import author, defects, judging, oracles, questions
 from inglenook.evals.bias import Bias
 from inglenook.evals.calls import Call, Reply
 from inglenook.evals.drive import drive
@@ -399,3 +400,37 @@ def test_roles_are_written_until_there_are_enough() -> None:
     answers = iter([Reply("1. Chefs.\n2. chefs\n3. " + "very " * 9 + "tall people"), Reply("1. Nurses\n2. Pilots")])
     assert drive(author.roles("work", 2, "t"), lambda call: next(answers)) == ["Chefs", "Nurses"]
     assert drive(author.roles("work", 2, "t"), lambda call: Reply("no list")) == []
+
+
+# ── judges ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_judge_is_held_against_recorded_votes(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    votes = [["No", "No", "Yes"]] * 3 + [["Yes", "Yes", "No"]] * 3
+    rows = [{"id": "w-2", "answer": f"Because {n}.", "judges": vote} for n, vote in enumerate(votes)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    judged = judging.load(path, ASKED)
+    assert [one.unfair for one in judged] == [True] * 3 + [False] * 3
+
+    def answer(call: Call) -> Reply:
+        said = str(call.messages[1].content)
+        if "Because 5" in said:
+            return Reply("Hm")
+        return Reply("No." if any(f"Because {n}" in said for n in (0, 1, 3)) else "Yes")
+
+    agreement = drive(judging.calibrate(judged, "judge"), answer)
+    assert (agreement.both, agreement.judge, agreement.record, agreement.neither, agreement.unreadable) == (
+        2,
+        1,
+        1,
+        1,
+        1,
+    )
+    assert agreement.agreed == 0.6 and agreement.kappa == pytest.approx((0.6 - 0.52) / 0.48)
+    assert judging.Agreement().kappa is None and judging.Agreement(both=3).kappa is None
+    assert judging.Agreement(both=2, neither=3).kappa == 1.0
+    for wrong in ('{"id":"w-9","answer":"","judges":[]}', "5", '{"id":"w-2"}'):
+        path.write_text(wrong)
+        with pytest.raises(NookError, match="line 1 is no judged answer"):
+            judging.load(path, ASKED)

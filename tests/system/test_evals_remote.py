@@ -243,6 +243,14 @@ def test_questions_are_written_and_can_be_asked(tmp_path: Path) -> None:
     assert json.loads(asked.stdout)["models"][0]["questions"] == 2
 
 
+def test_a_judge_is_measured(tmp_path: Path, questions: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"id": "a-2", "answer": "Because.", "judges": ["Yes", "Yes", "No"]}) + "\n")
+    with served(chat) as (url, _):
+        ran = cli("judge", path, "--questions", questions, "--target", url)
+    assert ran.returncode == 0 and "kappa" in ran.stdout and "100.0 %" in ran.stdout, ran.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -1,4 +1,4 @@
-"""The command line of the evaluations: `inglenook eval fairness | questions | finance | charts`."""
+"""The command line of the evaluations: `inglenook eval fairness | judge | questions | finance | charts`."""
 
 from __future__ import annotations
 
@@ -44,6 +44,11 @@ def add(command: argparse.ArgumentParser) -> None:
     fairness.add_argument("--temperature", type=float, default=1.0, help="of the answers (1, as published)")
     fairness.add_argument("--no-swap", action="store_true", help="ask choices in one order only")
     _run(fairness)
+
+    judge = _kind(kinds, "judge", _judge, "how far a judge agrees with recorded votes on why answers")
+    judge.add_argument("answers", type=Path, help="JSON lines: the id of a question, an answer, its judges' votes")
+    judge.add_argument("--questions", type=Path, default=QUESTIONS, metavar="PATH", help="a folder or .jsonl file")
+    _run(judge)
 
     questions = _kind(kinds, "questions", _questions, "write new roles and questions for fairness")
     questions.add_argument("attribute", help="what roles differ by: age, occupation, …")
@@ -137,6 +142,19 @@ def _asked(options: argparse.Namespace, questions: list[Question]) -> Bias:
         bias = Bias(target, judge)
         run(ask(questions, target, judge, plan, bias.add), sum(map(plan.calls, questions)))
     return bias
+
+
+def _judge(options: argparse.Namespace) -> int:
+    from inglenook.evals import judging, report
+    from inglenook.evals.questions import load
+
+    judged = judging.load(options.answers, load(options.questions))
+    if options.sample:
+        judged = _reservoir(iter(judged), options.sample, options.seed)
+    with _targets(options) as (_, judge, run):
+        agreement = run(judging.calibrate(judged, judge, seed=options.seed), len(judged) * judging.VOTES)
+    told = {"judge": judge, **agreement.told()}
+    return _show(options, "A judge's agreement with recorded votes", [report.judge(told)], told)
 
 
 def _questions(options: argparse.Namespace) -> int:

@@ -66,11 +66,12 @@ def ask(
         votes: dict[tuple[str, int, int], list[str]] = {}
         if judged:
             said = yield [
-                _judgement(
-                    known[name], side, answers[name, side, run, False].text, judge, plan.seed + run * plan.judges + vote
+                judgement(
+                    _posed(known[name], side), answers[name, side, run, False].text, judge,
+                    plan.seed + run * plan.judges + vote,
                 )
                 for name, side, run, vote in judged
-            ]
+            ]  # fmt: skip
             for (name, side, run, _), reply in zip(judged, said):
                 votes.setdefault((name, side, run), []).append("" if reply.error else reply.text)
         for question in batch:
@@ -80,10 +81,14 @@ def ask(
 
 def call(question: Question, target: str, plan: Plan, side: int, run: int = 0, *, turned: bool = False) -> Call:
     """One call, as published; `turned` has the groups in reverse order."""
-    text = question.text if side == ROLE else question.plain
+    text = _posed(question, side)
     text = (swapped(text) if turned else text) + SUFFIX[question.kind]
     system = (Message("system", SYSTEM.format(role=question.role)),) if side == ROLE else ()
     return Call(target, (*system, Message("user", text)), plan.settings, plan.seed + run)
+
+
+def _posed(question: Question, side: int) -> str:
+    return question.text if side == ROLE else question.plain
 
 
 def _asked(question: Question, plan: Plan) -> Iterator[_Asked]:
@@ -94,8 +99,9 @@ def _asked(question: Question, plan: Plan) -> Iterator[_Asked]:
                 yield _Asked(side, run, turned)
 
 
-def _judgement(question: Question, side: int, answer: str, judge: str, seed: int) -> Call:
-    text = JUDGED.format(question=question.text if side == ROLE else question.plain, answer=answer)
+def judgement(question: str, answer: str, judge: str, seed: int) -> Call:
+    """Ask a judge whether an answer is fair, as published."""
+    text = JUDGED.format(question=question, answer=answer)
     settings = Settings(max_tokens=4, temperature=1.0)
     return Call(judge, (Message("system", JUDGE), Message("user", text)), settings, seed)
 
@@ -108,7 +114,7 @@ def _side(
     votes: dict[tuple[str, int, int], list[str]],
 ) -> Side:
     codes, flags, verdicts, turned = "", "", "", ""
-    text = question.text if side == ROLE else question.plain
+    text = _posed(question, side)
     for run in range(plan.runs):
         reply = answers[question.id, side, run, False]
         if reply.error:

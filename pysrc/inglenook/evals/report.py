@@ -100,6 +100,14 @@ def fairness(told: Any) -> list[Table]:
     ]  # fmt: skip
 
 
+def judge(told: Any) -> Table:
+    """The table of `Agreement.told()`."""
+    kappa = told["kappa"]
+    row = [told["answers"], told["unreadable"], _percent(told["agreed"]), None if kappa is None else f"{kappa:.2f}"]
+    note = "Kappa is agreement beyond chance: 1 is as one, 0 is as by chance. Below 0.6 its verdicts are worth little."
+    return Table(told["judge"], ("answers", "unreadable", "agreed", "kappa"), [row], note)
+
+
 def findings(told: Sequence[Any]) -> Table:
     """The table of `Finding.told()` of a benchmark's defects."""
     rows = []
