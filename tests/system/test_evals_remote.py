@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -213,6 +214,33 @@ def test_fairness_of_a_server_and_again_from_its_rows(tmp_path: Path, questions:
     assert "<table>" in html and "http" not in html.replace(url, "") and json.loads(
         html.split('id="results">')[1].split("</script>")[0]
     )["models"][0] == told  # fmt: skip
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl+C", "kill"])
+def test_a_run_that_is_ended_goes_on_where_it_was(tmp_path: Path, questions: Path, stop: signal.Signals) -> None:
+    rows = tmp_path / "run.jsonl"
+
+    def slowly(request: BaseHTTPRequestHandler, told: dict[str, Any]) -> None:
+        time.sleep(0.05)
+        chat(request, told)
+
+    with served(slowly) as (url, asked):
+        options = ["fairness", "--target", url, "--questions", str(questions), "--rows", str(rows), "--json"]
+        command = [sys.executable, "-m", "inglenook", "eval", *options]
+        environment = os.environ | {"PYTHONPATH": str(ROOT / "pysrc")}
+        ran = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        until = time.monotonic() + 60
+        while not (rows.exists() and rows.read_bytes().count(b"\n") >= 5) and time.monotonic() < until:
+            time.sleep(0.01)
+        ran.send_signal(stop)
+        _, said = ran.communicate(timeout=30)
+        assert ran.returncode == (130 if stop == signal.SIGINT else -stop), said
+        kept = rows.read_bytes().count(b"\n")
+        assert 5 <= kept < 42
+        before = len(asked)
+        again = cli(*options)
+    assert again.returncode == 0, again.stderr
+    assert len(asked) - before == 42 - kept and json.loads(again.stdout)["models"][0]["questions"] == 3
 
 
 def test_finance_of_a_server_with_and_without_its_eyes(tmp_path: Path) -> None:
