@@ -90,7 +90,7 @@ def test_delta_debugging_finds_the_same_in_the_same_interface() -> None:
 def test_protected_segments_and_the_input_are_not_blamed() -> None:
     whole = prompt(0.8).put(Segment("lang", "Answer in French.", "constraint", protected=True))
     assert removable(whole) == [name for name in TEXTS if name != "lang"]
-    found = drive(culprits(whole, CASES, "any"), model(lambda text: "French" in text))
+    found = drive(culprits(whole, CASES, "any", seed=4), model(lambda text: "French" in text))
     assert found.segments == () and found.found.how == "always"
 
 

@@ -44,6 +44,7 @@ def many(
     [
         (12, (1, "alone"), (0.9, 0.1), False, 32),
         (12, (1, "alone"), (0.7, 0.05), False, 45),
+        (10, (1, "alone"), (0.35, 0.02), False, 110),  # seldom, but only with it
         (10, (1, "alone"), (0.95, 0.3), False, 45),
         (12, (1, "alone"), (0.9, 0.1), True, 45),
         (12, (2, "together"), (0.85, 0.1), False, 60),

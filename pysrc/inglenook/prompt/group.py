@@ -31,7 +31,7 @@ Search = Generator[Mask, bool, "Found"]
 How = Literal["alone", "together", "either", "always", "never", "unknown"]
 
 SURE = 0.95  # of a hypothesis, before it is put to the test
-SEEN, NOISE = (0.6, 0.8, 0.95), (0.03, 0.15, 0.35)  # how often the effect comes, with and without what makes it
+SEEN, NOISE = (0.3, 0.6, 0.8, 0.95), (0.03, 0.15, 0.35)  # how often the effect comes, with and without what makes it
 STEADY = (0.99,), (0.01,)  # the same where a mask always gives the same
 STRAIN = ((0.0, 0.5), (0.8, 0.3), (3.0, 0.2))  # (how a prompt suffers from changes as such, how likely that is)
 SHAPES: dict[How, float] = {"alone": 0.55, "together": 0.2, "either": 0.1, "always": 0.1, "never": 0.05}
@@ -84,7 +84,7 @@ class Belief:
         sizes = self._matrix.sum(axis=1)
         self._needed = np.where([how == "together" for how in self.hows], sizes, [how != "always" for how in self.hows])
         seen, noise = (SEEN, NOISE) if noisy else STEADY
-        grid = [(hi, lo, strain, p) for hi in seen for lo in noise for strain, p in STRAIN]
+        grid = [(hi, lo, strain, p) for hi in seen for lo in noise for strain, p in STRAIN if hi >= 2 * lo]
         self._seen, self._noise, self._strain, odds = (np.array(column) for column in zip(*grid, strict=True))
         shares = {how: self.hows.count(how) for how in SHAPES}
         prior = np.log([SHAPES[how] / shares[how] for how in self.hows])
@@ -194,7 +194,10 @@ def bayes(
             continue
         parts, how = belief.members[row], belief.hows[row]
         agreed = True
-        for mask, expected in _checks(count, parts, how):
+        checks = list(_checks(count, parts, how))
+        if parts and belief.rates(row)[0] < 0.5:  # seldom seen: is it there at all?
+            checks.insert(0, (np.ones(count, np.bool_), True))
+        for mask, expected in checks:
             if noisy:
                 seen, noise = belief.rates(row)
                 gate = Sprt(Claim(1 - noise, 1 - seen, error, error), max(1, runs - used))
