@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,8 +171,20 @@ def test_the_model_of_an_event_loop_answers_the_same(writer: Writer) -> None:
     assert end.value.value.error.startswith("level: ")
 
 
-def test_targets_are_named() -> None:
+def test_another_model_has_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tmp_path / "model.onnx"
+    monkeypatch.setenv("INGLENOOK_LM", str(model))
     assert targets.open("native").name == "native" and targets.open("native:2").name == "native:2"
+    names = set()
+    for data in (b"a" * 300_000, b"b" + b"a" * 299_999, b"a" * 299_999 + b"b", b"a" * 300_001):
+        model.write_bytes(data)
+        first, again = targets.open("native:2").name, targets.open("native:2").name
+        assert first == again and first.startswith("native:2@") and len(first) == 17
+        names.add(first)
+    assert len(names) == 4
+
+
+def test_targets_are_named() -> None:
     assert targets.open("http://localhost:8080/v1/", model="m").name == "http://localhost:8080/v1#m"
     for wrong in ("", "nativ", "native:x", "ftp://a", "http://"):
         with pytest.raises(NookError) as error:

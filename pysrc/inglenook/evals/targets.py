@@ -11,6 +11,8 @@ ends the run; what goes wrong with one call (a timeout, an answer cut short, a p
 
 from __future__ import annotations
 
+import hashlib
+import os
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -21,6 +23,8 @@ from inglenook.evals.calls import Call, Reply
 from inglenook.evals.completion import Remote
 from inglenook.evals.heard import Heard, request
 from inglenook.wire import messages as wire
+
+EDGE = 65536
 
 
 class Target(Protocol):
@@ -55,10 +59,11 @@ class Native:
     """The language model of this machine at `level` where a call names none; None leaves it to the call's `slo`.
 
     `nook` is one that is open; without it an empty one is opened at the first call and goes at the end of the `with`.
+    The name ends with which model it is ("native:2@5f0c12ab"), so that another one finds none of its rows.
     """
 
     def __init__(self, level: int | None = None, nook: Any = None) -> None:
-        self.name = "native" if level is None else f"native:{level}"
+        self.name = ("native" if level is None else f"native:{level}") + ("" if nook else _which())
         self._level, self._nook = level, nook
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -105,3 +110,20 @@ class Resident:
         except NookError as error:
             return heard.failed(error)
         return heard.reply()
+
+
+def _which() -> str:
+    """ "@" and 8 hex digits of the model file's size, beginning (its levels are told there) and end; "" if there is none."""
+    from inglenook.platform.native.engine import FILES, models_folder
+
+    path = Path(os.environ.get("INGLENOOK_LM") or models_folder() / FILES["lm"][0])
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            told = [b"%d" % size]
+            for at in (0, max(0, size - EDGE)):
+                file.seek(at)
+                told.append(file.read(EDGE))
+    except OSError:
+        return ""
+    return "@" + hashlib.sha256(b"".join(told)).hexdigest()[:8]
