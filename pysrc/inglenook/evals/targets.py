@@ -113,7 +113,7 @@ class Resident:
 
 
 def _which() -> str:
-    """ "@" and 8 hex digits of the model file's size, beginning (its levels are told there) and end; "" if there is none."""
+    """Which model file it is: "@" and 8 hex digits of its size, beginning (its levels are told there) and end."""
     from inglenook.platform.native.engine import FILES, models_folder
 
     path = Path(os.environ.get("INGLENOOK_LM") or models_folder() / FILES["lm"][0])
