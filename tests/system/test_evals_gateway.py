@@ -106,6 +106,12 @@ def test_one_that_takes_too_long_and_one_that_is_not_there(line: Any) -> None:
     assert error.value.code == "unreachable"
 
 
+def test_a_server_that_is_no_gateway_ends_the_run() -> None:
+    with served(Model()) as host, pytest.raises(NookError) as error:
+        Gateway(f"ws://{host}/elsewhere")(ASKED)
+    assert error.value.code == "refused" and "inglenook serve" in error.value.hint
+
+
 def test_gateways_are_named() -> None:
     assert targets.open("ws://localhost:8765#2").name == "ws://localhost:8765#2"
     for wrong in ("ws://", "wss://host#small", "http://host"):
