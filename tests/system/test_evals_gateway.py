@@ -56,7 +56,7 @@ def raising(code: str) -> Callable[[wire.Chat], None]:
 
 def test_what_goes_wrong_is_told_as_on_this_machine() -> None:
     with served(Model(raising("context"))) as host:
-        assert Gateway(f"ws://{host}")(ASKED).error == "context: It cannot be."
+        assert Gateway(f"ws://{host}")(ASKED).error == "context: It cannot be. Do otherwise."
     with served(Model(raising("model-missing"))) as host, pytest.raises(NookError) as error:
         Gateway(f"ws://{host}")(ASKED)
     assert error.value.code == "model-missing" and error.value.hint

@@ -76,7 +76,7 @@ class Call:
 class Reply:
     """What came back. `finish` is "stop", "length" or what else the target said; times are milliseconds from sending.
 
-    With an `error` ("code: message") nothing else of it holds; such a reply is not kept, so the next run asks again.
+    With an `error` ("code: message hint") nothing else of it holds; such a reply is not kept: the next run asks again.
     """
 
     text: str = ""
@@ -90,7 +90,8 @@ class Reply:
 
     @classmethod
     def failed(cls, error: NookError, total_ms: float = 0.0) -> Reply:
-        return cls(finish="error", total_ms=total_ms, error=f"{error.code}: {error.message}")
+        said = f"{error.code}: {error.message} {error.hint}".rstrip()
+        return cls(finish="error", total_ms=total_ms, error=said)
 
 
 Work: TypeAlias = Generator[Sequence[Call], list[Reply], R]
