@@ -369,6 +369,12 @@ def test_plain_text_becomes_segments_by_paragraphs_and_of_kinds() -> None:
     assert prompt.render({"ticket": "x"}).messages[0].content == text[:-1].replace("{{ticket}}", "x")
 
 
+def test_labelled_pairs_become_examples_and_what_is_to_be_answered_input() -> None:
+    text = "Name the mood.\n\nReview: Great!\nSentiment: good\n\nReview: {{review}}\nSentiment:"
+    [prompt] = FORMATS["text"].read(text, "mood.txt", files()).prompts
+    assert [one.kind for one in prompt.segments] == ["task", "example", "input"]
+
+
 @pytest.mark.parametrize(
     ("path", "text", "name"),
     [

@@ -18,7 +18,8 @@ from inglenook.prompt.ast import Prompt
 _LABEL = re.compile(
     r"^[ \t>*-]*(?:example[ \t]*\d*[ \t]*[:.)-][ \t]*)?"
     r"(?:(?P<asked>input|q|question|text|user|ticket|review|message|sentence|document|problem)"
-    r"|(?P<told>output|a|answer|label|assistant|response|result|category|sentiment|summary|solution))[ \t]*\d*[ \t]*:",
+    r"|(?P<told>output|a|answer|label|assistant|response|result|category|class|sentiment|intent|topic|summary|solution"
+    r"|translation))[ \t]*\d*[ \t]*:",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -43,11 +44,12 @@ def examples(prompt: Prompt) -> list[Example]:
             names = (segment.name, shown[n + 1].name)
             found.append(Example(segment.text.strip(), shown[n + 1].text.strip(), names, 0, len(segment.text)))
         elif segment.role != "assistant":
-            found += _labelled(segment.name, segment.text)
+            found += labelled(segment.name, segment.text)
     return found
 
 
-def _labelled(name: str, text: str) -> Iterator[Example]:
+def labelled(name: str, text: str) -> Iterator[Example]:
+    """The examples in the labelled lines of a text, which is that of the segment `name`."""
     marks = list(_LABEL.finditer(text))
     for n, mark in enumerate(marks[:-1]):
         answer = marks[n + 1]

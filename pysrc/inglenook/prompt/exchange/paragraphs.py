@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 
 from inglenook.prompt.ast import Kind, Role
+from inglenook.prompt.example import labelled
 
 _GAP = re.compile(r"\n[ \t]*\n+")
 _TAG = re.compile(r"<(/?)([A-Za-z][\w-]*)(?:\s[^<>]*)?>")
 # The first that matches tells the kind; what matches none is text.
 _KINDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
-    ("example", re.compile(r"^\s*(?:example|input|q|question)\b[^\n]*:.*^\s*(?:output|a|answer|label)\s*:",
-                           re.IGNORECASE | re.DOTALL | re.MULTILINE)),
     ("persona", re.compile(r"^\s*(?:you are|you're|act as|as an?)\b", re.IGNORECASE)),
     ("format", re.compile(r"\b(?:JSON|YAML|XML|CSV|markdown|format|respond with|answer (?:in|with)|output only)\b",
                           re.IGNORECASE)),
@@ -35,8 +34,10 @@ def paragraphs(text: str) -> list[str]:
 
 def named(text: str, role: Role, taken: set[str]) -> tuple[str, Kind]:
     """A name that is not `taken` yet (now it is), and the kind that a paragraph seems to be."""
+    shows = "{{" not in text and any(labelled("", text))
     slots_alone = re.fullmatch(r"\s*(?:<[\w-]+>\s*|\w+:\s*)?\{\{\s*\w+\s*\}\}(?:\s*</[\w-]+>)?\s*", text)
-    guessed = "input" if slots_alone else next((kind for kind, found in _KINDS if found.search(text)), "text")
+    first = next((kind for kind, found in _KINDS if found.search(text)), "text")
+    guessed = "example" if shows else "input" if slots_alone else first
     kind: Kind = "text" if role == "assistant" else guessed  # type: ignore[assignment]
     base: str = "answer" if role == "assistant" else kind
     name, n = base, 1
