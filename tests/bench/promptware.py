@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from inglenook.errors import NookError
 from inglenook.evals.calls import Settings
 from inglenook.evals.drive import drive as run_calls
 from inglenook.evals.rows import Rows
@@ -24,14 +23,16 @@ from inglenook.prompt.ast import Prompt, Segment, Slot, escape
 from inglenook.prompt.binomial import fixed
 from inglenook.prompt.case import Assertion, Case
 from inglenook.prompt.debug import culprits
-from inglenook.prompt.group import Mask, Search, bayes, ddmin, drive, majority, sequentially
+from inglenook.prompt.group import Decide, Mask, Search, bayes, ddmin, drive, majority, sequentially
 from inglenook.prompt.sequential import Bets, Claim, Gate, Sprt, bounds
+from inglenook.prompt.suite import NO_JUDGES, trials
 
 from buildlib.project import STAMPS
 
 Figures = dict[str, Any]
 PROMPTS = 10_000  # simulated ones at each rate
 TRIALS = 60  # searches of each kind
+FALLS = 0.25  # how often a model must fail for a defect, to have fallen for it
 PLANTED = Path(__file__).with_name("planted.jsonl")
 
 VOTES = (1, 3, 5, 9, 15, 25, 41)
@@ -164,9 +165,13 @@ def planted() -> Figures:
 
     The defects were written, and their places drawn, before any debugger or model saw them: 17 in each of the six
     dimensions, 12 pairs. A prompt fails if the answer has a defect's marker, a word that has nothing to do with the
-    question. Shares are of those defects that the model falls for at all (in one of twelve runs): a debugger can find
-    no other. They are searched by ddmin, too, with five runs a question. Answers
-    are kept in `.build/planted.jsonl`, so this takes up where it was stopped; remove it to ask anew.
+    question. The truth are those that make it fail by themselves in three of twelve runs; where there is none, or it
+    fails without any, the model did not fall for it and nothing is searched.
+
+    ddmin with five runs a question is run beside it. Its runs at equal accuracy would take days on a model, so they are
+    simulated at the rates that it showed: with votes (null where no number of votes is as accurate, as with effects
+    that come in less than half of all runs), and with SPRTs that are told the rates. Answers are kept in
+    `.build/planted.jsonl`, so this takes up where it was stopped; remove it to ask anew.
     """
     STAMPS.mkdir(exist_ok=True)
     with open_target("native") as target, Rows(STAMPS / "planted.jsonl") as rows:
@@ -176,37 +181,59 @@ def planted() -> Figures:
 def searched(target: Target, rows: Rows | None = None, most: int | None = None) -> Figures:
     """`planted` on any target, or the first `most` defects of it."""
     defects = [json.loads(line) for line in PLANTED.read_text("utf-8").splitlines()][:most]
-    counts = {"bayes": [0, 0], "ddmin": [0, 0]}
-    failing, by = 0, defaultdict[str, list[int]](list)
+    by = defaultdict[str, list[int]](list)
+    runs, baseline, worlds = list[int](), list[int](), list[World]()
     for defect in defects:
         prompt, cases = _planted(defect)
-        wanted = {one.name for one in prompt.segments if one.name.startswith("planted")}
-        try:
-            for name, kept in counts.items():
-                work = culprits(prompt, cases, target.name, search=name)  # type: ignore[arg-type]
-                found = run_calls(work, target, rows, patience=0)
-                right = set(found.segments) == wanted and (
-                    name == "ddmin" or len(wanted) == 1 or found.found.how == "either"
-                )
-                kept[0], kept[1] = kept[0] + right, kept[1] + found.found.runs
-                if name == "bayes":
-                    failing += 1
-                    by[defect["dimension"] if len(wanted) == 1 else "two"].append(int(right))
-                    told = {"right": right, "runs": found.found.runs, "how": found.found.how, "found": found.segments}
-                    print(json.dumps({"id": defect["id"], **told}), flush=True)
-        except NookError as error:
-            if error.code != "not-failing":
-                raise
-            print(json.dumps({"id": defect["id"], "right": None}), flush=True)
-    (right, runs), (baseline, theirs) = counts["bayes"], counts["ddmin"]
+        names = [one.name for one in prompt.segments if one.name.startswith("planted")]
+        rates = {name: _rate(prompt.without({*names} - {name}), cases, target, rows) for name in (*names, "")}
+        wanted = {name for name in names if rates[name] >= FALLS}
+        if not wanted or rates[""] >= FALLS:
+            print(json.dumps({"id": defect["id"], "rates": rates}), flush=True)
+            continue
+        found = {
+            search: run_calls(culprits(prompt, cases, target.name, search=search), target, rows, patience=0)  # type: ignore[arg-type]
+            for search in ("bayes", "ddmin")
+        }
+        ours = found["bayes"]
+        right = {search: set(one.segments) == wanted for search, one in found.items()}
+        told = {"right": right["bayes"], "runs": ours.found.runs, "how": ours.found.how, "found": ours.segments}
+        print(json.dumps({"id": defect["id"], "rates": rates, **told}), flush=True)
+        by[defect["dimension"] if len(names) == 1 else "two"].append(int(right["bayes"]))
+        runs.append(ours.found.runs)
+        baseline.append(int(right["ddmin"]))
+        worlds.append(World(len(PLAIN) + len(names), 1, max(rates.values()), max(0.02, rates[""])))
+    share = sum(map(sum, by.values())) / max(1, len(runs))
+    votes = [lambda one, k=k: majority(k) for k in VOTES]  # type: ignore[misc]
+    sprts = [lambda one, e=e: sequentially(one.seen, one.noise, e) for e in ERRORS]  # type: ignore[misc]
+    ratios = [_beside(worlds, ladder, share, float(np.mean(runs or [1]))) for ladder in (votes, sprts)]
     return {
-        "debugger_exact_share": round(right / failing, 3) if failing else None,
-        "debugger_runs_vs_ddmin": round(theirs / runs, 2) if runs else None,
-        "debugger_planted": len(defects), "debugger_fell_for": failing,
-        "debugger_runs": round(runs / failing, 1) if failing else None,
-        "debugger_ddmin_exact_share": round(baseline / failing, 3) if failing else None,
+        "debugger_exact_share": round(share, 3) if runs else None,
+        "debugger_runs_vs_ddmin": ratios[0],
+        "debugger_runs_vs_ddmin_told_rates": ratios[1],
+        "debugger_planted": len(defects), "debugger_fell_for": len(runs),
+        "debugger_runs": round(float(np.mean(runs)), 1) if runs else None,
+        "debugger_ddmin_of_five_exact_share": round(float(np.mean(baseline)), 3) if runs else None,
         "debugger_by_dimension": {name: [sum(some), len(some)] for name, some in sorted(by.items())},
     }  # fmt: skip
+
+
+def _beside(
+    worlds: list[World], ladder: Sequence[Callable[[World], Decide]], share: float, runs: float
+) -> float | None:
+    """How many times `runs` ddmin takes with the first way of deciding that finds the truth as often as `share`."""
+    for decide in ladder if worlds else ():
+        found = [_many(one, 10, lambda _, one=one: ddmin(one.parts, decide(one))) for one in worlds]  # type: ignore[misc]  # noqa: B023
+        if np.mean([right for right, _ in found]) >= share - 0.01:
+            return round(float(np.mean([used for _, used in found])) / runs, 2)
+    return None
+
+
+def _rate(prompt: Prompt, cases: list[Case], target: Target, rows: Rows | None) -> float:
+    """How often it fails, in twelve runs."""
+    pairs = [(case, seed) for case in cases for seed in range(3)]
+    found = run_calls(trials(prompt, pairs, target.name, NO_JUDGES), target, rows, patience=0)
+    return sum(not one.judged.passed for one in found) / len(found)
 
 
 def _planted(defect: dict[str, Any]) -> tuple[Prompt, list[Case]]:
