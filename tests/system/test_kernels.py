@@ -204,7 +204,7 @@ def test_what_cannot_be_run_is_said(model: LanguageModel) -> None:
     wrong: list[tuple[list[int], int, str, dict[str, Any]]] = [
         ([], 0, "forward", {}), ([1], 5, "forward", {}), ([1] * 257, 0, "context", {}),
         ([49152], 0, "tokens", {}), ([-1], 0, "tokens", {}), ([2**40], 0, "tokens", {}),
-        ([1], 0, "forward", {"level": 1}), ([1], 0, "forward", {"pages": [4]}), ([1], 0, "forward", {"pages": [-1]}),
+        ([1], 0, "forward", {"level": 16}), ([1], 0, "forward", {"pages": [4]}), ([1], 0, "forward", {"pages": [-1]}),
         ([1] * 65, 0, "forward", {"pages": [0]}), ([1], 0, "forward", {"allow": bytes(9)}),
         ([1], 0, "forward", {"each": 2}), ([1] * 20, 0, "forward", {"each": 17}),
     ]  # fmt: skip
