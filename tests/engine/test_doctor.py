@@ -139,6 +139,18 @@ def test_each_kind_of_failure_has_its_sign(target: str, make: Any, names: tuple[
     assert symptoms.symptom(sign.split(": ")[1]) in made.symptoms
 
 
+def test_what_an_exception_is_tells_of_its_cause() -> None:
+    def without(pick: Any) -> Any:
+        def picked(*given: Any) -> Any:
+            raise ModuleNotFoundError("No module named 'fast'")
+
+        return picked
+
+    made = examined(patched("inglenook.elastic.sample:Sampler.pick", without).engine(known()[0]), ("drawn",))
+    assert "raised ModuleNotFoundError" in exam.observed(made)
+    assert made.suspects[0].cause.name == "Dependent module"
+
+
 def test_files_that_differ_are_told() -> None:
     from dataclasses import replace
 
@@ -187,6 +199,8 @@ def test_every_cause_has_clues_and_every_clue_a_probe() -> None:
         where, _, what = clue.pattern.partition(": ")
         if where == "gone with":
             assert what in switches
+        elif not what:
+            assert where.startswith(("raised ", "refused "))
         else:
             assert any(probe == where or ("*" in where and probe.startswith(where[:-1])) for probe in probes.NAMES)
 

@@ -71,7 +71,8 @@ SURE, LIKELY, POSSIBLE, ELSE = 0.6, 0.3, 0.12, 0.02
 
 @dataclass(frozen=True, slots=True)
 class Clue:
-    """`pattern` over "probe: sign" or "gone with: switch" (`fnmatch`), why it speaks for these causes, and how much."""
+    """`pattern` over what was seen, "probe: sign", "raised kind", "refused code" or "gone with: switch" (`fnmatch`),
+    why it speaks for these causes, and how much."""
 
     pattern: str
     why: str
@@ -224,6 +225,38 @@ CLUES: tuple[Clue, ...] = (
     _clue("*: error", "a good request is refused", "", _any(CONDITION, MISCONF, EXCEPTION), INPUTS, 3),
     _clue("*: choice", "other tokens are written than should be", "", _any(ALGORITHM, CACHE), CONDITION, 3),
     _clue("*: differs", "asked again it answers otherwise", "", _any(CACHE, SYNC, JOB), CONCUR, 3),
+    # what was raised, and what was refused
+    _clue("raised TypeError", "a value of another type came where it does not fit", TYPE, API, VERSION, 1),
+    _clue("raised AttributeError", "something asked for is not there", _any(API, VERSION), TYPE, MODULE, 1),
+    _clue("raised IndexError", "something lies beyond the end", SHAPE, _any(CONDITION, INPUTS), API, 1),
+    _clue("raised ValueError", "sizes or values do not fit", SHAPE, _any(API, INPUTS, CONDITION), TYPE, 1),
+    _clue("raised AssertionError", "what was taken for certain is not", CONDITION, _any(ASSIGN, SHAPE), "", 1),
+    _clue("raised KeyError", "something was not put where it is looked for", CONDITION, _any(ASSIGN, API), CACHE, 1),
+    _clue("raised *ModuleNotFoundError", "a module is missing", MODULE, VERSION, BACKEND, 0),
+    _clue("raised ImportError", "a module is missing or another version", MODULE, VERSION, BACKEND, 0),
+    _clue("raised OSError", "a library or a file cannot be had", MODULE, _any(BACKEND, JOB), "", 1),
+    _clue("raised NotImplementedError", "something is not there on this backend", BACKEND, MODEL, VERSION, 0),
+    _clue("raised FileNotFoundError", "a file is not where it is looked for", JOB, _any(MISCONF, MODULE), "", 0),
+    _clue("raised MemoryError", "memory was not enough", OOM, LEAK, "", 0),
+    _clue("raised RecursionError", "it calls itself without end", CONDITION, INPUTS, "", 1),
+    _clue("raised ZeroDivisionError", "something is divided by zero", NUMERIC, _any(CONDITION, INPUTS), "", 1),
+    _clue("raised FloatingPointError", "a number cannot be told", NUMERIC, PRECISION, "", 0),
+    _clue("raised OverflowError", "a number is too large", NUMERIC, _any(TYPE, INPUTS), "", 0),
+    _clue("raised Unicode*", "bytes are no text", STREAM, TOKENS, "", 0),
+    _clue("raised RuntimeError", "it changed while in use", _any(CONCUR, SYNC), _any(BACKEND, MODULE), EXCEPTION, 1),
+    _clue("refused memory", "its memory is said to be full", OOM, _any(LEAK, CACHE), _any(MISCONF, CONCUR), 1),
+    _clue("refused backend", "its first scores are wrong", BACKEND, _any(MODEL, ALGORITHM, VERSION), PRECISION, 0),
+    _clue("refused forward", "a pass does not continue what was read", CACHE, _any(SHAPE, SYNC), CONDITION, 1),
+    _clue("refused context", "its context is said to be too short", MISCONF, CONDITION, _any(OOM, MODEL), 1),
+    _clue("refused model-*", "its model is said to be damaged or of another kind", MODEL, VERSION, MISCONF, 0),
+    _clue("refused kernel-missing", "its kernel is missing", MODULE, BACKEND, VERSION, 0),
+    _clue("refused onnx", "onnxruntime refuses", MODULE, _any(BACKEND, SHAPE), VERSION, 1),
+    _clue("refused busy", "it says that it is busy, with nobody there", DEADLOCK, _any(LEAK, CONCUR), "", 0),
+    _clue("refused closed", "it goes on with a request that has ended", SYNC, _any(DEADLOCK, EXCEPTION), "", 0),
+    _clue("refused worker-died", "its model is said to have died", EXCEPTION, SYNC, CACHE, 1),
+    _clue("refused tokens", "its own tokens are said not to be in its vocabulary", MODEL, TOKENS, INPUTS, 1),
+    _clue("refused role", "a role there is is said not to be", TEMPLATE, _any(INPUTS, DOCS), "", 1),
+    _clue("refused request", "what it documents is refused", _any(INPUTS, DOCS), CONDITION, API, 1),
     # interventions
     _clue("gone with: raw ids", "with ids in place of a chat it is right", _any(TEMPLATE, TOKENS), FORMAT, API, 0),
     _clue("gone with: no template", "without the template it is right", TEMPLATE, MODEL, "", 0),

@@ -59,11 +59,13 @@ class Engine(Protocol):
 
 
 class Crash(Exception):
-    """The engine raised what is no NookError: `what` is one line, `where` the innermost place in it."""
+    """The engine raised what is no NookError: `what` is one line that begins with its `kind`, `where` the innermost
+    place in it."""
 
     def __init__(self, what: str, where: str = "") -> None:
         super().__init__(what)
         self.what, self.where = what, where
+        self.kind = what.partition(":")[0]
 
 
 class Hang(BaseException):

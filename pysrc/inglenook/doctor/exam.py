@@ -112,7 +112,7 @@ def examine(
         if probe not in able:
             why = "the engine does not let one look that deep" if probe.tier not in tiers else "it has no such switch"
             report.outcomes.append(Outcome(probe, UNKNOWN, reason=why))
-    signs = [f"{o.probe.name}: {f.sign}" for o in report.failed for f in o.findings]
+    signs = observed(report)
     report.symptoms = seen(f.sign for o in report.failed for f in o.findings)
     if signs:
         report.first = report.suspects = causes.rank(signs)
@@ -199,6 +199,14 @@ def _intervened(
         if truth and (other := interventions.rewritten(finding.case, how, truth)):
             still = yield from _fails(other, "", known, probe.switches)
             report.tried.append(Tried(probe.name, finding.sign, how, not still))
+
+
+def observed(report: Report) -> list[str]:
+    """What was seen, as clues name it: "probe: sign", and of errors and exceptions "refused code", "raised kind"."""
+    found = [(outcome.probe.name, finding) for outcome in report.failed for finding in outcome.findings]
+    how = {"error": "refused", "crash": "raised"}
+    kinds = dict.fromkeys(f"{how[one.sign]} {one.detail}" for _, one in found if one.detail and one.sign in how)
+    return [*(f"{name}: {finding.sign}" for name, finding in found), *kinds]
 
 
 def tells(sign: str) -> bool:

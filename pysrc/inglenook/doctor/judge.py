@@ -27,10 +27,12 @@ REASONS = {"end": "stop", "stop": "stop", "length": "length"}
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What is wrong with an answer: `sign` is a stable word, `text` a sentence for people with what was found."""
+    """What is wrong with an answer: `sign` is a stable word, `text` a sentence for people with what was found, `detail`
+    the code of the error or the kind of exception there was."""
 
     sign: str
     text: str
+    detail: str = ""
 
 
 def complaints(ask: Ask, reply: Any, truth: Truth | None) -> list[Complaint]:

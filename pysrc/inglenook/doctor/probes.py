@@ -47,11 +47,13 @@ LEAK = 1024  # bytes that an answer may leave behind
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong: a stable `sign` within the probe, what was found, and the case that shows it."""
+    """Something wrong: a stable `sign` within the probe, what was found, the case that shows it, and the code of the
+    error or the kind of exception where there was one."""
 
     sign: str
     text: str
     case: Case = field(default_factory=lambda: Case(()))
+    detail: str = ""
 
 
 class Unknown(Exception):
@@ -82,7 +84,8 @@ def case(facts: Facts, what: Case) -> Probing:
     ids: set[str] = set()
 
     def complain(complaint: Complaint, upto: int) -> None:
-        found.append(Finding(complaint.sign, complaint.text, replace(what, asks=what.asks[: upto + 1])))
+        cut = replace(what, asks=what.asks[: upto + 1])
+        found.append(Finding(complaint.sign, complaint.text, cut, complaint.detail))
 
     for at, ask in enumerate(what.asks):
         refused = what.refused if at == len(what.asks) - 1 else ()
@@ -100,7 +103,7 @@ def case(facts: Facts, what: Case) -> Probing:
                 return found
             continue
         except Crash as error:
-            complain(Complaint("crash", f"{error.what} ({error.where})"), at)
+            complain(Complaint("crash", f"{error.what} ({error.where})", error.kind), at)
             return found
         except Hang as error:
             complain(Complaint("hang", str(error) or "It does not come back."), at)
@@ -139,7 +142,7 @@ def cases(facts: Facts, them: Iterable[Case]) -> Probing:
 
 def _refusal(error: NookError, codes: tuple[str, ...]) -> Iterator[Complaint]:
     if not codes:
-        yield Complaint("error", f"It was refused: {error}")
+        yield Complaint("error", f"It was refused: {error}", error.code)
     elif "*" not in codes and error.code not in codes:
         yield Complaint("error code", f"The error's code is {error.code!r}, not {' or '.join(codes)}: {error.message}")
     if error.code == "onnx":
@@ -431,9 +434,9 @@ def _raised(run: Callable[[Facts], Probing]) -> Callable[[Facts], Probing]:
             made: list[Finding] = end.value
             return made
         except NookError as error:
-            return [Finding("error", f"It was refused: {error}", Case(tuple(last)))]
+            return [Finding("error", f"It was refused: {error}", Case(tuple(last)), error.code)]
         except Crash as error:
-            return [Finding("crash", f"{error.what} ({error.where})", Case(tuple(last)))]
+            return [Finding("crash", f"{error.what} ({error.where})", Case(tuple(last)), error.kind)]
         except Hang as error:
             return [Finding("hang", str(error) or "It does not come back.", Case(tuple(last)))]
         except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
