@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import inglenook
 import pytest
 from inglenook.__main__ import main
 
@@ -37,6 +41,16 @@ def sort(tmp_path: Path) -> Path:
     path = tmp_path / "sort.prompt"
     path.write_text(SORT)
     return path
+
+
+def test_other_commands_load_nothing_of_the_room_but_its_options() -> None:
+    script = "import sys, inglenook.__main__ as m; m.parser(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env={
+        **os.environ, "PYTHONPATH": str(Path(inglenook.__file__).parents[1]),
+    })  # fmt: skip
+    loaded = {name.partition("inglenook.prompt.")[2] for name in done.stdout.split()}
+    assert loaded - {""} == {"command", "asking", "making", "given"}
+    assert "yaml" not in done.stdout.split()
 
 
 def test_lint_tells_file_line_and_rule_and_fails_on_errors(sort: Path, capsys) -> None:
