@@ -52,7 +52,7 @@ def many(
     ],
 )
 def test_makers_are_found_among_noise(count, kind, rates, needed, runs) -> None:
-    found = many(12, count, kind, rates, needed)
+    found = many(8, count, kind, rates, needed)
     assert np.mean([right for _, right in found]) >= 0.8
     assert np.mean([one.runs for one, _ in found]) <= runs
     assert all(one.confirmed for one, right in found if right)
@@ -60,8 +60,8 @@ def test_makers_are_found_among_noise(count, kind, rates, needed, runs) -> None:
 
 def test_what_no_part_makes_is_said_to_be_so() -> None:
     rng = np.random.default_rng(12)
-    always = [drive(bayes(8, seed=i), lambda mask: bool(rng.random() < 0.9)) for i in range(6)]
-    never = [drive(bayes(8, seed=i), lambda mask: bool(rng.random() < 0.05)) for i in range(6)]
+    always = [drive(bayes(8, seed=i), lambda mask: bool(rng.random() < 0.9)) for i in range(3)]
+    never = [drive(bayes(8, seed=i), lambda mask: bool(rng.random() < 0.05)) for i in range(5)]
     assert {one.how for one in always} == {"always"} and {one.how for one in never} == {"never"}
     assert all(one.parts == () and not one.confirmed for one in always + never)
 
@@ -82,7 +82,7 @@ def test_suspicion_saves_runs_and_does_not_blind() -> None:
     def mean(hint: int) -> tuple[float, float]:
         rng = np.random.default_rng(14)
         suspicion = [10.0 if part == hint else 1.0 for part in range(16)]
-        ones = [drive(bayes(16, seed=i, suspicion=suspicion), world(rng, (5,), "alone", (0.9, 0.1))) for i in range(30)]
+        ones = [drive(bayes(16, seed=i, suspicion=suspicion), world(rng, (5,), "alone", (0.9, 0.1))) for i in range(20)]
         return float(np.mean([one.runs for one in ones])), float(np.mean([one.parts == (5,) for one in ones]))
 
     (helped, right), (misled, still) = mean(5), mean(9)

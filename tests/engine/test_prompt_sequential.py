@@ -133,7 +133,7 @@ def test_paired_runs_tell_lost_gained_and_the_same() -> None:
 def test_a_worse_version_passes_as_rarely_as_promised() -> None:
     rng, passed, failed = np.random.default_rng(8), 0, 0
     for _ in range(100):
-        worse, equal = Paired(0.1, most=300), Paired(0.1, most=300)
+        worse, equal = Paired(0.1, most=150), Paired(0.1, most=150)
         while worse.open:
             worse.pair(1, float(rng.random() < 0.9))
         while equal.open:

@@ -202,12 +202,17 @@ class Evidence:
             self._stakes, weights = np.append(self._stakes, best), np.append(weights / 2, 0.5)
         self.weights = np.log(weights)
         self._wealth = self.weights.copy()
+        self._grown: dict[float, Floats] = {}  # scores repeat
 
     def growth(self, score: float) -> Floats:
         """Logarithms of what each stake makes of one unit."""
-        with np.errstate(divide="ignore"):
-            grown: Floats = np.log(np.maximum(0.0, 1 + self._stakes * self._sign * (score - self._null)))
-        return grown
+        if score not in self._grown:
+            if len(self._grown) >= 64:  # scores that hardly repeat
+                self._grown.clear()
+            with np.errstate(divide="ignore"):
+                units = np.maximum(0.0, 1 + self._stakes * self._sign * (score - self._null))
+                self._grown[score] = np.log(units)
+        return self._grown[score]
 
     def add(self, score: float, times: int = 1) -> float:
         """Logarithm of the wealth after `times` more runs with this score."""
