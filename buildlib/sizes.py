@@ -17,9 +17,10 @@ WEB = ROOT / "web"
 WIDGET_GZIP = 60_000
 WHEEL = 175_000
 ROOMS = {
-    "index": 150_000, "topics": 20_000, "elastic": 100_000, "train": 50_000, "evals": 80_000, "prompt": 140_000,
+    "index": 160_000, "topics": 20_000, "elastic": 100_000, "train": 50_000, "evals": 80_000, "prompt": 150_000,
     "doctor": 70_000,
 }  # fmt: skip
+ENTRY = 30 + 46 + 60  # bytes of a zip's two headers, and of a line of RECORD, of which a digest is not made smaller
 # `import … from './x.js'`, `export … from './x.js'`, `import './x.js'`; not `import('./x.js')`, which waits.
 IMPORT = re.compile(r"""^\s*(?:import|export)\b(?:[^'"();]*?\bfrom)?\s*['"](\.[^'"]+)['"]""", re.MULTILINE)
 
@@ -54,13 +55,13 @@ def _budgets() -> Iterable[tuple[str, int, int]]:
 
 
 def _rooms(wheel: Path) -> Iterable[tuple[str, int, int]]:
-    """The wheel by rooms: index, language model, its training and the map are libraries of
-    their own size, the rest is the app's."""
+    """The wheel by rooms, each a library of its own size, the rest is the app's. An entry takes its bytes and what the
+    archive says of it, twice, and once more in the list of sums."""
     rest = wheel.stat().st_size
     with zipfile.ZipFile(wheel) as parts:
         for room, limit in ROOMS.items():
-            inside = (part for part in parts.infolist() if part.filename.startswith(f"inglenook/{room}/"))
-            size = sum(part.compress_size for part in inside)
+            inside = [part for part in parts.infolist() if part.filename.startswith(f"inglenook/{room}/")]
+            size = sum(part.compress_size + ENTRY + 2 * len(part.filename) for part in inside)
             rest -= size
             yield f"inglenook.{room} in our own wheel", size, limit
     yield "the rest of our own wheel", rest, WHEEL
