@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from functools import cache
 from typing import Any
 
@@ -41,10 +42,11 @@ def signs(made: exam.Report) -> set[str]:
 
 
 def test_a_clean_engine_is_well() -> None:
-    made = examined(Local(known()[0]), probes.NAMES)
+    names = QUICK if sys.platform == "emscripten" else probes.NAMES  # all of it takes a minute there
+    made = examined(Local(known()[0]), names)
     assert not made.failed, report.text(made, "plain")
-    told = {outcome.probe.name: outcome.state for outcome in made.outcomes}
-    assert told == dict.fromkeys(probes.NAMES, exam.PASSED) | {"layers": exam.UNKNOWN}
+    told = {outcome.probe.name: outcome.state for outcome in made.outcomes if outcome.probe.name != "layers"}
+    assert told == dict.fromkeys(set(names) - {"layers"}, exam.PASSED)
     assert not made.symptoms and not made.suspects
     assert all(outcome.asks for outcome in made.outcomes if outcome.state == exam.PASSED)
 
@@ -381,7 +383,6 @@ def test_a_report_says_what_to_do_next() -> None:
 
 
 def test_a_thing_that_waits_for_ever_is_a_hang() -> None:
-    import sys
     import time
 
     if sys.platform == "emscripten":
