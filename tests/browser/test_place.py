@@ -18,10 +18,10 @@ SLOW = "How does dry wood burn?"
 class Server:
     """The other end of the page's WebSocket. Asked to write, it falls silent if it is `mute`, or may `leave`."""
 
-    def __init__(self, room: Any) -> None:
+    def __init__(self, profile: Any) -> None:
         self.heard: list[dict[str, Any]] = []
         self.mute = self.leave = False
-        room.route_web_socket("**/ws", lambda socket: socket.on_message(lambda text: self.answer(socket, text)))
+        profile.route_web_socket("**/ws", lambda socket: socket.on_message(lambda text: self.answer(socket, text)))
 
     def asked(self, kind: str) -> list[dict[str, Any]]:
         return [message for message in self.heard if message["type"] == kind]
@@ -49,8 +49,9 @@ class Server:
 
 
 @pytest.fixture
-def server(sampled):
-    return Server(sampled)
+def server(profile):
+    """Before the page is there, so that the page's own guard stands before it."""
+    return Server(profile)
 
 
 def ask(room: Any, question: str) -> Any:
@@ -78,7 +79,7 @@ def agree(room: Any, to: str) -> None:
     expect(sheet).to_be_hidden()
 
 
-def test_with_leave_the_server_writes_what_the_tab_is_too_slow_for(sampled, server):
+def test_with_leave_the_server_writes_what_the_tab_is_too_slow_for(server, sampled):
     dial = sampled.get_by_role("slider", name="First word")
     turn(dial, 3)
     expect(ask(sampled, SLOW)).to_contain_text("answered in this tab")
@@ -98,6 +99,12 @@ def test_with_leave_the_server_writes_what_the_tab_is_too_slow_for(sampled, serv
     assert write["question"] == f"{SLOW} Tell" and 0 < len(write["hits"]) <= 2 and write["slo"]["first"] == 500
     assert not {message["type"] for message in server.heard} - {"Open", "Look", "Levels", "Write"}
 
+    sampled.get_by_role("button", name="Privacy ledger").click()
+    ledger = sampled.get_by_role("dialog", name="Privacy")
+    expect(ledger.locator("tr.sent")).to_have_count(len(server.heard))
+    expect(ledger).to_contain_text("A question goes to the server, with the passages found for it")
+    sampled.keyboard.press("Escape")
+
     sampled.get_by_role("button", name="How elastic is it").click()
     view = sampled.get_by_role("dialog", name="How elastic is it")
     view.get_by_role("button", name="Load the model and measure").click()
@@ -111,7 +118,7 @@ def test_with_leave_the_server_writes_what_the_tab_is_too_slow_for(sampled, serv
 
 
 @pytest.mark.parametrize("how", ["leave", "mute"])
-def test_when_the_server_is_gone_the_tab_answers_from_the_beginning(sampled, server, how):
+def test_when_the_server_is_gone_the_tab_answers_from_the_beginning(server, sampled, how):
     turn(sampled.get_by_role("slider", name="First word"), 3)
     agree(sampled, "This tab, and the server")
     setattr(server, how, True)
@@ -125,7 +132,7 @@ def test_when_the_server_is_gone_the_tab_answers_from_the_beginning(sampled, ser
     expect(ask(sampled, f"{SLOW} More")).to_contain_text("The server says so.")
 
 
-def test_leave_ends_with_the_network_and_with_a_word(sampled, server):
+def test_leave_ends_with_the_network_and_with_a_word(server, sampled):
     turn(sampled.get_by_role("slider", name="First word"), 3)
     agree(sampled, "This tab, and the server")
     sampled.get_by_role("button", name="Where answers are made").click()

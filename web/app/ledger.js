@@ -7,15 +7,23 @@ import { sheet } from './sheet.js';
 /** @typedef {import('./network.js').Entry} Entry */
 
 const MOST = 500;
-const FROM = { network: 'from the site', cache: 'from this device', blocked: 'refused' };
+const FROM = { network: 'from the site', cache: 'from this device', blocked: 'refused', sent: 'sent to the server' };
+
+/** What leaves the tab, by where answers are made. */
+const STAYS = {
+  tab: 'Your documents and questions stay in this tab.',
+  both: 'Your documents stay in this tab. A question goes to the server, with the passages found for it, where this tab is too slow.',
+  server: 'Your questions and the files you add go to the server.',
+};
 
 export class Ledger {
   /** @type {Entry[]} */ entries = [];
   /** @type {(() => void) | undefined} */ #draw;
 
-  /** @param {import('./network.js').Network} network */
-  constructor(network) {
+  /** @param {import('./network.js').Network} network @param {import('./room.js').Room} room */
+  constructor(network, room) {
     this.network = network;
+    this.room = room;
     network.addEventListener('entry', (event) => this.#add(/** @type {CustomEvent<Entry>} */ (event).detail));
     network.addEventListener('switch', () => this.#draw?.());
   }
@@ -51,7 +59,7 @@ export class Ledger {
   /** Requests to any other site. */
   get foreign() {
     const here = location.host;
-    return this.entries.filter((entry) => new URL(entry.url).host !== here && entry.from === 'network');
+    return this.entries.filter((entry) => new URL(entry.url).host !== here && ['network', 'sent'].includes(entry.from));
   }
 
   open() {
@@ -70,7 +78,7 @@ export class Ledger {
       h(
         'p',
         { class: 'lede' },
-        'Your documents and questions stay in this tab. Below is every request this page and its workers made.',
+        `${STAYS[this.room.where]} Below is every request this page and its workers made, and every message it sent.`,
       ),
       h('label', { class: 'switch big' }, box, h('span', {}, h('b', {}, 'Network off'), h('small', {}, why))),
       body,
@@ -86,7 +94,7 @@ export class Ledger {
           'ul',
           { class: 'figures' },
           figure(this.foreign.length, 'to other sites'),
-          figure(by('network').length, 'to this site'),
+          figure(by('network').length + by('sent').length, 'to this site'),
           figure(by('cache').length, 'answered from this device'),
           figure(by('blocked').length, 'refused'),
         ),

@@ -4,7 +4,7 @@ import { BASE } from '../base.js';
 
 const CHANNEL = 'inglenook-network';
 
-/** @typedef {{ at: number, url: string, from: 'network' | 'cache' | 'blocked', who: string, status: number, size: number }} Entry */
+/** @typedef {{ at: number, url: string, from: 'network' | 'cache' | 'blocked' | 'sent', who: string, status: number, size: number }} Entry */
 
 /** How long a first visit waits for the service worker before the engine starts without it, in milliseconds. */
 const PATIENCE = 1500;
@@ -35,6 +35,13 @@ export class Network extends EventTarget {
         }
         network.#note(String(url), 'network');
         super(url, protocols);
+      }
+
+      /** @param {string | BufferSource | Blob} data */
+      send(data) {
+        const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data;
+        network.#note(this.url, 'sent', bytes instanceof Blob ? bytes.size : bytes.byteLength);
+        super.send(data);
       }
     };
   }
@@ -73,10 +80,10 @@ export class Network extends EventTarget {
     this.dispatchEvent(new Event('switch'));
   }
 
-  /** @param {string} url @param {'network' | 'blocked'} from */
-  #note(url, from) {
+  /** @param {string} url @param {'network' | 'blocked' | 'sent'} from @param {number} [size] bytes */
+  #note(url, from, size = 0) {
     const full = new URL(url, location.href).href;
-    const detail = { at: Date.now(), url: full, from, who: 'WebSocket', status: 0, size: 0 };
+    const detail = { at: Date.now(), url: full, from, who: 'WebSocket', status: 0, size };
     this.dispatchEvent(new CustomEvent('entry', { detail }));
   }
 }

@@ -52,6 +52,11 @@ export class Room extends EventTarget {
     return this.#server ? 'server' : 'tab';
   }
 
+  /** Where answers are made. @returns {'tab' | 'both' | 'server'} */
+  get where() {
+    return this.#server ? 'server' : this.helped ? 'both' : 'tab';
+  }
+
   /** When the library is open: what people do before waits for it. */
   get ready() {
     return this.#ready.promise;

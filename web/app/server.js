@@ -5,7 +5,7 @@ import { time } from '../lib/format.js';
 import { serverUrl } from '../lib/remote.js';
 import { sheet } from './sheet.js';
 
-/** @typedef {'tab' | 'both' | 'server'} Where */
+/** @typedef {import('./room.js').Room['where']} Where */
 
 /** @type {Record<Where, { title: string, text: string, consent: string, button: string }>} */
 const PLACES = {
@@ -34,8 +34,6 @@ const PLACES = {
  * @param {import('./toast.js').Toasts} toasts
  */
 export function server(room, network, toasts) {
-  /** @returns {Where} */
-  const now = () => (room.place === 'server' ? 'server' : room.helped ? 'both' : 'tab');
   const more = h('div', {});
   const radio = (/** @type {Where} */ where) =>
     h(
@@ -45,7 +43,7 @@ export function server(room, network, toasts) {
         type: 'radio',
         name: 'where',
         value: where,
-        checked: where === now(),
+        checked: where === room.where,
         on: { change: () => show(where) },
       }),
       h('span', {}, h('b', {}, PLACES[where].title), h('small', {}, PLACES[where].text)),
@@ -65,15 +63,15 @@ export function server(room, network, toasts) {
     ready();
     fill(
       more,
-      where === now() && h('p', { class: 'lede' }, 'So it is now.'),
+      where === room.where && h('p', { class: 'lede' }, 'So it is now.'),
       consent &&
-        where !== now() && [
+        where !== room.where && [
           h('p', {}, 'The address of ', h('code', {}, 'inglenook serve'), ': ', h('code', {}, serverUrl().href)),
           network.off &&
             h('p', { role: 'status' }, h('b', {}, 'The network is off.'), ' Switch it on in the privacy ledger first.'),
           h('label', { class: 'tick' }, agree, consent),
         ],
-      where !== now() && go,
+      where !== room.where && go,
       consent && h('p', {}, 'If the server goes away, this tab answers by itself.'),
     );
   };
@@ -94,7 +92,7 @@ export function server(room, network, toasts) {
       toasts.fail(error);
     }
   };
-  show(now());
+  show(room.where);
 }
 
 /** @param {Where} where @param {Awaited<ReturnType<import('./room.js').Room['useHelp']>>} told */

@@ -34,7 +34,7 @@ export function tools(nav, room, acts) {
   name();
   const place = tool('server', '', acts.server);
   const where = () => {
-    const label = PLACES[room.place === 'tab' && room.helped ? 'both' : room.place];
+    const label = PLACES[room.where];
     place.title = label;
     place.setAttribute('aria-label', label);
     place.classList.toggle('on', label !== PLACES.tab);
