@@ -126,10 +126,11 @@ const waiting = (event) =>
     : [];
 
 /** @param {Ladder} ladder */
-const told = ({ measured, where }) =>
-  measured
-    ? `Measured ${where === 'tab' ? 'in this tab' : `on the ${where}`}, and corrected by every answer.`
-    : 'Not measured here yet.';
+function told({ levels, measured, where }) {
+  const place = where === 'tab' ? 'in this tab' : `on the ${where}`;
+  const times = measured ? `Measured ${place}, and corrected by every answer.` : 'Not measured here yet.';
+  return levels.length > 1 ? times : `This model was built in one size only. ${times}`;
+}
 
 /** @param {Planned} planned */
 function expected({ where, reason, ratio, kept, first_ms, token_ms }) {
