@@ -1,6 +1,6 @@
 """The engine doctor on patients: engines with a fault planted in them, and engines that are well.
 
-`tests/engine/mutants.py` holds the faults (`MUTANTS`), at least two for each of the 28 causes, written by somebody who
+`tests/engine/mutants/` holds the faults (`MUTANTS`), at least two for each of the 28 causes, written by somebody who
 knew the causes and the engine's code and never saw a probe. Each is examined on a tiny model; what counts is whether
 any probe fails, and at which place the ranking names the cause it was planted for, before and after interventions.
 
