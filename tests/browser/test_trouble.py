@@ -167,6 +167,7 @@ def test_a_server_answers_with_consent_and_the_tab_takes_over(profile, site, tmp
         settled(page)
         assert not sockets, "no connection without consent"
         page.get_by_role("button", name="Where answers are made").click()
+        page.get_by_role("radio", name="The server, from its own library").check()
         use = page.get_by_role("button", name="Use the server")
         expect(use).to_be_disabled()
         page.get_by_text("I agree that my questions").click()
