@@ -27,7 +27,7 @@ def run(suite: str, args: list[str], pyodide_dist: str | None) -> int:
             raise Problem(f"There is no suite {suite}.", f"One of: {', '.join(SUITES)}; or a path.")
     if suite == "train":
         venv.extra("train", "torch")
-    if suite == "system":
+    if suite in ("system", "all"):
         venv.extra("finance", "pyarrow")
     if suite in (*LIGHT, "train"):
         everything.kernels()
