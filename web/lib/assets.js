@@ -11,9 +11,6 @@ const CACHE = 'inglenook-assets';
 /** All that is kept of a release but its pages and modules, here and by sw.js. */
 const CACHES = [CACHE, 'inglenook-loose'];
 
-/** How often is looked whether what was deleted is free, at most. */
-const LOOKS = 20;
-
 /**
  * @typedef {object} Asset
  * @property {string} path relative to the folder of inglenook.js
@@ -109,19 +106,13 @@ export async function forgetAsset(path) {
 /**
  * Let go of the files that are kept of this release, if they can be fetched again now: what people gave us cannot, and
  * has the first right to the room that there is.
- * @returns {Promise<boolean>} whether they were let go
+ * @returns {Promise<boolean>} whether there is more room than before
  */
 export async function giveRoom() {
   try {
     const again = await fetch(new URL('static/assets.json', BASE), { method: 'HEAD', cache: 'no-store' });
     if (!again.ok) return false;
-    const taken = async () => (await navigator.storage.estimate()).usage ?? 0;
-    const before = await taken();
-    await Promise.all(CACHES.map((name) => caches.delete(name)));
-    // a browser counts what was deleted as free only a little later
-    for (let looks = 0; looks < LOOKS && (await taken()) >= before; looks++)
-      await new Promise((go) => setTimeout(go, 50));
-    return true;
+    return (await Promise.all(CACHES.map((name) => caches.delete(name)))).includes(true);
   } catch {
     return false;
   }

@@ -17,9 +17,6 @@ import { free, lock } from './lock.js';
 const PAGES = 'pages';
 const STATE = 'state';
 
-/** How often room is made for a commit: a page that starts keeps files of the release at the same time. */
-const TRIES = 3;
-
 /** What takes the database from version n to n + 1; the length of this list is the current version. */
 const UPGRADES = [
   (/** @type {IDBDatabase} */ db) => db.createObjectStore(PAGES), // key → Uint8Array
@@ -135,14 +132,10 @@ export class Store {
         return;
       }
       const commit = { keys, pages, deletes, expected };
-      for (let tries = TRIES; ; tries--) {
-        try {
-          this.generation = await write(db, commit, this.generation);
-          return;
-        } catch (/** @type {any} */ error) {
-          if (error.code !== 'quota' || !tries || !(await giveRoom())) throw error;
-        }
-      }
+      this.generation = await write(db, commit, this.generation).catch(async (error) => {
+        if (error.code !== 'quota' || !(await giveRoom())) throw error;
+        return write(db, commit, this.generation);
+      });
     });
     this.#channel?.postMessage({ generation: this.generation, keys: [...new Set([...keys, ...deletes])] });
   }
