@@ -112,7 +112,12 @@ export async function giveRoom() {
   try {
     const again = await fetch(new URL('static/assets.json', BASE), { method: 'HEAD', cache: 'no-store' });
     if (!again.ok) return false;
-    return (await Promise.all(CACHES.map((name) => caches.delete(name)))).includes(true);
+    // file by file: what a deleted cache takes is not free before everybody who has it open has let go of it
+    const gone = CACHES.map(async (name) => {
+      const cache = await caches.open(name);
+      return Promise.all((await cache.keys()).map((request) => cache.delete(request)));
+    });
+    return (await Promise.all(gone)).flat().includes(true);
   } catch {
     return false;
   }
