@@ -39,6 +39,7 @@ from inglenook.train.model import Model, Recovery, Size
 from inglenook.train.reorder import Order, moved, reordered
 from inglenook.train.weights import Weights
 
+Array = np.ndarray
 Report = Callable[[str, int, int, str], None]
 """Told of the step, how much of it is done, of how much, and a note."""
 
@@ -169,17 +170,7 @@ class Pipeline:
         """What recovers each level in closed form."""
 
         def make() -> Arrays:
-            tokens = torch.from_numpy(self.windows()[: self.options.fitted])
-            told = lambda n, of: self.report("fit", n, of, "")
-            found = recover.fit(
-                self._model(self.weights),
-                base,
-                tokens,
-                sizes,
-                self.options.ranks,
-                batch=self.options.batch,
-                report=told,
-            )
+            found = self._fit(base, sizes, "fit")
             return {f"{i}.{name}": value for i, one in enumerate(found) for name, value in _arrays(one).items()}
 
         held = self._folder.step("fit", make)
@@ -194,7 +185,7 @@ class Pipeline:
         windows = text.windows(self.held_out, self.options.length, None)
 
         def score(model: Model, size: Size | None, recovery: Recovery | None, n: int) -> float:
-            found = measure.perplexity(model, lambda tokens: model(tokens, size, recovery), windows)
+            found = _perplexity(model, windows, size, recovery)
             self.report("figures", n, 2 * len(sizes) + 2, f"{found:.2f}")
             return found
 
@@ -216,42 +207,38 @@ class Pipeline:
     def rivals(self, base: Model, order: Order, sizes: list[Size]) -> dict[str, list[float]]:
         """Perplexity of other ways to the same ratios, by name and level from 1 on.
 
-        Each gets the recovery in closed form that ours gets, on the same text with the same ranks; none but the one by
-        layers is rounded again, which favours the others. "fitted" is ours before distillation.
+        Those by magnitude and by layers get the recovery in closed form that ours gets, on the same text with the same
+        ranks; the one by magnitude is not rounded again, which favours it. "fitted" is ours before distillation.
         """
-        windows, options = text.windows(self.held_out, self.options.length, None), self.options
-        tokens = torch.from_numpy(self.windows()[: options.fitted])
-        found = self.importance()
+        windows, shape = text.windows(self.held_out, self.options.length, None), self.weights.shape
 
-        def fitted(model: Model, sizes: list[Size], name: str) -> list[float]:
-            told = lambda n, of: self.report("rivals", n, of, name)
-            recoveries = recover.fit(
-                self._model(self.weights), model, tokens, sizes, options.ranks, batch=options.batch, report=told
-            )
-            return [
-                measure.perplexity(model, lambda t, z=size, r=recovery: model(t, z, r), windows)  # type: ignore[misc]
-                for size, recovery in zip(sizes, recoveries, strict=True)
-            ]
+        def scores(model: Model, sizes: list[Size], recoveries: list[Recovery]) -> Array:
+            found = zip(sizes, recoveries, strict=True)
+            return np.array([_perplexity(model, windows, size, recovery) for size, recovery in found])
 
-        def by_magnitude() -> list[float]:
+        def by_magnitude() -> Array:
             worth = baseline.magnitude(self.weights)
             other = Order.by(worth)
-            cut = ladder.ladder(self.weights.shape, moved(worth, other), options.latency, options.ratios)
-            return fitted(self._model(reordered(self.weights, other)), cut, "magnitude")
+            cut = ladder.ladder(shape, moved(worth, other), self.options.latency, self.options.ratios)
+            model = self._model(reordered(self.weights, other))
+            return scores(model, cut, self._fit(model, cut, "rivals", "magnitude"))
 
         def make() -> Arrays:
-            own = [
-                measure.perplexity(base, lambda t, z=size, r=recovery: base(t, z, r), windows)  # type: ignore[misc]
-                for size, recovery in zip(sizes, self.fitted(base, sizes), strict=True)
-            ]
-            cut = baseline.layers(self.weights.shape, found, options.ratios)
+            cut = baseline.layers(shape, self.importance(), self.options.ratios)
             each = [measure.perplexity(base, baseline.contextual(base, size), windows) for size in sizes]
             return {
-                "fitted": np.array(own), "magnitude": np.array(by_magnitude()),
-                "layers": np.array(fitted(base, cut, "layers")), "contextual": np.array(each),
+                "fitted": scores(base, sizes, self.fitted(base, sizes)), "magnitude": by_magnitude(),
+                "layers": scores(base, cut, self._fit(base, cut, "rivals", "layers")), "contextual": np.array(each),
             }  # fmt: skip
 
         return {name: values.tolist() for name, values in self._folder.step("rivals", make).items()}
+
+    def _fit(self, model: Model, sizes: list[Size], step: str, note: str = "") -> list[Recovery]:
+        """What recovers a model of the same units at some sizes, in closed form, as `step` tells it."""
+        tokens = torch.from_numpy(self.windows()[: self.options.fitted])
+        told = lambda n, of: self.report(step, n, of, note)
+        whole, options = self._model(self.weights), self.options
+        return recover.fit(whole, model, tokens, sizes, options.ranks, batch=options.batch, report=told)
 
     def _rounding(self, order: Order) -> Arrays:
         """The exponents and nudges of the down matrices, by layer."""
@@ -305,6 +292,10 @@ class Pipeline:
 
     def _model(self, weights: Weights) -> Model:
         return Model(weights, self.device, getattr(torch, self.options.dtype))
+
+
+def _perplexity(model: Model, windows: Array, size: Size | None, recovery: Recovery | None) -> float:
+    return measure.perplexity(model, lambda tokens: model(tokens, size, recovery), windows)
 
 
 def _arrays(recovery: Recovery) -> Arrays:
