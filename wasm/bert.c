@@ -81,7 +81,7 @@ API Bert *bert_open(void *arena, const int32_t *words, const uint32_t *offsets, 
   if (!read_words(m, words)) return 0;
   lay_out(m, (char *)arena + round_up(sizeof(Bert)));
   int w = m->width, h = m->hidden;
-  m->words = (Mat){file + offsets[0], m->vocabulary, w};
+  m->words = mat(file + offsets[0], m->vocabulary, w);
   m->places = (const float *)(file + offsets[1]);
   m->gain = (const float *)(file + offsets[2]), m->shift = (const float *)(file + offsets[3]);
   for (int i = 0; i < m->layers; i++) {
@@ -89,9 +89,9 @@ API Bert *bert_open(void *arena, const int32_t *words, const uint32_t *offsets, 
     const float *floats[TENSORS_PER_LAYER];
     for (int j = 0; j < TENSORS_PER_LAYER; j++) floats[j] = (const float *)(file + o[j]);
     m->layer[i] = (Layer){
-        .qkv = {file + o[0], 3 * w, w}, .qkv_bias = floats[1], .out = {file + o[2], w, w}, .out_bias = floats[3],
-        .attn_gain = floats[4], .attn_shift = floats[5], .up = {file + o[6], h, w}, .up_bias = floats[7],
-        .down = {file + o[8], w, h}, .down_bias = floats[9], .ffn_gain = floats[10], .ffn_shift = floats[11]};
+        .qkv = mat(file + o[0], 3 * w, w), .qkv_bias = floats[1], .out = mat(file + o[2], w, w), .out_bias = floats[3],
+        .attn_gain = floats[4], .attn_shift = floats[5], .up = mat(file + o[6], h, w), .up_bias = floats[7],
+        .down = mat(file + o[8], w, h), .down_bias = floats[9], .ffn_gain = floats[10], .ffn_shift = floats[11]};
   }
   return m;
 }

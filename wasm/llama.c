@@ -49,8 +49,11 @@ static size_t lay_out(Llama *m, char *base) {
   return (size_t)(at - base);
 }
 
-/* Words: layers, width, hidden, heads, kv_heads, vocabulary, bits of epsilon, levels; then for each level its rank, the
- * FFN neurons of each layer, the key-value groups of each layer. Returns 0 if the kernel cannot do it. */
+/* How many words the levels take: of each its rank, the FFN neurons of each layer, the key-value groups of each layer. */
+static int level_words(const Llama *m) { return m->levels * (1 + 2 * m->layers); }
+
+/* Words: layers, width, hidden, heads, kv_heads, vocabulary, bits of epsilon, levels; those of the levels; then for each
+ * layer the bits of its down matrix, 4 or 8. Returns 0 if the kernel cannot do it. */
 static int read_words(Llama *m, const int32_t *words, int context, int pages, int threads) {
   __builtin_memset(m, 0, sizeof *m);
   m->layers = words[0], m->width = words[1], m->hidden = words[2], m->heads = words[3], m->kv_heads = words[4];
@@ -73,6 +76,11 @@ static int read_words(Llama *m, const int32_t *words, int context, int pages, in
       if (i == 0 && (hidden < m->hidden || groups < m->kv_heads)) return 0; /* the whole model */
     }
   }
+  const int32_t *bits = words + WORDS_BEFORE + level_words(m);
+  for (int l = 0; l < m->layers; l++) {
+    if (bits[l] != 4 && bits[l] != 8) return 0;
+    m->layer[l].kind = bits[l] == 8 ? Q8 : Q4;
+  }
   return m->head <= MAX_HEAD && m->head % UNIT == 0 && m->width % UNIT == 0 && m->hidden % UNIT == 0 &&
          m->vocabulary % PANEL == 0 && m->heads % m->kv_heads == 0;
 }
@@ -84,8 +92,6 @@ API size_t llama_bytes(const int32_t *words, int context, int pages, int threads
   if (!read_words(&m, words, context, pages, threads)) return 0;
   return round_up(sizeof(Llama)) + lay_out(&m, (char *)0);
 }
-
-static Mat mat(const void *data, int rows, int cols) { return (Mat){data, rows, cols}; }
 
 /* cos and sin of position * frequency, by turning step after step in double precision. */
 static void fill_rotations(Llama *m, const double *step) {
@@ -136,8 +142,10 @@ API Llama *llama_open(void *arena, const int32_t *words, const uint32_t *offsets
     l->attn_norm = (const float *)(file + o[0]);
     l->q = mat(file + o[1], w, w), l->k = mat(file + o[2], kv, w), l->v = mat(file + o[3], kv, w);
     l->o = mat(file + o[4], w, w);
+    l->o.banded = 1;
     l->ffn_norm = (const float *)(file + o[5]);
     l->gate = mat(file + o[6], h, w), l->up = mat(file + o[7], h, w), l->down = mat(file + o[8], w, h);
+    l->down.banded = 1;
   }
   fill_levels(m, words + WORDS_BEFORE, offsets + TENSORS_BEFORE + m->layers * TENSORS_PER_LAYER, file);
   return m;

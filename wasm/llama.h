@@ -12,6 +12,7 @@ enum { MAX_EACH = 16, SPAN = 256 }; /* tokens whose logits are kept; rows of the
 typedef struct {
   const float *attn_norm, *ffn_norm;
   Mat q, k, v, o, gate, up, down;
+  Kind kind; /* of down: Q4, as the others, or Q8 */
 } Layer;
 
 /* What takes part of a layer at a level: FFN neurons, key-value groups, and what makes up for the rest. */

@@ -178,23 +178,27 @@ static const Tile tiles[3][5] = {
 
 void multiply(Kind kind, const Mat *m, const Acts *a, const float *bias, float *out, int stride, int add, int from,
               int to) {
-  int blocks = a->cols / a->block;
-  size_t panel_bytes = (size_t)(m->cols / a->block) * block_bytes(kind);
-  for (int panel = from; panel < to; panel++) {
-    const uint8_t *p = m->data + (size_t)panel * panel_bytes;
-    for (int t = 0, n; t < a->tokens; t += n) {
-      n = tile_of(a->tokens - t);
-      Floats sums[TILE][PARTS];
-      float *o = out + (size_t)t * (size_t)stride + (panel - from) * PANEL;
-      for (int i = 0; i < n; i++)
-        for (int h = 0; h < PARTS; h++) {
-          sums[i][h] = bias ? floats_load(bias + panel * PANEL + h * ROWS) : (Floats){0};
-          if (add) sums[i][h] += floats_load(o + (size_t)i * (size_t)stride + h * ROWS);
-        }
-      tiles[kind][n](p, blocks, a->q + (size_t)t * (size_t)a->cols / GROUP * ACT, a->scale + t * blocks,
-                     a->sum + t * blocks, sums);
-      for (int i = 0; i < n; i++)
-        for (int h = 0; h < PARTS; h++) floats_store(o + (size_t)i * (size_t)stride + h * ROWS, sums[i][h]);
+  int blocks = a->cols / a->block, all = m->cols / a->block, band = m->banded ? BAND : all;
+  for (int b = 0; b < blocks; b += band) {
+    int wide = all - b < band ? all - b : band, n_blocks = blocks - b < wide ? blocks - b : wide;
+    const uint8_t *data = m->data + (size_t)b * (size_t)(m->rows / PANEL) * block_bytes(kind);
+    for (int panel = from; panel < to; panel++) {
+      const uint8_t *p = data + (size_t)panel * (size_t)wide * block_bytes(kind);
+      for (int t = 0, n; t < a->tokens; t += n) {
+        n = tile_of(a->tokens - t);
+        Floats sums[TILE][PARTS];
+        float *o = out + (size_t)t * (size_t)stride + (panel - from) * PANEL;
+        for (int i = 0; i < n; i++)
+          for (int h = 0; h < PARTS; h++) {
+            sums[i][h] = bias && !b ? floats_load(bias + panel * PANEL + h * ROWS) : (Floats){0};
+            if (add || b) sums[i][h] += floats_load(o + (size_t)i * (size_t)stride + h * ROWS);
+          }
+        int done = t * blocks + b * n;
+        tiles[kind][n](p, n_blocks, a->q + (size_t)done * (size_t)(a->block / GROUP) * ACT, a->scale + done,
+                       a->sum + done, sums);
+        for (int i = 0; i < n; i++)
+          for (int h = 0; h < PARTS; h++) floats_store(o + (size_t)i * (size_t)stride + h * ROWS, sums[i][h]);
+      }
     }
   }
 }

@@ -10,6 +10,10 @@
  * A group is 4 columns of 8 rows, a byte (row, column) at 4 * row + column; in Q4 the low nibbles are rows 0..3 and the
  * high ones rows 4..7. Quantised activations are cut into the same blocks, each with a scale.
  *
+ * Of a matrix of which a pass may need the first columns alone, BAND blocks of all panels stand together, then the next
+ * ones: a prefix of the columns is a prefix of the bytes, but for a part of the last band. (Skipping the rest of each
+ * panel costs more than reading it: memory is fast only where it is read on and on.)
+ *
  * Sums stay in 16 bits as long as they fit: Q4 for a block (8 groups * 2 * 15 * 127 = 30,480), Q8 as two planes of 4
  * bits, Q7 for a block with activations of 7 bits, because its weights are made so (kernels/pack.py): a 16-bit lane adds
  * up 2 columns of each group, and its 32 |q - 64| sum to 520 at most (520 * 63 = 32,760). What the 64 takes away stands
@@ -22,7 +26,7 @@
 #include "vec.h"
 
 typedef enum { Q4, Q7, Q8 } Kind;
-enum { GROUP = 4, TILE = 4 }; /* columns in a group; tokens in a tile */
+enum { GROUP = 4, TILE = 4, BAND = 6 }; /* columns in a group; tokens in a tile; blocks in a band */
 
 INLINE int block_of(Kind kind) { return kind == Q7 ? 64 : 32; }
 INLINE size_t block_bytes(Kind kind) { return kind == Q4 ? 160 : kind == Q7 ? 528 : 272; }
@@ -30,7 +34,10 @@ INLINE size_t block_bytes(Kind kind) { return kind == Q4 ? 160 : kind == Q7 ? 52
 typedef struct {
   const uint8_t *data;
   int rows, cols;
+  int banded; /* whether it stands in bands */
 } Mat;
+
+INLINE Mat mat(const void *data, int rows, int cols) { return (Mat){data, rows, cols, 0}; }
 
 /* Activations of `tokens` tokens, `cols` wide. They lie in tiles of 4, 2 and 1 tokens: tile, block, group, token. */
 typedef struct {

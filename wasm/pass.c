@@ -42,9 +42,9 @@ static void my_rows(Llama *m, int me, Kind kind, const Mat *w, int rows, const A
 /* The product of low rank: m->low is `down_a` times the activations already. Each member quantises it for itself. */
 static void recover(Llama *m, const Size *size, int me) {
   Acts low;
-  acts_place(&low, m->local[me], m->n, size->a.rows, Q8);
+  acts_place(&low, m->local[me], m->n, size->a.rows, Q4);
   for (int t = 0; t < m->n; t++) acts_set(&low, t, m->low + t * size->a.rows, 0, size->a.rows);
-  my_rows(m, me, Q8, &size->b, m->width, &low, 0, m->x, m->width, 1);
+  my_rows(m, me, Q4, &size->b, m->width, &low, 0, m->x, m->width, 1);
 }
 
 static void attention(Llama *m, int layer, int groups, int me) {
@@ -77,9 +77,9 @@ static void feed_forward(Llama *m, const Layer *l, const Size *size, int me) {
   team_barrier(&m->team);
   gate_units(m, l, size->hidden, me);
   team_barrier(&m->team);
-  my_rows(m, me, Q4, &l->down, m->width, &m->ffn, size->bias, m->x, m->width, 1);
+  my_rows(m, me, l->kind, &l->down, m->width, &m->ffn, size->bias, m->x, m->width, 1);
   if (size->a.rows) {
-    my_rows(m, me, Q8, &size->a, size->a.rows, &m->ffn, 0, m->low, size->a.rows, 0);
+    my_rows(m, me, Q4, &size->a, size->a.rows, &m->ffn, 0, m->low, size->a.rows, 0);
     team_barrier(&m->team);
     recover(m, size, me);
   }

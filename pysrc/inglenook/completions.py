@@ -80,32 +80,67 @@ def whole(events: Iterable[object], asked: wire.Chat) -> dict[str, Any]:
     told = None if asked.logprobs is None else _logprobs(written)
     reason = _reason(timing, bool(calls))
     choices = [{"index": 0, "message": message, "logprobs": told, "finish_reason": reason}]
-    return {**_head("chat.completion"), "choices": choices, "usage": _usage(timing), "timing": asdict(timing)}
+    return {
+        **_head("chat.completion"),
+        **_model(asked),
+        "choices": choices,
+        "usage": _usage(timing),
+        "timing": asdict(timing),
+    }
+
+
+class Chunks:
+    """The chunks of a stream, made of its events as they come; with `counted` the last one tells the usage."""
+
+    def __init__(self, asked: wire.Chat, counted: bool = False) -> None:
+        self._asked, self._counted = asked, counted
+        self._head = {**_head("chat.completion.chunk"), **_model(asked)}
+        self._timing, self._called = wire.Timing(), False
+
+    def begin(self) -> dict[str, Any]:
+        """What comes first."""
+        return self._chunk({"role": "assistant", "content": ""})
+
+    def event(self, event: object) -> dict[str, Any] | None:
+        """What an event says to the client, if anything."""
+        match event:
+            case wire.Token():
+                told = _logprobs(event.logprobs) if self._asked.logprobs is not None and event.logprobs else None
+                return self._chunk({"content": event.text}, told)
+            case wire.Called():
+                self._called = True
+                return self._chunk({"tool_calls": [{"index": i, **_call(call)} for i, call in enumerate(event.calls)]})
+            case wire.Timing():
+                self._timing = event
+        return None
+
+    def end(self) -> list[dict[str, Any]]:
+        """What comes last."""
+        reason = _reason(self._timing, self._called)
+        last = [{**self._chunk({}, None, reason), "timing": asdict(self._timing)}]
+        return [*last, {**self._head, "choices": [], "usage": _usage(self._timing)}] if self._counted else last
+
+    def _chunk(self, delta: dict[str, Any], told: Any = None, reason: str | None = None) -> dict[str, Any]:
+        choices = [{"index": 0, "delta": delta, "logprobs": told, "finish_reason": reason}]
+        return {**self._head, "choices": choices, **({"usage": None} if self._counted else {})}
 
 
 def chunks(events: Iterable[object], asked: wire.Chat, counted: bool = False) -> Iterator[dict[str, Any]]:
-    """The chunks of a stream; with `counted` the last one tells the usage."""
-    head = _head("chat.completion.chunk")
-    usage = {"usage": None} if counted else {}
-    timing, called = wire.Timing(), False
-
-    def one(delta: dict[str, Any], told: Any = None, reason: str | None = None) -> dict[str, Any]:
-        return {**head, "choices": [{"index": 0, "delta": delta, "logprobs": told, "finish_reason": reason}], **usage}
-
-    yield one({"role": "assistant", "content": ""})
+    """The chunks of all `events` of a stream."""
+    made = Chunks(asked, counted)
+    yield made.begin()
     for event in events:
-        match event:
-            case wire.Token():
-                told = _logprobs(event.logprobs) if asked.logprobs is not None and event.logprobs else None
-                yield one({"content": event.text}, told)
-            case wire.Called():
-                called = True
-                yield one({"tool_calls": [{"index": i, **_call(call)} for i, call in enumerate(event.calls)]})
-            case wire.Timing():
-                timing = event
-    yield {**one({}, None, _reason(timing, called)), "timing": asdict(timing)}
-    if counted:
-        yield {**head, "choices": [], "usage": _usage(timing)}
+        if chunk := made.event(event):
+            yield chunk
+    yield from made.end()
+
+
+def counted(body: dict[str, Any]) -> bool:
+    """Whether a stream is to tell its usage. Raises NookError("request")."""
+    options = body.get("stream_options") or {}
+    if not isinstance(options, dict):
+        raise _bad("stream_options is no object")
+    return bool(options.get("include_usage"))
 
 
 # ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -169,7 +204,7 @@ def _choice(given: Any) -> tuple[str, str]:
 
 def _slo(given: Any) -> wire.Slo:
     right = isinstance(given, dict) and given.keys() <= {"first", "token"}
-    if not right or any(type(ms) not in (int, float) for ms in given.values()):
+    if not right or any(type(ms) not in (int, float) or not abs(ms) < 1e15 for ms in given.values()):
         raise _bad("slo is not of first and token, in milliseconds")
     return wire.Slo(**{name: float(ms) for name, ms in given.items()})
 
@@ -207,7 +242,11 @@ def _bad(what: str) -> NookError:
 
 
 def _head(kind: str) -> dict[str, Any]:
-    return {"id": f"chatcmpl-{uuid.uuid4()}", "object": kind, "created": int(time.time()), "model": MODEL}
+    return {"id": f"chatcmpl-{uuid.uuid4()}", "object": kind, "created": int(time.time())}
+
+
+def _model(asked: wire.Chat) -> dict[str, Any]:
+    return {"model": asked.model or MODEL}
 
 
 def _reason(timing: wire.Timing, called: bool) -> str:

@@ -77,6 +77,13 @@ def test_forms(given: Any, form: wire.Form | None) -> None:
     assert completions.request({"messages": HI, **given}).form == form
 
 
+@pytest.mark.parametrize("ms", [float("nan"), float("inf"), 10**400])
+def test_a_latency_is_a_number(ms: float) -> None:
+    with pytest.raises(NookError) as error:
+        completions.request({"messages": HI, "slo": {"first": ms}})
+    assert error.value.code == "request"
+
+
 @pytest.mark.parametrize("given", WRONG, ids=json.dumps)
 def test_what_is_asked_wrongly(given: Any) -> None:
     with pytest.raises(NookError) as error:

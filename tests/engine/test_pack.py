@@ -20,9 +20,9 @@ def some(rows: int, columns: int) -> pack.Array:
     return w
 
 
-@pytest.mark.parametrize(("form", "top"), [("q4", 15), ("q7", 127), ("q8", 255)])
+@pytest.mark.parametrize(("form", "top"), [("q4", 15), ("q4b", 15), ("q7", 127), ("q8", 255), ("q8b", 255)])
 def test_every_value_stands_in_its_place(form: str, top: int) -> None:
-    rows, columns = 24, 192
+    rows, columns = 24, 640
     block = pack.BLOCK[form]
     q = RNG.integers(0, top + 1, (rows, columns)).astype(np.uint8)
     scale = RNG.uniform(0.1, 2, (rows, columns // block)).astype(np.float16)
@@ -50,7 +50,7 @@ def test_bytes_of_a_block_are_those_the_kernel_reads() -> None:
 
 def test_quantising_errs_by_half_a_step_at_most() -> None:
     weights = some(16, 192)
-    back = pack.unpack("q4", pack.quantise_q4(weights), *weights.shape)
+    back = pack.unpack("q4", pack.quantise("q4", weights), *weights.shape)
     cut = weights.reshape(16, -1, pack.BLOCK["q4"])
     step = (cut.max(axis=2) - cut.min(axis=2)) / 15
     # half a step, and what rounding scale (15 times) and minimum to half floats may add
@@ -68,7 +68,7 @@ def test_steps_of_q7_are_as_small_as_sums_of_16_bits_allow() -> None:
     """Half a step of error at most; the step is that of 63 levels, or larger where a lane would sum to too much."""
     weights = some(16, 192)
     weights[4], weights[5, :64] = np.sign(weights[4]), np.where(np.arange(64) % 4 < 2, 1, 0.01)
-    packed = pack.quantise_q7(weights)
+    packed = pack.quantise("q7", weights)
     q = lanes(packed, *weights.shape)
     sums, peaks = np.abs(q).sum(axis=3), np.abs(q).max(axis=(2, 3))
     assert sums.max() <= pack.LANE and (peaks <= 63).all()
@@ -83,7 +83,7 @@ def test_steps_of_q7_are_as_small_as_sums_of_16_bits_allow() -> None:
 
 def test_q8_pads_rows_and_errs_by_half_a_step_at_most() -> None:
     weights = some(11, 64)
-    back = pack.unpack("q8", pack.quantise_q8(weights), 16, 64)
+    back = pack.unpack("q8", pack.quantise("q8", weights), 16, 64)
     assert not back[11:].any()
     cut = weights.reshape(11, -1, 32)
     step = np.abs(cut).max(axis=2) / 127

@@ -8,20 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from inglenook.elastic.recipe import STEPS, Recipe, channels, folded, lowered, raised, unfolded
+from inglenook.elastic.recipe import STEPS, Recipe, channels, lowered, raised
 from inglenook.elastic.shape import Shape
 from inglenook.errors import NookError
 from inglenook.kernels import pack
 
 SHAPE = Shape(2, 64, 64, 4, 2, 50, 64, 10000.0, 1e-5)
-
-
-@given(st.integers(1, 9), st.integers(1, 40), st.integers(0, 2**32 - 1))
-def test_five_nudges_make_a_byte(rows: int, columns: int, seed: int) -> None:
-    nudges = np.random.default_rng(seed).integers(-1, 2, (rows, columns)).astype(np.int8)
-    packed = folded(nudges)
-    assert packed.dtype == np.uint8 and len(packed) == -(-rows * columns // 5)
-    np.testing.assert_array_equal(unfolded(packed, nudges.shape), nudges)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -39,8 +31,7 @@ def example() -> Recipe:
     arrays = {
         "neurons": np.stack([random.permutation(64) for _ in range(2)]).astype(np.uint16),
         "groups": np.array([[1, 0], [0, 1]], np.uint8),
-        "exponents": random.integers(-3, 4, (2, 64)).astype(np.int8),
-        "nudges": np.stack([folded(random.integers(-1, 2, (64, 64))) for _ in range(2)]),
+        "fine": np.array([True, False]),
         "1.bias": random.normal(size=(2, 64)).astype(np.float16),
     }
     arrays["1.down_a.0"], arrays["1.down_a.0.scale"] = lowered(random.normal(size=(32, 32)).astype(np.float32))
@@ -60,7 +51,8 @@ def test_a_file_holds_all_of_it_and_always_the_same_bytes(tmp_path: Path) -> Non
     assert again.config == recipe.config and again.levels()[1].hidden == (32, 0)
     for name, value in recipe.arrays.items():
         np.testing.assert_array_equal(again.arrays[name], value)
-    assert again.low(1, "b", 0) is None and again.low(1, "a", 0).shape == (32, 32)  # type: ignore[union-attr]
+    low = again.low(1, "a", 0)
+    assert again.low(1, "b", 0) is None and low is not None and low[0].shape == (32, 32)
 
 
 def test_rows_and_columns_stand_where_the_recipe_says() -> None:
@@ -70,15 +62,25 @@ def test_rows_and_columns_stand_where_the_recipe_says() -> None:
     plain, neurons = pack.value_q4(*codes), recipe.arrays["neurons"][0]
     queries, keys = channels(SHAPE, recipe.arrays["groups"][0])
     assert queries.tolist() == [*range(32, 64), *range(32)] and keys.tolist() == [*range(16, 32), *range(16)]
-    times = np.exp2(recipe.arrays["exponents"][0].astype(np.float32))
     placed = {part: pack.value_q4(*recipe.placed(SHAPE, 0, part, codes)) for part in ("ffn_gate", "ffn_up", "attn_q")}
     np.testing.assert_array_equal(placed["ffn_gate"], plain[neurons])
-    np.testing.assert_array_equal(placed["ffn_up"], plain[neurons] / times[:, None])
+    np.testing.assert_array_equal(placed["ffn_up"], plain[neurons])
     np.testing.assert_array_equal(placed["attn_q"], plain[queries])
     np.testing.assert_array_equal(pack.value_q4(*recipe.placed(SHAPE, 0, "attn_output", codes)), plain[:, queries])
-    down = pack.value_q4(*recipe.down(0, weights)) / times
-    step = np.abs(weights[:, neurons] * times).max() / 2 / times.min()
-    assert 0 < np.abs(down - weights[:, neurons]).max() < step
+    for layer, form in enumerate(["q8b", "q4b"]):
+        kind, down = recipe.down(layer, weights)
+        assert kind == form
+        np.testing.assert_array_equal(down, weights[:, recipe.arrays["neurons"][layer]])
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(1e-4, 1e3))
+def test_low_rank_maps_are_the_same_numbers_in_training_and_in_the_kernels_format(seed: int, size: float) -> None:
+    values = np.random.default_rng(seed).normal(0, size, (32, 64)).astype(np.float32)
+    q, scale = lowered(values)
+    recipe = Recipe({}, {"1.down_a.0": q, "1.down_a.0.scale": scale})
+    codes = recipe.low(1, "a", 0)
+    assert codes is not None
+    np.testing.assert_array_equal(pack.unpack("q4", pack.pack("q4", *codes), 32, 64), raised(q, scale))
 
 
 def test_a_damaged_recipe_is_said_to_be_one(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 from inglenook.elastic import convert
 from inglenook.elastic.levels import Level, ratio, whole
 from inglenook.elastic.shape import Shape
+from inglenook.kernels import pack
+from inglenook.kernels.artifact import Tensor
 
 SHAPE = Shape(
     layers=3, width=192, hidden=256, heads=6, kv_heads=2, vocabulary=512, context=256, theta=1e4, epsilon=1e-5
@@ -39,8 +42,8 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return found
 
 
-def make(out: Path, layers: int = SHAPE.layers) -> Path:
-    """Write the artifact."""
+def make(out: Path, layers: int = SHAPE.layers, fine: Collection[int] = (1,)) -> Path:
+    """Write the artifact; the down matrices of the layers `fine` have 8 bits."""
     shape = replace(SHAPE, layers=layers)
     rng = np.random.default_rng(11)
 
@@ -51,14 +54,17 @@ def make(out: Path, layers: int = SHAPE.layers) -> Path:
     rows = {"q": SHAPE.width, "k": kv, "v": kv, "output": SHAPE.width, "gate": SHAPE.hidden, "up": SHAPE.hidden,
             "down": SHAPE.width}  # fmt: skip
 
-    def read(name: str) -> np.ndarray:
+    def read(name: str) -> convert.Weight:
         part = name.split(".")[-2].rsplit("_", maxsplit=1)[-1]
         if part == "norm":
             return 1 + random(SHAPE.width, size=0.1)
         if part == "embd":
             return random(SHAPE.vocabulary, SHAPE.width, size=0.1)
         columns = SHAPE.hidden if part == "down" else SHAPE.width
-        return random(rows[part], columns, size=columns**-0.5)
+        values = random(rows[part], columns, size=columns**-0.5)
+        if part == "down" and int(name.split(".")[1]) in fine:
+            return Tensor(name, "q8b", values.shape, pack.quantise("q8b", values))
+        return values
 
     recovery = {}
     for i, level in enumerate(levels(shape)):

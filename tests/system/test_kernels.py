@@ -27,7 +27,7 @@ GGUF = "static/models/SmolLM2-135M-Instruct.Q4_1.gguf"
 LM = "static/models/smollm2-135m-instruct.nkm"
 SAFETENSORS = "static/models/minilm-l6.safetensors"
 ENCODER = "static/models/minilm-l6.nkm"
-KINDS = {"q4": 0, "q7": 1, "q8": 2}
+KINDS = {"q4": 0, "q4b": 0, "q7": 1, "q8": 2, "q8b": 2}
 
 Needs = Callable[..., Path]
 
@@ -42,17 +42,18 @@ def build(request: pytest.FixtureRequest, needs: Needs, monkeypatch: pytest.Monk
     native.library.cache_clear()
 
 
-def multiply(form: str, packed: np.ndarray, rows: int, x: np.ndarray) -> np.ndarray:
-    """x (tokens, columns) times the packed rows, by the kernel."""
+def multiply(form: str, packed: np.ndarray, rows: int, x: np.ndarray, columns: int = 0) -> np.ndarray:
+    """x (tokens, n) times the first n of `columns` (0: n) columns of the packed rows, by the kernel."""
     lib, x = native.library(), np.ascontiguousarray(x, np.float32)
-    tokens, columns = x.shape
+    tokens, first = x.shape
     out = np.empty((tokens, rows), np.float32)
-    scratch = native.arena(lib.models_scratch(KINDS[form], columns, tokens))
+    scratch = native.arena(lib.models_scratch(KINDS[form], first, tokens))
     weights = native.arena(packed.nbytes)
     weights[:] = packed.reshape(-1)
     lib.models_multiply(
-        KINDS[form], weights.ctypes.data, rows, columns, x.ctypes.data, tokens, scratch.ctypes.data, out.ctypes.data
-    )
+        KINDS[form], form.endswith("b"), weights.ctypes.data, rows, columns or first, first, x.ctypes.data, tokens,
+        scratch.ctypes.data, out.ctypes.data,
+    )  # fmt: skip
     return out
 
 
@@ -73,10 +74,22 @@ def test_products_are_those_of_numpy(build: str, form: str, tokens: int) -> None
     weights = rng.standard_normal((rows, columns)).astype(np.float32)
     x = rng.standard_normal((tokens, columns)).astype(np.float32) * rng.uniform(0.01, 9, (tokens, 1)).astype(np.float32)
     x[0, :64] = 0  # a block without anything in it
-    packed = {"q4": pack.quantise_q4, "q7": pack.quantise_q7, "q8": pack.quantise_q8}[form](weights)
+    packed = pack.quantise(form, weights)
     expected = rounded(x, form) @ pack.unpack(form, packed, rows, columns).astype(np.float64).T
     got = multiply(form, packed, rows, x)
     np.testing.assert_allclose(got, expected, rtol=0, atol=2e-6 * np.abs(x).max() * columns)
+    for first in (64, 192, 256):
+        part = rounded(x[:, :first], form) @ pack.unpack(form, packed, rows, columns)[:, :first].astype(np.float64).T
+        got = multiply(form, packed, rows, x[:, :first], columns)
+        np.testing.assert_allclose(got, part, rtol=0, atol=2e-6 * np.abs(x).max() * first)
+
+
+@pytest.mark.parametrize(("plain", "banded"), [("q4", "q4b"), ("q8", "q8b")])
+def test_bands_change_no_bit(build: str, plain: str, banded: str) -> None:
+    rng = np.random.default_rng(3)
+    weights, x = (rng.standard_normal(shape).astype(np.float32) for shape in ((40, 640), (7, 544)))
+    one, other = (multiply(form, pack.quantise(form, weights), 40, x, 640) for form in (plain, banded))
+    np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(("form", "top"), [("q4", 15), ("q8", 255), ("q8", 1)])
@@ -312,11 +325,12 @@ def test_levels_are_those_of_the_plain_pass(build: str, elastic: Path, level: in
     kernel.close()
 
 
+@pytest.mark.parametrize("fine", [(), (0,)])
 @pytest.mark.parametrize("level", [0, 1, 2])
-def test_a_layer_does_what_the_plain_one_does(build: str, tmp_path: Path, level: int) -> None:
+def test_a_layer_does_what_the_plain_one_does(build: str, tmp_path: Path, level: int, fine: tuple[int, ...]) -> None:
     """One layer with the plain pass rounding as the kernel does: equal but for values that lie between two steps and
     are rounded the other way, which is seen in fewer than half of the positions."""
-    path = elastic_models.make(tmp_path / "one.nkm", layers=1)
+    path = elastic_models.make(tmp_path / "one.nkm", layers=1, fine=fine)
     reference, kernel = Reference(path, rounded=True), LanguageModel(path, threads=2, context=128)
     found: list[float] = []
     for tokens in elastic_models.prompts(200):

@@ -22,7 +22,7 @@ from inglenook.train.weights import Weights
 from train import small
 
 OPTIONS = Options(
-    ratios=(0.8, 0.5), ranks=(0, 32), steps=(5, 0), length=32, weighed=8, fitted=30, learned=40, dtype="float32"
+    ratios=(0.8, 0.5), ranks=(0, 32), steps=(5, 0), length=32, weighed=8, fitted=30, learned=40, fine=2, dtype="float32"
 )
 
 
@@ -39,7 +39,7 @@ def test_stopping_at_every_step_gives_the_same_recipe(tmp_path: Path) -> None:
     pipeline(tmp_path / "whole", report=lambda step, done, total, note: steps.append(step)).run()
     whole = (tmp_path / "whole" / "recipe.npz").read_bytes()
     order = list(dict.fromkeys(steps))
-    assert order == ["importance", "rounding", "fit", "taught", "learn", "figures"]
+    assert order == ["importance", "fit", "taught", "learn", "figures"]
     for last in order:
 
         def stop(step: str, done: int, total: int, note: str, last: str = last) -> None:
@@ -63,8 +63,9 @@ def test_a_recipe_says_what_was_measured(tmp_path: Path) -> None:
     neurons = recipe.arrays["neurons"]
     assert np.array_equal(np.sort(neurons, axis=1), np.tile(np.arange(128), (4, 1)))
     assert recipe.low(1, "a", 0) is None
+    assert recipe.arrays["fine"].sum() == OPTIONS.fine
     low = recipe.low(2, "a", 0)
-    assert low is not None and low.shape == (32, third["hidden"][0])
+    assert low is not None and low[0].shape == (32, third["hidden"][0])
 
 
 def test_another_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_the_artifact_computes_what_was_measured(tmp_path: Path) -> None:
     whole = small.weights()
     rounded = {name: pack.value_q4(*pack.cut_q4(value)) for name, value in whole.tensors.items() if "norm" not in name}
     embedding = whole["token_embd.weight"]
-    rounded["token_embd.weight"] = pack.unpack("q8", pack.quantise_q8(embedding), *embedding.shape)
+    rounded["token_embd.weight"] = pack.unpack("q8", pack.quantise("q8", embedding), *embedding.shape)
     weights = Weights(whole.shape, whole.tensors | rounded)
     run = pipeline(tmp_path, weights=weights)
     recipe = run.run()

@@ -69,6 +69,10 @@ def test_what_is_no_model_is_said(tmp_path: Path) -> None:
         with pytest.raises(NookError) as caught:
             reading.read(path)
         assert caught.value.code == "model-corrupt"
+    safetensors(tmp_path, "I32")
+    with pytest.raises(NookError) as caught:
+        reading.read(path)
+    assert caught.value.code == "model-unsupported"  # and not damaged
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     path.write_bytes(whole)
     with pytest.raises(NookError) as caught:

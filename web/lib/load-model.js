@@ -3,7 +3,7 @@
 import { fetchAsset, forgetAsset } from './assets.js';
 import { build, Encoder, LanguageModel } from './wasm-model.js';
 
-const MODELS = {
+export const MODELS = {
   encoder: 'static/models/minilm-l6.nkm',
   lm: 'static/models/smollm2-135m-instruct.nkm',
 };

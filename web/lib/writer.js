@@ -24,10 +24,10 @@ export class Writer {
   #fresh = false;
   /** @type {Promise<void> | undefined} */ #visit;
 
-  /** @param {URL} url */
-  constructor(url) {
+  /** @param {URL} url @param {string} [key] */
+  constructor(url, key) {
     this.#client = new Client(
-      () => serverLink(url),
+      () => serverLink(url, key),
       () => ({ type: 'Open' }),
     );
   }

@@ -31,8 +31,11 @@ def encode(messages: Sequence[Message], tokenizer: Tokenizer, generate: bool = T
     """The ids of `render`'s text, except that nothing inside a message becomes a control token.
 
     Where the model's own template has another default for the system's turn, that one is taken. Raises
-    NookError("role" | "model-unsupported"), the latter for models whose chats are no ChatML.
+    NookError("role" | "model-unsupported"), the latter for models whose chats are no ChatML, and that have no
+    `Tokenizer.chat`.
     """
+    if tokenizer.chat:
+        return tokenizer.chat.encode(_known(messages), generate)
     if not {START, END} <= tokenizer.specials.keys():
         hint = "Use a model whose chats are ChatML, with <|im_start|> and <|im_end|>."
         raise NookError("model-unsupported", "The chat format of this model is not known.", hint)
@@ -49,10 +52,13 @@ def encode(messages: Sequence[Message], tokenizer: Tokenizer, generate: bool = T
 def shortened(messages: Sequence[Message], most: int, tokenizer: Tokenizer) -> list[int]:
     """The ids of at most `most` tokens of a chat that is longer: the oldest turns go first, the system's stays, and of
     the last turn the end. Raises NookError("context") if not even that leaves room."""
-    turns = _turns(messages, _system(tokenizer))
-    system, rest = turns[:1], turns[1:]
+    turns = _known(messages) if tokenizer.chat else _turns(messages, _system(tokenizer))
+    system = [turn for turn in turns[:1] if turn[0] == "system"]
+    rest = turns[len(system) :]
     while len(rest) > 1 and len(encode([*system, *rest], tokenizer)) > most:
         rest = rest[1:]
+        while tokenizer.chat and len(rest) > 1 and rest[0][0] != "user":  # where most templates want a chat to begin
+            rest = rest[1:]
     ids = encode([*system, *rest], tokenizer)
     if len(ids) <= most:
         return ids
@@ -73,9 +79,12 @@ def _system(tokenizer: Tokenizer) -> str:
 
 
 def _turns(messages: Sequence[Message], system: str = SYSTEM) -> list[Message]:
+    turns = _known(messages)
+    return [("system", system), *turns] if turns and turns[0][0] != "system" else turns
+
+
+def _known(messages: Sequence[Message]) -> list[Message]:
     for role, _ in messages:
         if role not in ROLES:
             raise NookError("role", f"There is no role {role!r} in a chat.", f"Use one of {', '.join(ROLES)}.")
-    if messages and messages[0][0] != "system":
-        return [("system", system), *messages]
     return list(messages)

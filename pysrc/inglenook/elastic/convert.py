@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,8 @@ from inglenook.types import Json
 Weight = np.ndarray | Tensor
 """Floats, which `write` brings to the kernel's formats, or a tensor that is in one of them already."""
 
+BANDED = ("attn_output", "ffn_down")
+"""Those of which a level takes the first columns."""
 NAMES = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
 """The tensors of a layer, in the kernel's order; their full names are those of GGUF, "blk.0.attn_q.weight"."""
 
@@ -43,8 +45,8 @@ class Recovery:
     and `b` (width, rank); None where the level has rank 0 or the layer no neurons."""
 
     bias: np.ndarray
-    a: np.ndarray | None = None
-    b: np.ndarray | None = None
+    a: Weight | None = None
+    b: Weight | None = None
 
 
 def convert(gguf: Path, out: Path, recipe: Path | None = None) -> None:
@@ -65,8 +67,13 @@ def build(out: Path, shape: Shape, tensor: Callable[[str], Stored], *, name: str
         write(out, shape, lambda full: _packed(tensor(full)), name=name)
         return
     levels = recipe.levels()
+
+    def low(level: int, part: str, layer: int) -> Tensor | None:
+        codes = recipe.low(level, part, layer)
+        return codes and Tensor(part, "q4", codes[0].shape, pack.pack("q4", *codes))
+
     recovery = {
-        (level, layer): Recovery(recipe.bias(level, layer), *(recipe.low(level, part, layer) for part in ("a", "b")))
+        (level, layer): Recovery(recipe.bias(level, layer), *(low(level, part, layer) for part in ("a", "b")))
         for level in range(1, len(levels))
         for layer in range(shape.layers)
     }
@@ -92,7 +99,6 @@ def write(
     """
     levels = tuple(levels) or (whole(shape.layers, shape.hidden, shape.kv_heads),)
     _check(shape, levels, recovery or {})
-    sizes = [shape.layers, shape.width, shape.hidden, shape.heads, shape.kv_heads, shape.vocabulary]
     config: Json = {
         "name": name, "context": shape.context, "width": shape.width, "layers": shape.layers, "hidden": shape.hidden,
         "heads": shape.heads, "kv_heads": shape.kv_heads, "vocabulary": shape.vocabulary, "theta": shape.theta,
@@ -100,12 +106,24 @@ def write(
     }  # fmt: skip
     if rivals:
         config["rivals"] = rivals
-    numbers = [*sizes, artifact.word(shape.epsilon), *words(levels)]
-    artifact.write(out, "lm", numbers, config, _tensors(shape, read, levels, recovery or {}))
+    tensors = list(_tensors(shape, read, levels, recovery or {}))
+    artifact.write(out, "lm", numbers(shape, levels, tensors), config, tensors)
+
+
+def numbers(shape: Shape, levels: Sequence[Level], tensors: Sequence[Tensor]) -> list[int]:
+    """What the kernel is told of a model in words (wasm/llama.c)."""
+    sizes = [shape.layers, shape.width, shape.hidden, shape.heads, shape.kv_heads, shape.vocabulary]
+    bits = [{"q4b": 4, "q8b": 8}[tensor.format] for tensor in tensors if tensor.name.endswith(".ffn_down.weight")]
+    return [*sizes, artifact.word(shape.epsilon), *words(levels), *bits]
 
 
 def export(gguf: Path, out: Path) -> None:
     """Write the tokenizer inside the model file `gguf` as the file that `Tokenizer.load` reads."""
+    out.write_bytes(tokenizer(gguf))
+
+
+def tokenizer(gguf: Path) -> bytes:
+    """That file. Raises NookError("model-unsupported") for another family's."""
     meta = Gguf.open(gguf).metadata
     if meta.get("tokenizer.ggml.model") != "gpt2" or meta.get("tokenizer.ggml.pre") != "smollm":
         raise NookError(
@@ -117,15 +135,19 @@ def export(gguf: Path, out: Path) -> None:
     kinds = meta["tokenizer.ggml.token_type"]
     end = int(meta["tokenizer.ggml.eos_token_id"])
     special = [index for index, kind in enumerate(kinds) if kind == 3]
+    template = meta.get("tokenizer.chat_template", "")
+    named = {f"{name}_token": meta.get(f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos")}
+    names = {name: tokens[index] for name, index in named.items() if name in template and index is not None}
     file = {
         "format": FORMAT,
         "tokens": "\n".join(tokens),
         "merges": "\n".join(merges),
         "special": special,
         "ends": sorted({end, *(index for index in special if tokens[index] == "<|endoftext|>")}),
-        "template": meta.get("tokenizer.chat_template", ""),
+        "template": template,
+        **({"names": names} if names else {}),
     }
-    out.write_text(json.dumps(file, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+    return json.dumps(file, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def check(lm: Path, out: Path) -> None:
@@ -168,22 +190,29 @@ def _tensors(
     yield tensor("output_norm.weight", "f32")
     for layer in range(shape.layers):
         for name in NAMES:
-            yield tensor(f"blk.{layer}.{name}.weight", "f32" if "norm" in name else "q4")
+            yield tensor(f"blk.{layer}.{name}.weight", "f32" if "norm" in name else _form(name))
     for i in range(1, len(levels)):
         for layer in range(shape.layers):
             one = recovery[i, layer]
             yield artifact.floats(f"level.{i}.{layer}.bias", one.bias)
-            for part, weights in (("down_a", one.a), ("down_b", one.b)):
-                if weights is not None:
-                    yield _panels(f"level.{i}.{layer}.{part}", "q8", weights)
+            for part, weight in (("down_a", one.a), ("down_b", one.b)):
+                name = f"level.{i}.{layer}.{part}"
+                if isinstance(weight, Tensor):
+                    yield replace(weight, name=name)
+                elif weight is not None:
+                    yield _panels(name, "q4", weight)
 
 
 def _panels(name: str, form: str, weights: np.ndarray) -> Tensor:
     """Floats in the kernel's format `form`."""
     if form == "f32":
         return artifact.floats(name, weights)
-    quantise = {"q4": pack.quantise_q4, "q8": pack.quantise_q8}[form]
-    return Tensor(name, form, weights.shape, quantise(weights.astype(np.float32)))
+    return Tensor(name, form, weights.shape, pack.quantise(form, weights.astype(np.float32)))
+
+
+def _form(name: str) -> str:
+    """The format of a matrix of 4 bits, by its name within a layer."""
+    return "q4b" if name in BANDED else "q4"
 
 
 def _rotation(shape: Shape) -> np.ndarray:
@@ -196,7 +225,8 @@ def _packed(tensor: Stored) -> Weight:
     """A tensor of a file, packed without rounding where it stands in blocks of the kernel's kind."""
     embedding = tensor.name == "token_embd.weight"
     if tensor.kind in ("Q4_0", "Q4_1") and not embedding:
-        return Tensor(tensor.name, "q4", tensor.shape, pack.pack("q4", *_codes(tensor)))
+        form = _form(tensor.name.split(".")[-2])
+        return Tensor(tensor.name, form, tensor.shape, pack.pack(form, *_codes(tensor)))
     if tensor.kind == "Q8_0" and tensor.shape[0] % pack.ROWS == 0 and embedding:
         blocks = tensor.blocks
         signs = np.ascontiguousarray(blocks["qs"]).view(np.uint8).reshape(tensor.shape)
@@ -211,10 +241,9 @@ def _placed(tensor: Stored, shape: Shape, recipe: Recipe) -> Weight:
         return _packed(tensor)
     layer, part = int(place[1]), place[2]
     if part == "ffn_down":
-        codes = recipe.down(layer, tensor.dequantise())
-    else:
-        codes = recipe.placed(shape, layer, part, _codes(tensor))
-    return Tensor(tensor.name, "q4", tensor.shape, pack.pack("q4", *codes))
+        return _panels(tensor.name, *recipe.down(layer, tensor.dequantise()))
+    codes = recipe.placed(shape, layer, part, _codes(tensor))
+    return Tensor(tensor.name, _form(part), tensor.shape, pack.pack(_form(part), *codes))
 
 
 def _codes(tensor: Stored) -> Codes:

@@ -116,7 +116,7 @@ class _Writing:
         """The tokens that may come next."""
         return None if self.mask is None else self.mask.allow()
 
-    def loops(self, text: _Held) -> bool:
+    def loops(self, text: Held) -> bool:
         """Whether a run that comes again would be a loop: not where a grammar may have meant it."""
         return self.mask is None or (self.free and text.out != "")
 
@@ -130,7 +130,7 @@ def _write(made: Generation, session: Session, prompt: list[int], how: _Writing)
         session.copied()
     best = yield from _read(session, prompt, how.turn, how.allow())
     made.prefill_ms = clock.since(began)
-    text, stream, told = _Held(how.stop, how.aside), Stream(how.tokenizer), _Told(how)
+    text, stream, told = Held(how.stop, how.aside), Stream(how.tokenizer), _Told(how)
     passes = Passes(session, how.speculator, how.turn)
     while True:
         token = how.sampler.pick(best, made.ids if how.loops(text) else ())
@@ -214,7 +214,7 @@ class _Told:
         return Likely(data.decode("utf-8", "replace"), [*data], max(logprob, LEAST))
 
 
-class _Held:
+class Held:
     """Text on its way out, held back while it may be the beginning of a stop string. `out` is what went out.
 
     Text that begins with `beside` is held back to the end; then it is `aside`.

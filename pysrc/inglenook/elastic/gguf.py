@@ -60,12 +60,14 @@ def _unsupported(what: str) -> NookError:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One tensor of the file. `shape` is numpy's order (rows, columns), `raw` its bytes in the file (uint8 view)."""
+    """One tensor of the file. `shape` is numpy's order (rows, columns), `raw` its bytes in the file (uint8
+    view), which begin at `start`."""
 
     name: str
     shape: tuple[int, ...]
     kind: str
     raw: np.ndarray
+    start: int = 0
 
     @property
     def blocks(self) -> np.ndarray:
@@ -142,7 +144,7 @@ class Gguf:
         size = math.prod(shape) // per_item * dtype.itemsize
         if start + offset + size > len(self._data):
             raise _corrupt(f"it ends inside tensor {name}")
-        return Tensor(name, shape, label, self._data[start + offset : start + offset + size])
+        return Tensor(name, shape, label, self._data[start + offset : start + offset + size], start + offset)
 
 
 def _info(reader: _Reader) -> tuple[str, tuple[int, ...], int, int]:

@@ -17,6 +17,8 @@ from inglenook.types import Json
 
 FILES = {"config.json": True, "tokenizer.json": True, "generation_config.json": False, "tokenizer_config.json": False}
 """What is read, and whether it must be there."""
+TEMPLATE = "chat_template.jinja"
+"""Where a chat's template lies that is not in tokenizer_config.json, and that goes before it."""
 CHECK = "selfcheck"
 """The entry of config.json that first logits are held against, where there is one."""
 
@@ -38,13 +40,18 @@ def loaded(files: Mapping[str, bytes]) -> Loaded:
     told = {name: _object(name, data) for name, data in files.items() if name in FILES and name != "tokenizer.json"}
     config = told["config.json"]
     ends = told.get("generation_config.json", {}).get("eos_token_id", config.get("eos_token_id"))
-    template = told.get("tokenizer_config.json", {}).get("chat_template")
+    words = told.get("tokenizer_config.json", {})
+    template = words.get("chat_template")
     if isinstance(template, list):
         template = next((entry.get("template") for entry in template if entry.get("name") == "default"), "")
+    if TEMPLATE in files:
+        template = files[TEMPLATE].decode("utf-8", "replace")
+    named = {name: token.get("content") if isinstance(token, dict) else token for name, token in words.items()}
+    names = {name: token for name, token in named.items() if name.endswith("_token") and isinstance(token, str)}
     numbers = [end for end in (ends if isinstance(ends, list) else [ends]) if isinstance(end, int)]
     sizes = [config.get(name) or 0 for name in ("num_hidden_layers", "intermediate_size", "num_key_value_heads")]
     ours = {"vocabulary": config.get("vocab_size"), "levels": [whole(*map(int, sizes)).json()]}  # it cannot be cut
-    return Loaded(tokenizer_json.convert(files["tokenizer.json"], numbers, str(template or "")), config | ours)
+    return Loaded(tokenizer_json.convert(files["tokenizer.json"], numbers, str(template or ""), names), config | ours)
 
 
 def reference(config: Json) -> bytes:

@@ -1,24 +1,23 @@
 """A recipe: what makes a model elastic and cannot be made again from its weights, a few megabytes beside them.
 
-It says in which order the units of each layer stand, how the reordered down matrices are rounded, and which levels
-there are with what recovers each. `inglenook train elastic` writes it once; the build applies it to the model file,
-with numpy alone (`convert.convert`). The file is NumPy's `.npz`, deflated; the same recipe gives the same bytes.
+It says in which order the units of each layer stand, which of the reordered down matrices are rounded to 8 bits, and
+which levels there are with what recovers each. `inglenook train elastic` writes it once; the build applies it to the
+model file, with numpy alone (`convert.convert`). The file is NumPy's `.npz`, deflated; the same recipe gives the same
+bytes.
 
     config          JSON, UTF-8: {"levels": [{ratio, hidden, groups, rank, perplexity, before}, …], "trained": {…}}
     neurons         uint16 (layers, hidden): which neuron stands at each place
     groups          uint8 (layers, kv_heads)
-    exponents       int8 (layers, hidden): the power of two by which a neuron's column of down is larger, its row of up
-                    smaller
-    nudges          uint8 (layers, width * hidden / 5): steps of -1, 0, 1 off the nearest 4-bit code, five in a byte
+    fine            bool (layers,): whether the down matrix is rounded to 8 bits or to 4
     <level>.bias    float16 (layers, width)
     <level>.down_a.<layer>   int8 (rank, hidden of the layer) in -7..7, of which deflating leaves half, and .scale
-                             float16 (rank, hidden // 32); so is down_b
+                             float16 (rank, hidden // 32), of 8 digits, so that seven of them are a float16,
+                             too; so is down_b
 """
 
 from __future__ import annotations
 
 import json
-import math
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -37,7 +36,6 @@ Codes = tuple[Array, Array, Array]
 """A matrix in 4 bits, as `pack.pack` takes it: q (rows, columns), scale and minimum (rows, columns // 32)."""
 STEPS = 7
 """Of a low-rank map's values to either side: an error of a tenth in what is a correction."""
-_PLACES = 3 ** np.arange(5)
 
 
 @dataclass
@@ -81,30 +79,29 @@ class Recipe:
         rows = {"ffn_gate": self.arrays["neurons"][layer], "ffn_up": self.arrays["neurons"][layer], "attn_q": queries,
                 "attn_k": keys, "attn_v": keys}  # fmt: skip
         if part in rows:
-            times = np.exp2(-self.arrays["exponents"][layer].astype(np.float16))[:, None] if part == "ffn_up" else 1
-            scale, minimum = (values[rows[part]] * times for values in (scale, minimum))
-            return q[rows[part]], scale.astype(np.float16), minimum.astype(np.float16)
+            return q[rows[part]], scale[rows[part]], minimum[rows[part]]
         block = pack.BLOCK["q4"]
         if shape.group * shape.head % block:
             raise NookError("model-unsupported", "A key-value group is no multiple of 32 channels.", "")
         places = queries[::block] // block
         return q[:, queries], scale[:, places], minimum[:, places]
 
-    def down(self, layer: int, weights: Array) -> Codes:
-        """The down matrix of a layer, from its float32 values as they stand in the file."""
-        times = np.exp2(self.arrays["exponents"][layer].astype(np.float32))
-        moved = weights[:, self.arrays["neurons"][layer]] * times
-        return pack.cut_q4(moved, unfolded(self.arrays["nudges"][layer], moved.shape))
+    def down(self, layer: int, weights: Array) -> tuple[str, Array]:
+        """The format of a layer's down matrix and its float32 values in the recipe's order, from those of the file."""
+        return "q8b" if self.arrays["fine"][layer] else "q4b", weights[:, self.arrays["neurons"][layer]]
 
     def bias(self, level: int, layer: int) -> Array:
         """float32 (width,): added after the FFN."""
         bias: Array = self.arrays[f"{level}.bias"][layer].astype(np.float32)
         return bias
 
-    def low(self, level: int, part: str, layer: int) -> Array | None:
-        """The part "a" or "b" of a layer's low-rank map as float32, or None where there is none."""
+    def low(self, level: int, part: str, layer: int) -> Codes | None:
+        """The part "a" or "b" of a layer's low-rank map, or None where there is none."""
         name = f"{level}.down_{part}.{layer}"
-        return raised(self.arrays[name], self.arrays[f"{name}.scale"]) if name in self.arrays else None
+        if name not in self.arrays:
+            return None
+        scale = self.arrays[f"{name}.scale"]
+        return (self.arrays[name] + STEPS).astype(np.uint8), scale, scale * np.float16(-STEPS)
 
 
 def channels(shape: Shape, groups: Array) -> tuple[Array, Array]:
@@ -117,29 +114,16 @@ def channels(shape: Shape, groups: Array) -> tuple[Array, Array]:
     return spread(shape.group * shape.head), spread(shape.head)
 
 
-def folded(nudges: Array) -> Array:
-    """int8 (rows, columns) of -1, 0, 1 as uint8, five to a byte: they pack better so, too."""
-    flat = np.pad(nudges.ravel() + 1, (0, -nudges.size % 5), constant_values=1)
-    packed: Array = (flat.reshape(-1, 5) @ _PLACES).astype(np.uint8)
-    return packed
-
-
-def unfolded(packed: Array, shape: tuple[int, ...]) -> Array:
-    """What `folded` was given."""
-    flat = (packed[:, None] // _PLACES % 3).astype(np.int8).ravel() - np.int8(1)
-    nudges: Array = flat[: math.prod(shape)].reshape(shape)
-    return nudges
-
-
 def lowered(values: Array) -> tuple[Array, Array]:
     """(int8 of -STEPS..STEPS, scale) of float32 (rows, columns): each row of 32 columns has its own scale."""
-    cut = values.reshape(len(values), -1, pack.BLOCK["q8"])
-    scale = (np.abs(cut).max(axis=2) / STEPS).astype(np.float16)
+    cut = values.reshape(len(values), -1, pack.BLOCK["q4"])
+    digits, power = np.frexp(np.abs(cut).max(axis=2) / STEPS)
+    scale = np.ldexp(np.rint(digits * 256) / 256, power).astype(np.float16)
     step = np.where(scale == 0, 1, scale).astype(np.float32)[..., None]
     return np.rint(cut / step).clip(-STEPS, STEPS).astype(np.int8).reshape(values.shape), scale
 
 
 def raised(q: Array, scale: Array) -> Array:
     """What `lowered` gave, as float32 again."""
-    values: Array = q.astype(np.float32) * np.repeat(scale.astype(np.float32), pack.BLOCK["q8"], axis=1)
+    values: Array = q.astype(np.float32) * np.repeat(scale.astype(np.float32), pack.BLOCK["q4"], axis=1)
     return values

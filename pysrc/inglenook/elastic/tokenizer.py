@@ -19,9 +19,9 @@ import heapq
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from inglenook.elastic.pattern import SMOLLM, compiled
 from inglenook.errors import NookError
@@ -31,19 +31,27 @@ _CACHED_WORDS = 50_000
 _CACHED_LENGTH = 64  # characters; longer words hardly ever come again
 
 
+class Chat(Protocol):
+    """How a model is told a chat, where that is not ChatML: as `template.Template`."""
+
+    def encode(self, messages: Sequence[tuple[str, str]], generate: bool = True) -> list[int]: ...
+
+
 class Tokenizer:
     """Text to token ids and back. `specials` maps a control token's text to its id; any of `ends` ends a text.
 
     `cut` is the pattern of the words that are merged, each on its own (`pattern`); `composed`: text is brought to NFC.
+    `names` are control tokens as the chat's `template` calls them ("bos_token"); `chat`, once it is set, renders it.
     """
 
     def __init__(
         self, tokens: list[str], merges: list[str], special: Iterable[int], ends: Iterable[int] = (),
-        template: str = "", *, cut: str = SMOLLM, composed: bool = False,
+        template: str = "", *, cut: str = SMOLLM, composed: bool = False, names: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.tokens = tokens
         self.ends = frozenset(ends)
-        self.template = template
+        self.template, self.names = template, dict(names or {})
+        self.chat: Chat | None = None
         self.specials = {tokens[index]: index for index in special}
         self._cut, self._composed = compiled(cut), composed
         self._controls = frozenset(self.specials.values())
@@ -61,7 +69,7 @@ class Tokenizer:
             if file["format"] != FORMAT:
                 raise ValueError(file["format"])
             tokens, merges = file["tokens"].split("\n"), file["merges"].split("\n")
-            how = {"cut": file.get("cut", SMOLLM), "composed": file.get("composed", False)}
+            how = {"cut": file.get("cut", SMOLLM), "composed": file.get("composed", False), "names": file.get("names")}
             return cls(tokens, merges, file["special"], file["ends"], file["template"], **how)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise NookError("model-corrupt", "The tokenizer's file is damaged.", "Download it again.") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from inglenook.elastic.pattern import GPT2, SMOLLM, compiled
@@ -11,8 +11,9 @@ from inglenook.elastic.tokenizer import FORMAT
 from inglenook.errors import NookError
 
 
-def convert(data: bytes, ends: Iterable[int], template: str = "") -> bytes:
-    """The tokenizer in `data`; any of `ends` ends a text, `template` is that of chats.
+def convert(data: bytes, ends: Iterable[int], template: str = "", names: Mapping[str, str] | None = None) -> bytes:
+    """The tokenizer in `data`; any of `ends` ends a text, `template` is that of chats, and `names` are tokens by what
+    it calls them; its "eos_token" ends a text, too.
 
     Raises NookError("model-corrupt" | "model-unsupported").
     """
@@ -31,10 +32,11 @@ def convert(data: bytes, ends: Iterable[int], template: str = "") -> bytes:
         merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
         if any("\n" in item for item in (*tokens, *merges)):
             raise _unsupported("a token holds a line break")
+        own = [ids[token] for name, token in (names or {}).items() if name == "eos_token" and token in ids]
         made = {
             "format": FORMAT, "tokens": "\n".join(tokens), "merges": "\n".join(merges),
-            "special": [entry["id"] for entry in added], "ends": sorted(ends), "template": template,
-            "cut": _cut(file.get("pre_tokenizer") or {}), "composed": normaliser is not None,
+            "special": [entry["id"] for entry in added], "ends": sorted({*ends, *own}), "template": template,
+            "cut": _cut(file.get("pre_tokenizer") or {}), "composed": normaliser is not None, "names": names or {},
         }  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise NookError("model-corrupt", "The tokenizer's file is damaged.", "Download it again.") from error

@@ -51,7 +51,7 @@ def _read(path: Path) -> Weights:
 
 def _tensors(weights: Weights, layers: int) -> Iterator[Tensor]:
     words = weights["embeddings.word_embeddings.weight"]
-    yield Tensor("words", "q8", words.shape, pack.quantise_q8(words))
+    yield Tensor("words", "q8", words.shape, pack.quantise("q8", words))
     places = weights["embeddings.position_embeddings.weight"] + weights["embeddings.token_type_embeddings.weight"][0]
     yield artifact.floats("places", places)
     yield from _norm(weights, "embeddings.LayerNorm")
@@ -68,7 +68,7 @@ def _tensors(weights: Weights, layers: int) -> Iterator[Tensor]:
 
 
 def _matrix(name: str, values: np.ndarray) -> Tensor:
-    return Tensor(name, "q7", values.shape, pack.quantise_q7(values))
+    return Tensor(name, "q7", values.shape, pack.quantise("q7", values))
 
 
 def _dense(weights: Weights, name: str) -> Iterator[Tensor]:

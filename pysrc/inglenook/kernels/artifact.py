@@ -1,6 +1,6 @@
 """`.nkm`: a model as the kernel wants it in memory, so that loading is copying bytes.
 
-    bytes 0..3   "NKM2"
+    bytes 0..3   "NKM3"
     bytes 4..7   length of the header, uint32 little endian; 16 + length is a multiple of 64
     bytes 8..11  CRC-32 of the header
     bytes 12..15 zero
@@ -10,7 +10,7 @@
 The header says {"kind": "lm" | "encoder", "words": […], "config": {…}, "sums": […], "tensors": [{"name", "format",
 "shape", "offset", "bytes"}, …]}. `sums` are the CRC-32 of each MiB of what follows the header. `words` are the int32
 that the kernel's `_open` and `_bytes` functions take; the tensors stand in the order that function wants; offsets count
-from the end of the header. Formats: "f32", "f64", and the panels "q4", "q7", "q8" of `pack`. The same input gives the
+from the end of the header. Formats: "f32", "f64", and the panels of `pack`. The same input gives the
 same bytes.
 """
 
@@ -29,7 +29,7 @@ from inglenook.errors import NookError
 from inglenook.kernels import pack
 from inglenook.types import Json
 
-MAGIC = b"NKM2"
+MAGIC = b"NKM3"
 ALIGN = 64
 PIECE = 1 << 20
 """Bytes that have a checksum together."""

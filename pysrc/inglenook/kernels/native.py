@@ -32,7 +32,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "bert_bytes": (_Z, [_P]),
     "bert_open": (_P, [_P, _P, _P, _P]),
     "bert_encode": (_I, [_P, _P, _I, _P]),
-    "models_multiply": (None, [_I, _P, _I, _I, _P, _I, _P, _P]),
+    "models_multiply": (None, [_I, _I, _P, _I, _I, _I, _P, _I, _P, _P]),
     "models_scratch": (_Z, [_I, _I, _I]),
     "models_crc": (ctypes.c_uint32, [_P, _Z]),
 }

@@ -7,9 +7,15 @@ Q4 its 8 minima (half floats), and then for each group of 4 columns the values o
     q4      32       scale * q + minimum      16 + 16 +  8 * 16   (low nibbles rows 0..3, high nibbles rows 4..7)
     q7      64       scale * (q - 64)         16      + 16 * 32
     q8      32       scale * (q - 128)        16      +  8 * 32
+
+"q4b" and "q8b" are the same in bands: the first BAND blocks of all panels, then the next of all panels, and so on, so
+that a prefix of the columns is a prefix of the bytes, but for a part of the last band.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +23,9 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
-ROWS, GROUP = 8, 4
-BLOCK = {"q4": 32, "q7": 64, "q8": 32}
-ZERO = {"q7": 64, "q8": 128}
+ROWS, GROUP, BAND = 8, 4, 6
+BLOCK = {"q4": 32, "q4b": 32, "q7": 64, "q8": 32, "q8b": 32}
+ZERO = {"q7": 64, "q8": 128, "q8b": 128}
 """The q that stands for a weight of zero, where there is no minimum."""
 LANE = 32767 // 63
 """What the |q - 64| of a q7 block may sum to in each lane: columns 0, 1, 4, 5, 8, 9 … of a row, and the others. So the
@@ -27,28 +33,36 @@ kernel's sums fit in 16 bits, with activations of up to 63."""
 
 
 def pack(form: str, q: Bytes, scale: NDArray[np.float16], minimum: NDArray[np.float16] | None = None) -> Bytes:
-    """Panels of `form` from q (rows, columns), scale and minimum (rows, columns // block): uint8, one row per panel."""
+    """Panels of `form` from q (rows, columns), scale and minimum (rows, columns // block): uint8, one row per panel, or
+    in bands flat."""
     block = BLOCK[form]
     panels, blocks = q.shape[0] // ROWS, q.shape[1] // block
     if q.shape != (panels * ROWS, blocks * block):
         raise ValueError(f"{q.shape} does not fill panels of {ROWS} rows and blocks of {block} columns")
     values = q.reshape(panels, ROWS, blocks, block // GROUP, GROUP).transpose(0, 2, 3, 1, 4)
     values = values.reshape(panels, blocks, block // GROUP, ROWS * GROUP)
-    if form == "q4":
+    if form not in ZERO:
         half = ROWS * GROUP // 2
         values = (values[..., :half] | (values[..., half:] << 4)).astype(np.uint8)
     parts = [_heads(scale, panels)] + ([] if minimum is None else [_heads(minimum, panels)])
-    return np.concatenate([*parts, values.reshape(panels, blocks, -1)], axis=2).reshape(panels, -1)
+    whole = np.concatenate([*parts, values.reshape(panels, blocks, -1)], axis=2)
+    if form.endswith("b"):
+        return np.concatenate([whole[:, at : at + BAND].reshape(-1) for at in range(0, blocks, BAND)])
+    return whole.reshape(panels, -1)
 
 
 def unpack(form: str, packed: Bytes, rows: int, columns: int) -> Array:
     """The weights of `packed` as float32 (rows, columns): what the kernel multiplies with."""
     block, heads = BLOCK[form], 1 if form in ZERO else 2
     panels, blocks = rows // ROWS, columns // block
-    whole = packed.reshape(panels, blocks, -1)
+    if form.endswith("b"):
+        bands = np.split(packed.reshape(-1), np.arange(BAND, blocks, BAND) * (packed.size // blocks))
+        whole = np.concatenate([band.reshape(panels, -1, packed.size // (panels * blocks)) for band in bands], axis=1)
+    else:
+        whole = packed.reshape(panels, blocks, -1)
     split = whole[..., : heads * 2 * ROWS].copy().view("<f2").astype(np.float32).reshape(panels, blocks, heads, ROWS)
     values = whole[..., heads * 2 * ROWS :].reshape(panels, blocks, block // GROUP, -1)
-    if form == "q4":
+    if form not in ZERO:
         values = np.concatenate([values & 15, values >> 4], axis=-1)
     q = values.reshape(panels, blocks, block // GROUP, ROWS, GROUP).astype(np.float32)
     scale = split[:, :, 0, None, :, None]
@@ -56,15 +70,15 @@ def unpack(form: str, packed: Bytes, rows: int, columns: int) -> Array:
     return np.ascontiguousarray(weights.transpose(0, 3, 1, 2, 4)).reshape(rows, columns).astype(np.float32)
 
 
-def quantise_q4(weights: Array) -> Bytes:
-    """Panels of 4 bits from float32 (rows, columns): each row of a block uses its whole range, 0..15."""
-    return pack("q4", *cut_q4(weights))
+def quantise(form: str, weights: Array) -> Bytes:
+    """Panels of `form` from float32 (rows, columns); rows are filled up with zeros to a multiple of 8."""
+    weights = np.pad(weights, ((0, -len(weights) % ROWS), (0, 0)))
+    cut: dict[str, Callable[[Array], tuple[Any, ...]]] = {"q4": cut_q4, "q7": cut_q7, "q8": cut_q8}
+    return pack(form, *cut[form[:2]](weights))
 
 
-def cut_q4(
-    weights: Array, nudges: NDArray[np.int8] | None = None
-) -> tuple[Bytes, NDArray[np.float16], NDArray[np.float16]]:
-    """(q, scale, minimum) as `pack` takes them: the nearest values of 4 bits, or so many steps off as `nudges` says."""
+def cut_q4(weights: Array) -> tuple[Bytes, NDArray[np.float16], NDArray[np.float16]]:
+    """(q, scale, minimum) as `pack` takes them: each row of a block uses the whole range of 4 bits, 0..15."""
     rows, columns = weights.shape
     cut = weights.reshape(rows, columns // BLOCK["q4"], BLOCK["q4"])
     low = cut.min(axis=2)
@@ -72,8 +86,6 @@ def cut_q4(
     minimum = low.astype(np.float16)
     step = np.where(scale == 0, 1, scale).astype(np.float32)[..., None]
     q = np.rint((cut - minimum.astype(np.float32)[..., None]) / step).clip(0, 15).reshape(rows, columns)
-    if nudges is not None:
-        q = (q + nudges).clip(0, 15)
     return q.astype(np.uint8), scale, minimum
 
 
@@ -84,8 +96,8 @@ def value_q4(q: Bytes, scale: NDArray[np.float16], minimum: NDArray[np.float16])
     return values.reshape(q.shape)
 
 
-def quantise_q7(weights: Array) -> Bytes:
-    """Panels of 7 bits from float32 (rows, columns): -63..63, in steps that keep every lane's sum within `LANE`."""
+def cut_q7(weights: Array) -> tuple[Bytes, NDArray[np.float16]]:
+    """(q, scale) as `pack` takes them: 7 bits, -63..63 about 64, in steps that keep every lane's sum within `LANE`."""
     block = BLOCK["q7"]
     rows, columns = weights.shape
     lanes = weights.reshape(rows, columns // block, block // GROUP, 2, 2)
@@ -95,20 +107,18 @@ def quantise_q7(weights: Array) -> Bytes:
         q = np.rint(lanes / np.where(scale == 0, 1, scale).astype(np.float32)[..., None, None, None]).clip(-63, 63)
         over = np.abs(q).sum(axis=(2, 4)).max(axis=2) / LANE
         if over.max(initial=0) <= 1:
-            return pack("q7", (q + ZERO["q7"]).astype(np.uint8).reshape(rows, columns), scale)
+            return (q + ZERO["q7"]).astype(np.uint8).reshape(rows, columns), scale
         step = np.where(over > 1, step * np.maximum(over, 1.001), step)
 
 
-def quantise_q8(weights: Array) -> Bytes:
-    """Panels of 8 bits from float32 (rows, columns); rows are filled up with zeros to a multiple of 8."""
-    block = BLOCK["q8"]
-    weights = np.pad(weights, ((0, -len(weights) % ROWS), (0, 0)))
+def cut_q8(weights: Array) -> tuple[Bytes, NDArray[np.float16]]:
+    """(q, scale) as `pack` takes them: 8 bits, of which a block's largest value is the last, 1 or 255."""
     rows, columns = weights.shape
-    cut = weights.reshape(rows, columns // block, block)
+    cut = weights.reshape(rows, columns // BLOCK["q8"], BLOCK["q8"])
     scale = (np.abs(cut).max(axis=2) / 127).astype(np.float16)
     step = np.where(scale == 0, 1, scale).astype(np.float32)[..., None]
-    q = np.rint(cut / step).clip(-127, 127) + 128
-    return pack("q8", q.astype(np.uint8).reshape(rows, columns), scale)
+    q = np.rint(cut / step).clip(-127, 127) + ZERO["q8"]
+    return q.astype(np.uint8).reshape(rows, columns), scale
 
 
 def _heads(values: NDArray[np.float16], panels: int) -> Bytes:

@@ -37,7 +37,7 @@ def add(command: argparse.ArgumentParser) -> None:
     elastic.add_argument("--held-out-tokens", type=int, default=16_384, help="the most to measure on (16384)")
     elastic.add_argument("--ratios", type=_floats, default=None, help="sizes of the sub-models (0.8,0.65,0.5,0.4,0.3)")
     elastic.add_argument("--ranks", type=_ints, default=None, help="ranks that recover them: 0 or multiples of 32")
-    elastic.add_argument("--steps", type=_ints, default=None, help="steps of distillation for each (100,…)")
+    elastic.add_argument("--steps", type=_ints, default=None, help="steps of distillation for each (200,…)")
     elastic.add_argument("--latency", type=Path, help="JSON of milliseconds measured where the model will run")
     elastic.add_argument("--rivals", action="store_true", help="measure other ways to the same sizes, too")
     elastic.add_argument("--seed", type=int, default=0)
@@ -74,7 +74,7 @@ def _elastic(options: argparse.Namespace) -> int:
     chosen: dict[str, Any] = {"seed": options.seed, "dtype": options.dtype}
     if options.ratios:
         count = len(options.ratios)
-        chosen |= {"ratios": options.ratios, "ranks": (32,) * count, "steps": (100,) * count}
+        chosen |= {"ratios": options.ratios, "ranks": (32,) * count, "steps": (200,) * count}
     chosen |= {name: getattr(options, name) for name in ("ranks", "steps") if getattr(options, name)}
     if options.latency:
         chosen["latency"] = Latency.read(options.latency)

@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inglenook.elastic.recipe import Recipe, folded, lowered, raised
+from inglenook.elastic.recipe import Recipe, lowered, raised
 from inglenook.train.checkpoint import Arrays
 from inglenook.train.model import Recovery
 from inglenook.train.reorder import Order
 
 
-def recipe(order: Order, rounding: Arrays, levels: list[dict[str, Any]], recoveries: Sequence[Recovery]) -> Recipe:
-    """`levels` are what is said of each, the whole first; `recoveries` those of the others."""
+def recipe(order: Order, fine: np.ndarray, levels: list[dict[str, Any]], recoveries: Sequence[Recovery]) -> Recipe:
+    """`fine` comes from `rounding.finest`; `levels` are what is said of each, the whole first; `recoveries` those of
+    the others."""
     arrays: Arrays = {
-        "neurons": order.neurons.astype(np.uint16), "groups": order.groups.astype(np.uint8),
-        "exponents": rounding["exponents"], "nudges": np.stack([folded(layer) for layer in rounding["nudges"]]),
+        "neurons": order.neurons.astype(np.uint16), "groups": order.groups.astype(np.uint8), "fine": fine,
     }  # fmt: skip
     for i, recovery in enumerate(recoveries, 1):
         arrays[f"{i}.bias"] = torch.stack(recovery.bias).cpu().numpy().astype(np.float16)

@@ -3,7 +3,7 @@
     text        windows of token ids to measure and to learn on
     importance  what each unit is worth (`importance`)
     order       units in order, the sizes of the levels (`reorder`, `ladder`)
-    rounding    the reordered down matrices in 4 bits (`requantise`)
+    rounding    which of the reordered down matrices have 8 bits, not 4 (`rounding`)
     taught      the whole model's states, which the levels are to come near (`distil.teach`)
     fit         recovery in closed form, all levels (`recover`)
     learned.<i> and further by distillation (`distil`)
@@ -26,12 +26,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from inglenook.elastic.recipe import Recipe
 from inglenook.errors import NookError
-from inglenook.kernels import pack
-from inglenook.train import baseline, distil, export, ladder, measure, recover, requantise, text
+from inglenook.train import baseline, distil, export, ladder, measure, recover, rounding, text
 from inglenook.train.checkpoint import Arrays, Folder
 from inglenook.train.importance import CRITERIA, Importance
 from inglenook.train.importance import measure as weigh
@@ -47,7 +45,7 @@ Report = Callable[[str, int, int, str], None]
 @dataclass(frozen=True)
 class Options:
     """What the result depends on. `weighed`, `fitted` and `learned` are windows of `length` tokens; there is one of
-    `ranks` and of `steps` for each ratio below 1.
+    `ranks` and of `steps` for each ratio below 1. `fine` down matrices have 8 bits.
 
     `group_worth` scales the importance of key-value groups against that of neurons, whose sum over a block of 32 says
     more than the block is worth together.
@@ -55,13 +53,14 @@ class Options:
 
     ratios: tuple[float, ...] = (0.8, 0.65, 0.5, 0.4, 0.3)
     ranks: tuple[int, ...] = (32, 32, 32, 32, 32)
-    steps: tuple[int, ...] = (100, 100, 100, 100, 100)
+    steps: tuple[int, ...] = (200, 200, 200, 200, 200)
     length: int = 512
     weighed: int = 48
     fitted: int = 64
-    learned: int = 200
+    learned: int = 800
     batch: int = 4
     rate: float = 1e-3
+    fine: int = 24
     criterion: str = "taylor"
     group_worth: float = 30.0
     anchors: tuple[int, ...] = ()
@@ -113,7 +112,7 @@ class Pipeline:
         ranks, whole = (0, *self.options.ranks), Size.whole(self.weights.shape)
         said = [figure | {"hidden": size.hidden, "groups": size.groups, "rank": rank}
                 for figure, size, rank in zip(figures, (whole, *sizes), ranks, strict=True)]  # fmt: skip
-        recipe = export.recipe(order, self._rounding(order), said, levels)
+        recipe = export.recipe(order, self.fine(order), said, levels)
         if self.compare:
             recipe.config["rivals"] = self.rivals(base, order, sizes)
         recipe.save(self.folder / "recipe.npz")
@@ -126,7 +125,12 @@ class Pipeline:
         )["windows"]
 
     def importance(self) -> Importance:
-        """By the criterion of the options; all of them are kept."""
+        """By the criterion of the options."""
+        found = self._weighed(self.options.criterion)
+        return dataclasses.replace(found, groups=found.groups * self.options.group_worth)
+
+    def _weighed(self, criterion: str) -> Importance:
+        """By one criterion; all of them are kept."""
 
         def make() -> Arrays:
             model = self._model(self.weights)
@@ -136,9 +140,7 @@ class Pipeline:
                     for f in dataclasses.fields(one)}  # fmt: skip
 
         held = self._folder.step("importance", make)
-        parts = {f.name: held[f"{self.options.criterion}.{f.name}"] for f in dataclasses.fields(Importance)}
-        found = Importance(**parts)
-        return dataclasses.replace(found, groups=found.groups * self.options.group_worth)
+        return Importance(**{f.name: held[f"{criterion}.{f.name}"] for f in dataclasses.fields(Importance)})
 
     def order(self) -> tuple[Order, list[Size]]:
         """The order of the units, and the sizes of the levels below the whole."""
@@ -240,47 +242,19 @@ class Pipeline:
         whole, options = self._model(self.weights), self.options
         return recover.fit(whole, model, tokens, sizes, options.ranks, batch=options.batch, report=told)
 
-    def _rounding(self, order: Order) -> Arrays:
-        """The exponents and nudges of the down matrices, by layer."""
-        ordered, options = reordered(self.weights, order), self.options
+    def fine(self, order: Order) -> Array:
+        """Which down matrices are rounded to 8 bits."""
 
         def make() -> Arrays:
-            model, chosen = self._model(ordered), self.windows()[: options.fitted]
-            layers, hidden = range(self.weights.shape.layers), self.weights.shape.hidden
-            squares = [torch.zeros(hidden, hidden, device=model.device) for _ in layers]
+            squares = moved(self._weighed("norm"), order)
+            costs = rounding.costs(reordered(self.weights, order), squares, self.importance().slopes)
+            return {"fine": rounding.finest(costs, self.options.fine), "costs": costs}
 
-            def see(layer: int, part: str, values: Tensor) -> Tensor:
-                if part == "gated":
-                    flat = values.flatten(0, 1).float()
-                    squares[layer] += flat.T @ flat / chosen.size
-                return values
-
-            with torch.no_grad():
-                for at in range(0, len(chosen), options.batch):
-                    model(torch.from_numpy(chosen[at : at + options.batch]).to(model.device), see=see)
-                    self.report("rounding", at + options.batch, 2 * len(chosen), "")
-            powers, nudges = [], []
-            for i in layers:
-                square = squares[i].cpu().numpy()
-                powers.append(requantise.exponents(square))
-                times = np.exp2(powers[i].astype(np.float32))
-                weights = ordered[f"blk.{i}.ffn_down.weight"] * times
-                nudges.append(requantise.nudges(weights, square / np.outer(times, times)))
-                self.report("rounding", len(layers) + i + 1, 2 * len(layers), "")
-            return {"exponents": np.stack(powers), "nudges": np.stack(nudges)}
-
-        return self._folder.step("rounding", make)
+        return self._folder.step("rounding", make)["fine"]
 
     def _base(self, order: Order) -> Model:
-        """The model as it will be stored: in order, down matrices in 4 bits."""
-        ordered, rounding = reordered(self.weights, order), self._rounding(order)
-        rounded = {}
-        for i, powers in enumerate(rounding["exponents"]):
-            times = np.exp2(powers.astype(np.float32))
-            down, up = f"blk.{i}.ffn_down.weight", f"blk.{i}.ffn_up.weight"
-            rounded[down] = pack.value_q4(*pack.cut_q4(ordered[down] * times, rounding["nudges"][i]))
-            rounded[up] = ordered[up] / times[:, None]
-        return self._model(Weights(ordered.shape, ordered.tensors | rounded))
+        """The model as it will be stored: in order, down matrices rounded."""
+        return self._model(rounding.rounded(reordered(self.weights, order), self.fine(order)))
 
     def _taught(self) -> np.ndarray:
         def make() -> Arrays:

@@ -11,7 +11,6 @@ queries and keys are put in GGUF's order (RoFormer, 2104.09864, equation 15: any
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 from inglenook.elastic.gguf import Gguf
 from inglenook.elastic.shape import Shape
 from inglenook.errors import NookError
+from inglenook.fleet import safetensors
 
 Array = np.ndarray
 
@@ -32,7 +32,6 @@ _THEIRS = {
     "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj", "attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm",
 }  # fmt: skip
-_KINDS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +72,22 @@ def _safetensors(path: Path) -> Weights:
     for needed in (path, beside):
         if not needed.is_file():
             raise NookError("model-missing", f"There is no {needed.name} at {needed.parent}.", "Check the path.")
+    entries, raw = safetensors.open_header(path).entries, np.memmap(path, np.uint8, "r")
+    prefix = "model." if "model.embed_tokens.weight" in entries else ""
+
+    def tensor(name: str) -> Array:
+        entry = entries[f"{prefix}{name}.weight"]
+        return safetensors.floats(entry.kind, raw[entry.start : entry.end], entry.shape).astype(np.float32)
+
     try:
-        said = json.loads(beside.read_text())
-        tensors = dict(_tensors(path))
-        shape = _shape(said)
-        prefix = "model." if "model.embed_tokens.weight" in tensors else ""
-        found = {"token_embd.weight": tensors[f"{prefix}embed_tokens.weight"]}
-        found["output_norm.weight"] = tensors[f"{prefix}norm.weight"]
+        shape = _shape(json.loads(beside.read_text()))
+        found = {"token_embd.weight": tensor("embed_tokens"), "output_norm.weight": tensor("norm")}
         for layer in range(shape.layers):
             for ours, theirs in _THEIRS.items():
-                value = tensors[f"{prefix}layers.{layer}.{theirs}.weight"]
+                value = tensor(f"layers.{layer}.{theirs}")
                 turned = ours in ("attn_q", "attn_k")
                 found[f"blk.{layer}.{ours}.weight"] = _pairs(value, shape.head) if turned else value
-    except (ValueError, KeyError, TypeError, struct.error) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise NookError("model-corrupt", f"{path.name} or its config.json is damaged.", "Get it again.") from error
     return Weights(shape, {name: found[name] for name in names(shape.layers)})
 
@@ -100,22 +102,6 @@ def _shape(said: dict[str, Any]) -> Shape:
         context=int(said["max_position_embeddings"]), theta=float(said.get("rope_theta", 10000.0)),
         epsilon=float(said["rms_norm_eps"]),
     )  # fmt: skip
-
-
-def _tensors(path: Path) -> Iterator[tuple[str, Array]]:
-    """Every tensor of a safetensors file as float32: 8 bytes of length, a JSON header, then the data."""
-    raw = np.memmap(path, np.uint8, "r")
-    (length,) = struct.unpack("<Q", raw[:8].tobytes())
-    header = json.loads(raw[8 : 8 + length].tobytes())
-    for name, info in header.items():
-        if name == "__metadata__":
-            continue
-        start, end = info["data_offsets"]
-        values = raw[8 + length + start : 8 + length + end].view(_KINDS[info["dtype"]]).reshape(info["shape"])
-        if info["dtype"] == "BF16":  # the upper half of a float32
-            yield name, (values.astype(np.uint32) << 16).view(np.float32)
-        else:
-            yield name, values.astype(np.float32)
 
 
 def _pairs(rows: Array, head: int) -> Array:
