@@ -212,6 +212,7 @@ export const PROTOCOL = 1;
  * @property {number} [search_ms]
  * @property {number} [away_ms]
  * @property {boolean} [must]
+ * @property {string} [model]
  */
 
 /**
@@ -285,6 +286,7 @@ export const PROTOCOL = 1;
  * @property {number} [search_ms]
  * @property {number} [away_ms]
  * @property {boolean} [must]
+ * @property {string} [model]
  */
 
 /**
@@ -307,6 +309,7 @@ export const PROTOCOL = 1;
  * @property {string} [app]
  * @property {boolean} [truncate]
  * @property {number | null} [level]
+ * @property {string} [model]
  */
 
 /**
@@ -398,6 +401,23 @@ export const PROTOCOL = 1;
  * @property {'Cancel'} type
  * @property {string} id the stream
  * @property {string} [stream]
+ */
+
+/**
+ * Have a session that outlives its connection: a new one, or go on with that of the `token`. It comes first on a connection. Answers: Attached, Done.
+ * @typedef {object} AttachMessage
+ * @property {'Attach'} type
+ * @property {string} id the stream
+ * @property {string} [token]
+ * @property {Object<string, number>} [seen]
+ */
+
+/**
+ * Of these streams so many events have come since they began. This request has no stream of its own.
+ * @typedef {object} AckMessage
+ * @property {'Ack'} type
+ * @property {string} id the stream
+ * @property {Object<string, number>} [seen]
  */
 
 /**
@@ -648,6 +668,17 @@ export const PROTOCOL = 1;
  */
 
 /**
+ * The session is the one of `token`, which stays for `keep_ms` when the connection is lost. Of the streams that were named it knows `streams`; requests of the others have not come. A stream waits for an Ack when `window` of its events are on their way.
+ * @typedef {object} AttachedMessage
+ * @property {'Attached'} type
+ * @property {string} id the stream
+ * @property {string} token
+ * @property {Array<string>} streams
+ * @property {number} window
+ * @property {number} keep_ms
+ */
+
+/**
  * The stream ended as asked.
  * @typedef {object} DoneMessage
  * @property {'Done'} type
@@ -671,9 +702,9 @@ export const PROTOCOL = 1;
  * @property {string} id the stream
  */
 
-/** @typedef {OpenMessage | AddMessage | RemoveMessage | SearchMessage | AskMessage | WriteMessage | ChatMessage | ListMessage | ShowMessage | InspectMessage | ExportMessage | ImportMessage | PrepareMessage | LookMessage | MapMessage | LevelsMessage | PlanMessage | CancelMessage} Request */
+/** @typedef {OpenMessage | AddMessage | RemoveMessage | SearchMessage | AskMessage | WriteMessage | ChatMessage | ListMessage | ShowMessage | InspectMessage | ExportMessage | ImportMessage | PrepareMessage | LookMessage | MapMessage | LevelsMessage | PlanMessage | CancelMessage | AttachMessage | AckMessage} Request */
 
-/** @typedef {ProgressMessage | AddedMessage | SkippedMessage | RemovedMessage | HitsMessage | PassageMessage | NoSourceMessage | PlacedMessage | TokenMessage | CalledMessage | CitationMessage | TimingMessage | LadderMessage | PlannedMessage | DocumentsMessage | SourceMessage | ChunksMessage | BlobMessage | StatusMessage | TopicsMessage | DoneMessage | FailedMessage | CancelledMessage} Event */
+/** @typedef {ProgressMessage | AddedMessage | SkippedMessage | RemovedMessage | HitsMessage | PassageMessage | NoSourceMessage | PlacedMessage | TokenMessage | CalledMessage | CitationMessage | TimingMessage | LadderMessage | PlannedMessage | DocumentsMessage | SourceMessage | ChunksMessage | BlobMessage | StatusMessage | TopicsMessage | AttachedMessage | DoneMessage | FailedMessage | CancelledMessage} Event */
 
 /** The types that end a stream: exactly one of them comes, and it comes last. */
 export const ENDS = Object.freeze(['Done', 'Failed', 'Cancelled']);
@@ -685,8 +716,8 @@ export const REQUESTS = Object.freeze({
   Remove: ['documents'],
   Search: ['query', 'k', 'filter', 'mode'],
   Ask: ['question', 'k', 'filter', 'write', 'max_tokens', 'temperature', 'seed', 'slo', 'app', 'server', 'delay_ms'],
-  Write: ['question', 'hits', 'leads', 'max_tokens', 'temperature', 'seed', 'slo', 'app', 'spent_ms', 'search_ms', 'away_ms', 'must'],
-  Chat: ['messages', 'max_tokens', 'temperature', 'top_p', 'seed', 'stop', 'slo', 'form', 'tools', 'choice', 'tool', 'logprobs', 'app', 'truncate', 'level'],
+  Write: ['question', 'hits', 'leads', 'max_tokens', 'temperature', 'seed', 'slo', 'app', 'spent_ms', 'search_ms', 'away_ms', 'must', 'model'],
+  Chat: ['messages', 'max_tokens', 'temperature', 'top_p', 'seed', 'stop', 'slo', 'form', 'tools', 'choice', 'tool', 'logprobs', 'app', 'truncate', 'level', 'model'],
   List: [],
   Show: ['document', 'start', 'end', 'width'],
   Inspect: ['document'],
@@ -698,4 +729,6 @@ export const REQUESTS = Object.freeze({
   Levels: ['measure'],
   Plan: ['tokens', 'fixed', 'slo', 'server', 'delay_ms'],
   Cancel: ['stream'],
+  Attach: ['token', 'seen'],
+  Ack: ['seen'],
 });

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import operator
+import sys
 import types
 import typing
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from inglenook.depth import parse
 from inglenook.errors import NookError
 from inglenook.wire import messages
 
+LEAST, MOST = -(2**63), 2**64 - 1  # of a whole number
 NAMES: dict[str, type[messages.Message]] = {m.__name__: m for m in (*messages.REQUESTS, *messages.EVENTS)}
 
 
@@ -128,8 +130,12 @@ def _value(hint: Any, value: Any, blobs: typing.Sequence[bytes], where: str) -> 
         if type(index) is int and 0 <= index < len(blobs):
             return bytes(blobs[index])
     elif hint is float and type(value) in (int, float):
-        return float(value)
-    elif hint in (str, int, bool) and type(value) is hint:
+        if abs(value) <= sys.float_info.max:  # neither infinite nor none, which JSON does not know
+            return float(value)
+    elif hint is int and type(value) is int:
+        if LEAST <= value <= MOST:
+            return value
+    elif hint in (str, bool) and type(value) is hint:
         return value
     elif dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return _build(typing.cast(type, hint), value, blobs, where)

@@ -151,7 +151,7 @@ class Write(Request):
 
     What leads is kept where a prompt is squeezed. Of the time that went by before, `spent_ms`, the search took
     `search_ms` and the way there and back `away_ms`. With `must` it is written as soon as can be where the latency
-    cannot be kept.
+    cannot be kept. `model` names one of a server's fleet; else its own writes.
     """
 
     question: str = ""
@@ -166,6 +166,7 @@ class Write(Request):
     search_ms: float = 0.0
     away_ms: float = 0.0
     must: bool = False
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,8 @@ class Chat(Request):
     `logprobs` each Token tells of its tokens and as many alternatives for each.
 
     What is longer than the model reads fails, or with `truncate` the oldest turns are left out, and Timing says so.
-    `level` is the sub-model that answers, whatever `slo` would have chosen.
+    `level` is the sub-model that answers, whatever `slo` would have chosen. `model` names one of a server's fleet; else
+    its own answers.
     """
 
     messages: list[Turn] = field(default_factory=list)
@@ -233,6 +235,7 @@ class Chat(Request):
     app: str = ""
     truncate: bool = False
     level: int | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +326,29 @@ class Cancel(Request):
     """Stop another stream. It ends with Cancelled; this request has no stream of its own."""
 
     stream: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attach(Request):
+    """Have a session that outlives its connection: a new one, or go on with that of the `token`. It comes first on a
+    connection. Answers: Attached, Done.
+
+    Of each stream that is open, `seen` says how many events have come: those after them are sent, what is not named is
+    stopped. So nothing is lost and nothing comes twice.
+    """
+
+    token: str = ""
+    seen: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ack(Request):
+    """Of these streams so many events have come since they began. This request has no stream of its own.
+
+    In a session that was attached the server keeps events until then, and goes no further ahead than its window.
+    """
+
+    seen: dict[str, int] = field(default_factory=dict)
 
 
 # ── events ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -662,6 +688,18 @@ class Status(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Attached(Event):
+    """The session is the one of `token`, which stays for `keep_ms` when the connection is lost. Of the streams that
+    were named it knows `streams`; requests of the others have not come. A stream waits for an Ack when `window` of its
+    events are on their way."""
+
+    token: str
+    streams: list[str]
+    window: int
+    keep_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Done(Event):
     """The stream ended as asked."""
 
@@ -682,10 +720,10 @@ class Cancelled(Event):
 
 REQUESTS: tuple[type[Request], ...] = (
     Open, Add, Remove, Search, Ask, Write, Chat, List, Show, Inspect, Export, Import, Prepare, Look, Map, Levels,
-    Plan, Cancel,
+    Plan, Cancel, Attach, Ack,
 )  # fmt: skip
 EVENTS: tuple[type[Event], ...] = (
     Progress, Added, Skipped, Removed, Hits, Passage, NoSource, Placed, Token, Called, Citation, Timing, Ladder,
-    Planned, Documents, Source, Chunks, Blob, Status, Topics, Done, Failed, Cancelled,
+    Planned, Documents, Source, Chunks, Blob, Status, Topics, Attached, Done, Failed, Cancelled,
 )  # fmt: skip
 ENDS: tuple[type[Event], ...] = (Done, Failed, Cancelled)
