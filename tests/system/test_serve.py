@@ -22,6 +22,7 @@ from inglenook.errors import NookError
 from inglenook.flow import Pause, adrive
 from inglenook.nook import Nook
 from inglenook.serve import gateway, run
+from inglenook.serve.access import Rules
 from inglenook.wire import frames
 from inglenook.wire import messages as wire
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -44,9 +45,9 @@ def nook(tmp_path: Path) -> Iterator[Nook]:
 
 
 @contextmanager
-def served(nook: Any, rules: gateway.Rules | None = None, site: Path | None = None) -> Iterator[str]:
+def served(nook: Any, rules: Rules | None = None, site: Path | None = None, fleet: Any = None) -> Iterator[str]:
     """The gateway in a thread; gives its "host:port"."""
-    config = uvicorn.Config(gateway.app(nook, rules or gateway.Rules(), site), port=0, log_level="error")
+    config = uvicorn.Config(gateway.app(nook, rules or Rules(), site, fleet), port=0, log_level="error")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -110,7 +111,7 @@ def test_files_go_up_and_a_nook_comes_down(nook: Nook) -> None:
 
 
 def test_a_read_only_server_changes_nothing(nook: Nook) -> None:
-    with served(nook, gateway.Rules(writable=False)) as host, connect(f"ws://{host}/ws") as client:
+    with served(nook, Rules(writable=False)) as host, connect(f"ws://{host}/ws") as client:
         client.send(frames.encode(wire.Add([wire.Upload("new.txt", b"x")]), "1"))
         [failed] = events(client, "1")
         assert isinstance(failed, wire.Failed) and failed.code == "read-only"
@@ -118,7 +119,7 @@ def test_a_read_only_server_changes_nothing(nook: Nook) -> None:
 
 
 def test_only_allowed_pages_may_connect(nook: Nook) -> None:
-    rules = gateway.Rules(run.origins("127.0.0.1", 80, ["https://docs.example/"]))
+    rules = Rules(run.origins("127.0.0.1", 80, ["https://docs.example/"]))
     with served(nook, rules) as host:
         for origin in ("http://127.0.0.1:80", "http://localhost:80", "https://docs.example", None):
             with connect(f"ws://{host}/ws", origin=origin) as client:  # type: ignore[arg-type]
@@ -235,7 +236,7 @@ def test_a_slow_reader_holds_its_stream_up_and_loses_nothing() -> None:
 def test_a_reader_that_never_reads_is_given_up() -> None:
     fountain = Fountain(width=50_000)
     with (
-        served(fountain, gateway.Rules(patience=0.5)) as host,
+        served(fountain, Rules(patience=0.5)) as host,
         connect(f"ws://{host}/ws", max_queue=2, compression=None) as client,
     ):
         client.send(frames.encode(wire.Chat([]), "1"))

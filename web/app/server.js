@@ -3,6 +3,7 @@
 import { fill, h } from '../lib/dom.js';
 import { time } from '../lib/format.js';
 import { serverUrl } from '../lib/remote.js';
+import { keyField } from './key.js';
 import { sheet } from './sheet.js';
 
 /** @typedef {import('./room.js').Room['where']} Where */
@@ -72,6 +73,7 @@ export function server(room, network, toasts) {
           h('label', { class: 'tick' }, agree, consent),
         ],
       where !== room.where && go,
+      consent && where !== room.where && keyField(),
       consent && h('p', {}, 'If the server goes away, this tab answers by itself.'),
     );
   };

@@ -1,63 +1,61 @@
-"""The gateway: one nook behind a WebSocket, and the site beside it on the same origin.
+"""The gateway: one nook, and perhaps a fleet, behind a WebSocket, OpenAI's HTTP beside it, the site on the same origin.
 
-The protocol is `wire.session`; this module only moves its frames. Each request is a flow on the event loop whose heavy
-effects run in threads. A stream whose reader is slow stops at its next effect until the reader has caught up, so what
-waits to be sent stays small; one that doesn't read at all is ended.
+The protocol is `wire.session`; this module only moves its frames, `client` runs what they ask for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
-from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 import inglenook
 from inglenook.errors import NookError
 from inglenook.nook import Nook
+from inglenook.serve import metrics, openai
+from inglenook.serve.access import LIFE, Guard, Rules, Tickets, refused
+from inglenook.serve.client import Away, Client
 from inglenook.serve.site import Site
-from inglenook.wire import frames, session
-from inglenook.wire import messages as wire
+from inglenook.serve.watch import Watch
+from inglenook.wire import session
 
-WAITING = 64  # frames of a stream that may wait to be sent
-PATIENCE = 30.0  # seconds that a reader may take none
-CHANGES: tuple[type[wire.Request], ...] = (wire.Add, wire.Remove, wire.Import)
+if TYPE_CHECKING:
+    from inglenook.serve.fleet import Fleet
 
 GONE = (WebSocketDisconnect, ConnectionError, RuntimeError)  # what sending to a client that left may raise
+PAGE = Path(__file__).parent / "page"
+TAKEN_OVER = 4001  # of RFC 6455's private range: the client has another connection
 
 log = logging.getLogger("inglenook.serve")
-_clients = count(1)
 
 
-@dataclass(frozen=True)
-class Rules:
-    """Who may do what. `origins` are the pages that may connect ("*": all); programs that name no origin may too."""
-
-    origins: frozenset[str] = frozenset()
-    writable: bool = True
-    streams: int = session.MOST
-    largest: int = frames.LARGEST
-    waiting: int = WAITING
-    patience: float = PATIENCE
-
-
-def app(nook: Nook, rules: Rules = Rules(), site: Path | None = None) -> Starlette:
-    """The application: `/ws`, `/healthz`, and the files of `site`."""
+def app(nook: Nook, rules: Rules = Rules(), site: Path | None = None, fleet: Fleet | None = None) -> Starlette:  # noqa: B008
+    """The application: `/ws`, OpenAI's `/v1/…`, `/ticket`, `/healthz`, `/metrics`, `/operator`, the files of `site`."""
+    watch = Watch(nook, fleet)
+    tickets, away = Tickets(), Away(rules.keep)
 
     async def socket(websocket: WebSocket) -> None:
-        await Connection(nook, rules, websocket).run()
+        await Connection(watch, rules, tickets, away, websocket).run()
+
+    async def told(request: Request) -> Response:
+        watch.away = len(away)
+        if request.url.path.endswith(".json"):
+            return JSONResponse(watch.snapshot())
+        return PlainTextResponse(metrics.exposition(watch.families()), media_type=metrics.TYPE)
+
+    async def ticket(_: Request) -> JSONResponse:
+        try:
+            return JSONResponse({"ticket": tickets.mint(), "seconds": LIFE})
+        except NookError as error:
+            return refused(error)
 
     async def health(_: Request) -> JSONResponse:
         status = nook.library.status()
@@ -69,180 +67,143 @@ def app(nook: Nook, rules: Rules = Rules(), site: Path | None = None) -> Starlet
         }
         return JSONResponse(body, headers={"Cache-Control": "no-store"})
 
-    routes: list[BaseRoute] = [WebSocketRoute("/ws", socket), Route("/healthz", health)]
+    routes: list[BaseRoute] = [
+        WebSocketRoute("/ws", socket),
+        Route("/healthz", health),
+        Route("/ticket", ticket, methods=["POST"]),
+        Route("/metrics", told),
+        Route("/metrics.json", told),
+        Route("/operator", lambda _: RedirectResponse("./operator/")),
+        Mount("/operator", Site(PAGE)),
+        *openai.routes(watch, rules),
+    ]
     if site is not None:
         routes.append(Mount("/", Site(site)))
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, middleware=[Middleware(Guard, rules)])
 
 
 class Connection:
-    """One client: reads its frames, runs its streams, sends what they say."""
+    """One WebSocket: lets a client in, reads its frames, sends what its session says."""
 
-    def __init__(self, nook: Nook, rules: Rules, websocket: WebSocket) -> None:
-        self.nook = nook
-        self.rules = rules
+    def __init__(self, watch: Watch, rules: Rules, tickets: Tickets, away: Away, websocket: WebSocket) -> None:
+        self.rules, self.tickets, self.away = rules, tickets, away
         self.websocket = websocket
-        self.session = session.Session(rules.streams, rules.largest, () if rules.writable else CHANGES)
-        self.tasks: dict[str, asyncio.Task[None]] = {}
-        self.name = f"client {next(_clients)}"
-        self._sending = asyncio.Lock()
+        self.watch, self.client = watch, Client(watch, rules)
+        self._left = False
 
     async def run(self) -> None:
-        """Serve the client until it goes or breaks the protocol."""
-        origin = self.websocket.headers.get("origin")
-        if origin is not None and "*" not in self.rules.origins and origin.lower() not in self.rules.origins:
-            log.warning("refused a page of %s", origin[:200])
-            await self.websocket.close(1008, "this page's origin is not allowed")
+        """Serve the client until it goes, breaks the protocol or is idle for too long."""
+        if not await self._accept():
             return
-        try:
-            await self.websocket.accept(session.choose(self.websocket.scope["subprotocols"]))
-        except NookError as error:
-            await self.websocket.close(1002, error.message[:100])
-            return
+        self._take(self.client)
+        self.watch.connections += 1
+        sending = asyncio.create_task(self._send())
         try:
             await self._read()
         except GONE:
             pass
         finally:
-            tasks = list(self.tasks.values())
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            self.watch.connections -= 1
+            sending.cancel()
+            [error] = await asyncio.gather(sending, return_exceptions=True)
+            if isinstance(error, Exception) and not isinstance(error, GONE):
+                log.error("a connection failed", exc_info=error)
+            if not self._left:
+                self.client.leave = None
+                self.away.lost(self.client)
+
+    async def _accept(self) -> bool:
+        origin, offered = self.websocket.headers.get("origin"), self.websocket.scope["subprotocols"]
+        if not self.rules.allows(origin):
+            log.warning("refused a page of %s", (origin or "")[:200])
+            await self.websocket.close(session.POLICY, "this page's origin is not allowed")
+            return False
+        try:
+            protocol = session.choose(offered)
+        except NookError as error:
+            await self.websocket.close(session.PROTOCOL_ERROR, error.message[:100])
+            return False
+        if self.rules.key and not self._knows(offered):
+            log.warning("refused a client without a key or ticket")
+            await self.websocket.close(session.POLICY, "a ticket is needed")
+            return False
+        await self.websocket.accept(protocol)
+        return True
+
+    def _knows(self, offered: list[str]) -> bool:
+        """Programs can send the key itself; pages have a ticket."""
+        return self.tickets.redeem(offered) or self.rules.knows(self.websocket.headers.get("authorization", ""))
+
+    def _take(self, client: Client) -> None:
+        """From now on this is the client's connection."""
+        before, self.client = self.client, client
+        client.leave = self._leave
+        before.ready.set()  # who sends looks up from it
+        client.ready.set()
+
+    def _leave(self) -> None:
+        """The client has another connection."""
+        self._left = True
+        self.client.ready.set()
 
     async def _read(self) -> None:
-        while True:
-            message = await self.websocket.receive()
-            if message["type"] == "websocket.disconnect":
+        while not self._left:
+            try:
+                async with asyncio.timeout(self.rules.idle):
+                    message = await self.websocket.receive()
+            except TimeoutError:
+                if self.client.idle:
+                    await self.websocket.close(1000, "nothing was asked for a while")
+                    return
+                continue
+            if message["type"] == "websocket.disconnect" or self._left:
                 return
             data = message.get("bytes")
-            for action in self.session.receive(message["text"] if data is None else data):
-                match action:
-                    case session.Start(stream, request):
-                        task = asyncio.create_task(self._answer(stream, request))
-                        self.tasks[stream] = task
-                        task.add_done_callback(partial(self._over, stream))
-                    case session.Stop(stream):
-                        if stream in self.tasks:
-                            self.tasks[stream].cancel()
-                    case session.Say(frame):
-                        await self._send(frame)
-                    case session.Close(code, reason):
-                        await self.websocket.close(code, reason)
-                        return
+            for action in self.client.session.receive(message["text"] if data is None else data):
+                if isinstance(action, session.Close):
+                    await self.websocket.close(action.code, action.reason)
+                    return
+                self._act(action)
+            self.client.ready.set()
+            self.client.moved()
+            while self.client.session.crowded:
+                await self.client.movement()
 
-    async def _answer(self, stream: str, request: wire.Request) -> None:
-        """Run a request's flow and send its events and its end."""
-        outlet = Outlet(self._send, self.rules.waiting, self.rules.patience)
+    def _act(self, action: session.Start | session.Stop | session.Attach) -> None:
+        match action:
+            case session.Start(stream, request):
+                self.client.start(stream, request)
+            case session.Stop(stream):
+                self.client.stop(stream)
+            case session.Attach(stream, "", _):
+                self.client.session.attach(stream, self.away.name(self.client), 1e3 * self.rules.keep)
+            case session.Attach(stream, token, seen):
+                self._resume(stream, token, seen)
 
-        def emit(event: object) -> None:
-            if isinstance(event, wire.Event):
-                frame = self.session.event(stream, event)
-                if frame is not None:
-                    outlet.put(frame)
-
-        end: wire.Event
+    def _resume(self, stream: str, token: str, seen: dict[str, int]) -> None:
         try:
-            await self._work(request, emit, outlet)
-            end = wire.Done()
-        except asyncio.CancelledError:
-            end = (
-                wire.Failed("slow", "The answer was not being read.", "Ask again.")
-                if outlet.stalled
-                else wire.Cancelled()
-            )
-            outlet.drop()
+            client = self.away.back(token)
         except NookError as error:
-            end = session.failed(error)
-        except Exception as error:
-            log.exception("a %s failed", type(request).__name__)
-            end = session.failed(error)
-        emit(end)
-        with suppress(asyncio.CancelledError):
-            await outlet.finish()
+            self.client.session.fail(stream, error)
+            return
+        self._take(client)
+        for action in client.session.resume(stream, token, seen, 1e3 * self.rules.keep):
+            if isinstance(action, session.Stop):
+                client.stop(action.stream)
 
-    async def _work(self, request: wire.Request, emit: Callable[[object], None], outlet: Outlet) -> None:
-        if isinstance(request, wire.Open):  # a server has one nook, which is open
-            request = wire.Look()
-        elif isinstance(
-            request, (wire.Ask, wire.Write, wire.Chat)
-        ):  # clients take turns, whatever their apps are called
-            request = replace(request, app=f"{self.name} {request.app}")
-
-        async def ready() -> None:
-            if not outlet.open:
-                await outlet.room()
-
-        await self.nook.astream(request, emit, ready)
-
-    def _over(self, stream: str, task: asyncio.Task[None]) -> None:
-        if self.tasks.get(stream) is task:
-            del self.tasks[stream]
-
-    async def _send(self, frame: str | bytes) -> None:
-        async with self._sending:
-            if isinstance(frame, str):
-                await self.websocket.send_text(frame)
+    async def _send(self) -> None:
+        while True:
+            client = self.client
+            if self._left:
+                await self.websocket.close(TAKEN_OVER, "another connection has this session")
+                return
+            frame = client.session.sending()
+            if frame is None:
+                client.ready.clear()
+                await client.ready.wait()
             else:
-                await self.websocket.send_bytes(frame)
-
-
-class Outlet:
-    """Frames of one stream on their way out, in order; `room` waits while too many do."""
-
-    def __init__(self, send: Callable[[str | bytes], Any], most: int, patience: float) -> None:
-        self._send = send
-        self._most = most
-        self._patience = patience
-        self._frames: deque[str | bytes] = deque()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._pump: asyncio.Task[None] | None = None
-        self._gone = False
-        self.stalled = False
-
-    def put(self, frame: str | bytes) -> None:
-        """Have a frame sent."""
-        self._frames.append(frame)
-        if len(self._frames) >= self._most:
-            self._room.clear()
-        if self._pump is None or self._pump.done():
-            self._pump = asyncio.create_task(self._run())
-
-    def drop(self) -> None:
-        """Forget what has not been sent."""
-        self._frames.clear()
-
-    @property
-    def open(self) -> bool:
-        """Whether there is room."""
-        return self._room.is_set()
-
-    async def room(self) -> None:
-        """Wait until there is room. Raises CancelledError if the reader takes too long; `stalled` then tells."""
-        if self._gone:
-            raise asyncio.CancelledError
-        try:
-            await asyncio.wait_for(self._room.wait(), self._patience)
-        except TimeoutError:
-            self.stalled = True
-            raise asyncio.CancelledError from None
-
-    async def finish(self) -> None:
-        """Wait until all has been sent."""
-        if self._pump is not None:
-            try:
-                await self._pump
-            finally:
-                self._pump.cancel()
-
-    async def _run(self) -> None:
-        while self._frames:
-            frame = self._frames.popleft()
-            if len(self._frames) < self._most and not self._gone:
-                self._room.set()
-            try:
-                await self._send(frame)
-            except GONE:  # the work is stopped at its next effect
-                self._gone = True
-                self._room.clear()
-                self.drop()
+                if isinstance(frame, str):
+                    await self.websocket.send_text(frame)
+                else:
+                    await self.websocket.send_bytes(frame)
+                client.moved()

@@ -6,12 +6,18 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from inglenook.errors import NookError
 from inglenook.nook import Nook
-from inglenook.serve import gateway
+from inglenook.serve import gateway, logs
+from inglenook.serve.access import Rules
+
+if TYPE_CHECKING:
+    from inglenook.serve.fleet import Fleet
 
 
 def origins(host: str, port: int, more: Iterable[str] = ()) -> frozenset[str]:
@@ -37,6 +43,9 @@ def serve(
     site: Path | None = None,
     allow: Iterable[str] = (),
     writable: bool = True,
+    key: str = "",
+    log: str = "quiet",
+    fleet: Fleet | None = None,
     ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve until interrupted; `ready` hears the URL. Raises NookError("port" | "no-site")."""
@@ -52,19 +61,28 @@ def serve(
             hint = "Choose another with --port, or --port 0 for any."
             raise NookError("port", f"{host}:{port} can't be used: {error.strerror}.", hint) from error
         port = listening.getsockname()[1]
-        rules = gateway.Rules(origins(host, port, allow), writable)
-        config = uvicorn.Config(
-            gateway.app(nook, rules, site),
-            log_level="warning",
-            ws_max_size=rules.largest,
-            ws_max_queue=4,
-            ws_per_message_deflate=False,  # packing drawn pages would hold up the other streams
-            ws_ping_interval=20,
-            timeout_graceful_shutdown=3,
-            server_header=False,
-        )
+        rules = Rules(origins(host, port, allow), writable, key=key)
+        logs.start(log)
+        running = uvicorn.Server(config(gateway.app(nook, rules, site, fleet), rules.largest))
         ready(f"http://{_bracketed(host)}:{port}/")
-        uvicorn.Server(config).run(sockets=[listening])
+        running.run(sockets=[listening])
+
+
+def config(app: ASGIApp, largest: int, **more: Any) -> uvicorn.Config:
+    """How uvicorn runs the gateway; `largest` is the most bytes of a message."""
+    return uvicorn.Config(
+        app,
+        log_config=None,  # its warnings go where ours do
+        log_level="warning",
+        access_log=False,
+        ws_max_size=largest,
+        ws_max_queue=4,
+        ws_per_message_deflate=False,  # packing drawn pages would hold up the other streams
+        ws_ping_interval=20,
+        timeout_graceful_shutdown=3,
+        server_header=False,
+        **more,
+    )
 
 
 def _bracketed(host: str) -> str:
