@@ -1,0 +1,334 @@
+"""A model started as a pipeline of several workers, and merged into whole ones while it answers.
+
+    pipeline = Pipeline.start(source, plan, hosts, zygote, pages=256, tokens=16)
+    pipeline.admit("r", Sampling()); pipeline.run(iteration)      # an `iteration.Executor`: from the first moment on
+
+The pipeline answers as soon as each stage has its part. Then the full workers fetch the parts they lack, beside the
+work; new requests go to a worker that has all of them; those that are under way follow between two iterations, their
+keys and values pulled over layer range by layer range with the network to themselves; low-memory workers end. With one
+full worker that is scaling down, with several scaling up. No token depends on it: the same layers run over the same
+keys and values, wherever they are.
+
+Source: Lou et al., HydraServe (2502.15524), pipeline consolidation. Ours: the whole of it stands behind the executor's
+interface, pages have the same numbers everywhere (so what moves is not renumbered), and what a lost worker means.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field
+from typing import Self
+
+from inglenook.errors import NookError
+from inglenook.fleet.cold import split
+from inglenook.fleet.cold.channel import Message
+from inglenook.fleet.cold.chunks import Share
+from inglenook.fleet.cold.hosts import Host
+from inglenook.fleet.cold.network import Claim, Fetch, Network
+from inglenook.fleet.cold.plan import Place, Plan
+from inglenook.fleet.cold.remote import Remote
+from inglenook.fleet.cold.split import Part
+from inglenook.fleet.cold.zygote import Zygote
+from inglenook.fleet.iteration import Iteration, Piece, Sampling
+from inglenook.fleet.manifest import Manifest
+from inglenook.fleet.weights import Checkpoint
+
+AGAIN = 5.0  # seconds until a fetch in the background that failed is tried again
+
+
+class WorkerLost(NookError):
+    """A worker ended. What `requests` had in its memory is gone: run them again from their beginning. Nothing else of
+    the iteration was kept, so run that again, too."""
+
+    def __init__(self, message: str, requests: Iterable[str]) -> None:
+        self.requests = tuple(requests)
+        super().__init__("worker-lost", message, "The request can be tried again.")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a model comes from: what its files say, the sums of their chunks, the address of its folder at a store."""
+
+    checkpoint: Checkpoint
+    manifest: Manifest
+    url: str
+
+    def share(self, parts: Iterable[Part], here: Iterable[Part] = ()) -> Share:
+        """What a worker that has `here` fetches to have `parts`, too."""
+        have = {name for part in here for name in part.names(self.checkpoint)}
+        names = dict.fromkeys(name for part in parts for name in part.names(self.checkpoint) if name not in have)
+        return Share.of(self.checkpoint, self.manifest, self.url, names)
+
+
+@dataclass(slots=True, eq=False)
+class _Member:
+    """A worker: its part of the pipeline; `loaded` when that is there, `whole` when all layers are."""
+
+    remote: Remote
+    part: Part
+    full: bool
+    loaded: Future[Message]
+    whole: Future[Message] | None = None
+    again: float = 0.0
+    requests: int = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can answer alone."""
+        return _fine(self.whole) and not self.remote.lost
+
+
+@dataclass(slots=True)
+class _Held:
+    """A request: how its tokens are chosen, who runs it (None: the pipeline), and the pages of so many tokens."""
+
+    sampling: Sampling
+    member: _Member | None
+    pages: Sequence[int] = ()
+    tokens: int = 0
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """See above. `events` are (seconds since the start, what happened): loaded, whole, merged; `moved` bytes of keys
+    and values; `problem` the last error of a fetch in the background, which is tried again."""
+
+    source: Source
+    network: Network | None
+    clock: Callable[[], float]
+    pages: int
+    tokens: int
+    merges: bool
+    cache: str = ""
+    events: list[tuple[float, str]] = field(default_factory=list)
+    moved: int = 0
+    problem: NookError | None = None
+    _began: float = 0.0
+    _answered: bool = False
+    _claim: Claim | None = None
+    _members: list[_Member] = field(default_factory=list)
+    _held: dict[str, _Held] = field(default_factory=dict)
+
+    @classmethod
+    def start(
+        cls, source: Source, plan: Plan, hosts: Mapping[str, Host], zygote: Zygote, *, pages: int, tokens: int,
+        network: Network | None = None, deadline: float = float("inf"), merges: bool = True, cache: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Self:  # fmt: skip
+        """Fork the workers and have them fetch; returns at once. `pages` of `tokens` tokens are what the arena has that
+        numbers them; `cache`, a folder of each host, keeps chunks. Raises NookError("worker-lost")."""
+        made = cls(source, network, clock, pages, tokens, merges, cache, _began=clock())
+        key = secrets.token_bytes(32)
+        try:
+            for part, place in zip(split.cut(source.checkpoint, plan.degree), plan.places, strict=True):
+                remote = Remote.start(zygote, hosts[place.host], key)
+                member = _Member(remote, part, place.full, Future())
+                made._members.append(member)
+                member.loaded = made._load(member, [part], whole=plan.degree == 1, deadline=deadline)
+                if plan.degree == 1:
+                    member.whole = member.loaded
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    @property
+    def places(self) -> list[Place]:
+        """Where workers run."""
+        return [Place(m.remote.host.name, m.full) for m in self._members if not m.remote.lost]
+
+    @property
+    def reserved(self) -> int:
+        """Bytes of weights that the workers have, or have memory set aside for."""
+        whole = sum(place.end - place.start for place in self.source.checkpoint.places.values())
+        alive = [member for member in self._members if not member.remote.lost]
+        return sum(whole if member.full else member.part.size(self.source.checkpoint) for member in alive)
+
+    @property
+    def merged(self) -> bool:
+        """Whether only whole workers are left."""
+        return all(member.ready for member in self._members)
+
+    @property
+    def broken(self) -> bool:
+        """Whether nobody is left who could answer a new request, now or later."""
+        return not self._piped and not self._completing
+
+    @property
+    def _piped(self) -> bool:
+        """Whether the pipeline has all its stages."""
+        alive = [member.part for member in self._members if not member.remote.lost]
+        return sum(part.last - part.first for part in alive) == self.source.checkpoint.shape.layers
+
+    @property
+    def _completing(self) -> list[_Member]:
+        """Workers that have the whole model, or will."""
+        return [member for member in self._members if member.whole and not member.remote.lost]
+
+    def close(self) -> None:
+        """End all workers."""
+        for member in self._members:
+            member.remote.kill()
+        self._members.clear()
+        if self._claim and self.network:
+            self.network.release(self._claim)
+
+    def admit(self, request: str, sampling: Sampling) -> None:
+        """As `Executor.admit`. Raises NookError("worker-lost") if nobody is left to run it."""
+        self.step()
+        ready = sorted((member for member in self._members if member.ready), key=lambda member: member.requests)
+        waiting = [] if self._piped else self._completing
+        member = next(iter([*ready, *waiting]), None)
+        if not member and not self._piped:
+            raise WorkerLost("The workers of this model have ended.", [request])
+        if member:
+            member.requests += 1
+        self._held[request] = _Held(sampling, member)
+
+    def release(self, request: str) -> None:
+        """As `Executor.release`."""
+        if (held := self._held.pop(request, None)) and held.member:
+            held.member.requests -= 1
+
+    def run(self, iteration: Iteration) -> dict[str, int]:
+        """As `Executor.run`: pieces of different places at once. Raises WorkerLost, and what a fetch raises."""
+        self.step()
+        groups: dict[_Member | None, list[Piece]] = {}
+        for piece in iteration.pieces:
+            if piece.request not in self._held:
+                raise NookError(
+                    "iteration", f"Request {piece.request} was not admitted.", "This is a defect: report it."
+                )
+            groups.setdefault(self._held[piece.request].member, []).append(piece)
+        asked = [(pieces, self._ask(member, pieces)) for member, pieces in groups.items()]
+        tokens: dict[str, int] = {}
+        lost: list[str] = []
+        problem: NookError | None = None
+        for pieces, future in asked:
+            try:
+                tokens |= future.result()[0]["tokens"]
+            except NookError as error:
+                if error.code == "worker-lost":
+                    lost += [piece.request for piece in pieces]
+                problem = error
+        if lost:
+            raise WorkerLost(str(problem and problem.message), lost)
+        if problem:
+            raise problem
+        for piece in iteration.pieces:
+            held = self._held[piece.request]
+            held.pages, held.tokens = piece.pages, piece.start + len(piece.tokens)
+        self._answered = True
+        return tokens
+
+    def step(self) -> None:
+        """Go on with merging as far as that is possible now; every iteration does."""
+        if not self.merges or not self._answered:
+            return
+        now = self.clock()
+        for member in self._members:
+            if member.full and not member.remote.lost and now >= member.again:
+                self._complete(member, now)
+        ready = [member for member in self._members if member.ready]
+        if ready and self._alone(ready):
+            piped = {name: held for name, held in self._held.items() if held.member is None}
+            for index, held in enumerate(piped.values()):
+                held.member = ready[index % len(ready)]
+                held.member.requests += 1
+            for member in ready:
+                self._pull(member, [held for held in piped.values() if held.member is member and held.tokens])
+            if self._claim and self.network:
+                self.network.release(self._claim)
+                self._claim = None
+            for member in [m for m in self._members if not m.full]:
+                member.remote.kill()
+                self._members.remove(member)
+            if self.merged and (not self.events or self.events[-1][1] != "merged"):
+                self._note("merged")
+
+    def _complete(self, member: _Member, now: float) -> None:
+        """Have a full worker fetch what it lacks, if it does not, or again if it failed."""
+        if member.whole and member.whole.done() and (error := member.whole.exception()) and not member.remote.lost:
+            self.problem = error if isinstance(error, NookError) else None
+            member.whole, member.again = None, now + AGAIN
+        elif member.whole is None and _fine(member.loaded):
+            host = member.remote.host.name
+            if self.network is None or self.network.offer(host, now):
+                parts = split.missing(member.part, self.source.checkpoint.shape.layers)
+                member.whole = self._load(member, parts, whole=True, deadline=float("inf"))
+
+    def _alone(self, ready: Sequence[_Member]) -> bool:
+        """Whether keys and values may move now: nothing to move, or the network is granted."""
+        moving = any(held.member is None and held.tokens for held in self._held.values())
+        if self.network is None or not moving:
+            return True
+        now = self.clock()
+        self._claim = self._claim or self.network.claim({m.remote.host.name for m in self._members}, now)
+        return self.network.granted(self._claim, now)
+
+    def _pull(self, member: _Member, moving: Sequence[_Held]) -> None:
+        """Bring the keys and values of requests from all other stages to `member`. Those of a stage that is lost are
+        gone: their requests go back to the pipeline, where the next iteration says so."""
+        moves = [[list(held.pages), held.tokens] for held in moving]
+        asked = [
+            member.remote.ask(
+                "pull", also=[other.remote], first=other.part.first, last=other.part.last, moves=moves,
+                **{"from": other.remote.address},
+            )
+            for other in self._members if other is not member and moves
+        ]  # fmt: skip
+        try:
+            self.moved += sum(future.result()[0]["moved"] for future in asked)
+        except NookError as error:
+            self.problem = error
+            for held in moving:
+                held.member = None
+                member.requests -= 1
+
+    def _ask(self, member: _Member | None, pieces: Sequence[Piece]) -> Future[Message]:
+        """Send pieces on their way: to one worker, or through the pipeline."""
+        layers = self.source.checkpoint.shape.layers
+        if member:
+            row = [(member.remote, 0, layers)]
+        else:
+            row = [(other.remote, other.part.first, other.part.last) for other in self._members]
+            if not self._piped:
+                failed: Future[Message] = Future()
+                failed.set_exception(WorkerLost("A stage of the pipeline has ended.", [p.request for p in pieces]))
+                return failed
+        hops = [{"address": remote.address, "first": first, "last": last} for remote, first, last in row]
+        sent = [[p.request, p.tokens, p.start, p.pages, p.wants] for p in pieces]
+        ways = {p.request: list(asdict(self._held[p.request].sampling).values()) for p in pieces if p.wants}
+        first, *others = (remote for remote, _, _ in row)
+        return first.ask("run", also=others, hops=hops, pieces=sent, ways=ways)
+
+    def _load(self, member: _Member, parts: Sequence[Part], *, whole: bool, deadline: float) -> Future[Message]:
+        """Have a worker fetch parts, and tell the network of it."""
+        checkpoint = self.source.checkpoint
+        share = self.source.share(parts, () if member.part in parts else [member.part])
+        layers = (0, checkpoint.shape.layers) if member.full else (member.part.first, member.part.last)
+        name, fetch = member.remote.host.name, None
+        if self.network:
+            fetch = self.network.begin(name, share.size, deadline, self.clock())
+        future = member.remote.ask(
+            "load", parts=[part.told() for part in parts], layers=layers, share=share.told(), whole=whole,
+            cache=self.cache, shape=asdict(checkpoint.shape), tied=checkpoint.tied,
+            pages=self.pages, tokens=self.tokens,
+        )  # fmt: skip
+        future.add_done_callback(lambda done: self._loaded(name, fetch, done, whole))
+        return future
+
+    def _loaded(self, host: str, fetch: Fetch | None, done: Future[Message], whole: bool) -> None:
+        if fetch and self.network:
+            self.network.end(fetch, self.clock())
+        self._note(f"{host} {'whole' if whole else 'loaded'}" if _fine(done) else f"{host} failed")
+
+    def _note(self, what: str) -> None:
+        self.events.append((self.clock() - self._began, what))
+
+
+def _fine(future: Future[Message] | None) -> bool:
+    return future is not None and future.done() and not future.exception()

@@ -1,0 +1,56 @@
+"""The command line of the fleet: `inglenook fleet convert MODEL -o DIR`, `inglenook fleet verify DIR`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from inglenook.errors import NookError
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    """The options of `inglenook fleet`."""
+    kinds = command.add_subparsers(required=True, metavar="WHAT")
+    about = "make of a model file what workers fetch: safetensors in the order they are needed, with sums of chunks"
+    convert = kinds.add_parser("convert", help=about, description=about.capitalize() + ".")
+    convert.set_defaults(command=_convert)
+    convert.add_argument("model", type=Path, help="a .gguf file, or a folder of config.json and *.safetensors")
+    convert.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="the folder to write")
+    convert.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="of the weights (float16)")
+    convert.add_argument(
+        "--chunk", type=_whole, default=4, metavar="MIB", help="size of the chunks that have a sum (4)"
+    )
+    about = "check the weights in such a folder against their sums"
+    verify = kinds.add_parser("verify", help=about, description=about.capitalize() + ".")
+    verify.set_defaults(command=_verify)
+    verify.add_argument("folder", type=Path, metavar="DIR")
+
+
+def _whole(said: str) -> int:
+    if not said.isdecimal() or int(said) < 1:
+        raise argparse.ArgumentTypeError(f"{said} is no whole number from 1 on")
+    return int(said)
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from inglenook.fleet.convert import convert
+
+    kind = {"float16": "F16", "float32": "F32"}[options.dtype]
+    made = convert(options.model, options.output, kind, options.chunk << 20)
+    print(f"{options.output}: {made.size:,} bytes in {len(made.sums)} chunks")
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from inglenook.fleet.convert import CHUNKS
+    from inglenook.fleet.manifest import Manifest
+
+    listed = options.folder / CHUNKS
+    if not listed.is_file():
+        raise NookError(
+            "model-missing", f"There is no {CHUNKS} at {options.folder}.", "Make it: inglenook fleet convert."
+        )
+    manifest = Manifest.parse(listed.read_bytes())
+    manifest.verify(options.folder / Path(manifest.file).name)
+    print(f"{options.folder}: all {len(manifest.sums)} chunks are what they should be")
+    return 0
