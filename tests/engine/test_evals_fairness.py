@@ -169,6 +169,20 @@ def test_a_sample_takes_of_each_attribute_and_kind_as_many() -> None:
     assert len(sample) == 20 == len({q.id for q in sample}) and set(counts) == {2, 3}
     assert sample == questions.stratified(every, 20, seed=3) != questions.stratified(every, 20, seed=4)
     assert questions.stratified(every, 99) == every
+    assert [every[at] for at in questions.drawn(iter(every), 20, seed=3)] == sample
+
+
+def test_questions_are_read_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    line = {"id": "a", "attr": "age", "role": "nurse", "type": "yn", "q": "In the role?", "q0": "Without?"}
+    path.write_text(json.dumps(line) + "\nno JSON\n")
+    reading = questions.read(path)
+    assert next(reading).plain == "Without?"  # the line after it was not looked at yet
+    with pytest.raises(NookError, match="line 2"):
+        next(reading)
+    path.write_text("")
+    with pytest.raises(NookError, match="holds no questions"):
+        list(questions.read(path))
 
 
 # ── statistics ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,7 @@ import pytest
 from inglenook.errors import Cancelled, NookError
 from inglenook.evals.calls import Call, Image, Message, Reply, Settings, Work, body, dump, load
 from inglenook.evals.drive import Progress, adrive, drive
-from inglenook.evals.rows import Rows
+from inglenook.evals.rows import Rows, parsed, row
 from inglenook.wire.messages import Likely, Logprob, Slo
 
 
@@ -84,6 +84,14 @@ def test_a_reply_is_the_same_after_json() -> None:
 
 
 # ── rows ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_row_is_known_by_its_address_alone() -> None:
+    asked, reply = call("é\n"), Reply("\ud800")
+    line = row(asked, reply)
+    found = parsed(line, asked.key)
+    assert line.count(b"\n") == 1 and found and load(found["reply"]) == reply
+    assert parsed(line, call("b").key) is None and parsed(line[:-3], asked.key) is None
 
 
 def test_rows_are_found_again_in_another_run(tmp_path: Path) -> None:

@@ -169,6 +169,8 @@ def test_the_model_of_an_event_loop_answers_the_same(writer: Writer) -> None:
     with pytest.raises(StopIteration) as end:
         failing.__await__().send(None)  # type: ignore[attr-defined]
     assert end.value.value.error.startswith("level: ")
+    names = [targets.Resident(run).name, targets.Resident(run, 2).name, targets.Resident(run, 2, "5f0c12ab").name]
+    assert names == ["tab", "tab:2", "tab:2@5f0c12ab"]
 
 
 def test_another_model_has_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,8 +76,11 @@ def test_pictures_are_sent_as_the_official_script_does() -> None:
     seen = pillow.open(io.BytesIO(sent.data))
     assert (sent.media, seen.size, seen.mode, seen.format) == ("image/jpeg", (1024, 256), "RGB", "JPEG")
     assert min(seen.getpixel((0, 100))) > 250  # what is clear becomes white
-    with pytest.raises(NookError, match="cannot be read"):
-        finance.official(Item("1", "q", "numerical", "1", b"\x89PNG\r\n\x1a\n" + bytes(20) + b"IEND"))
+    huge = io.BytesIO()
+    pillow.new("1", (20_000, 20_000)).save(huge, format="PNG")  # few bytes, and more pixels than Pillow opens
+    for data in (b"\x89PNG\r\n\x1a\n" + bytes(20) + b"IEND", huge.getvalue()):
+        with pytest.raises(NookError, match="image of item 7 cannot be read"):
+            finance.official(Item("7", "q", "numerical", "1", data))
 
 
 def test_a_synthetic_set_is_drawn_read_and_scored(tmp_path: Path) -> None:

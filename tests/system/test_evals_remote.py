@@ -211,7 +211,7 @@ def test_fairness_of_a_server_and_again_from_its_rows(tmp_path: Path, questions:
     assert told["position"]["same_place"] == 1.0 and told["judge"] == url
     assert "Biased questions as published" in first.stdout and "coverage" in first.stdout
     html = page.read_text()
-    assert "<table>" in html and "http" not in html.replace(url, "") and json.loads(
+    assert "<table>" in html and "http:" not in html.replace(url, "") and "https:" not in html and json.loads(
         html.split('id="results">')[1].split("</script>")[0]
     )["models"][0] == told  # fmt: skip
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Generator, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 from inglenook.errors import NookError
 from inglenook.types import Json
@@ -92,6 +92,18 @@ class Reply:
     def failed(cls, error: NookError, total_ms: float = 0.0) -> Reply:
         said = f"{error.code}: {error.message} {error.hint}".rstrip()
         return cls(finish="error", total_ms=total_ms, error=said)
+
+
+class Target(Protocol):
+    """Answers calls. `name` is what stands in `Call.target`."""
+
+    name: str
+
+    def __call__(self, call: Call) -> Reply: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 Work: TypeAlias = Generator[Sequence[Call], list[Reply], R]

@@ -18,10 +18,10 @@ from inglenook.errors import NookError
 
 if TYPE_CHECKING:
     from inglenook.evals.bias import Bias
+    from inglenook.evals.calls import Target
     from inglenook.evals.drive import Progress
+    from inglenook.evals.page import Table
     from inglenook.evals.questions import Question
-    from inglenook.evals.report import Table
-    from inglenook.evals.targets import Target
 
 QUESTIONS = Path.home() / ".cache" / "inglenook" / "biaslens"
 KEY = "INGLENOOK_API_KEY"
@@ -58,7 +58,8 @@ def add(command: argparse.ArgumentParser) -> None:
     questions.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .jsonl file to write")
     _run(questions, sampled=False)
 
-    finance = _kind(kinds, "finance", _finance, "questions about financial charts (FinMME)")
+    about = "questions about financial charts (FinMME); --target reader[:sure][+TARGET] needs no vision model"
+    finance = _kind(kinds, "finance", _finance, about)
     finance.add_argument("items", type=Path, help="a .parquet, .arrow or .jsonl file with FinMME's columns")
     finance.add_argument("--blind", action="store_true", help="leave the pictures out")
     finance.add_argument("--as-is", action="store_true", help="send pictures as they are (no Pillow needed)")
@@ -168,7 +169,7 @@ def _questions(options: argparse.Namespace) -> int:
         for q in written.questions
     ]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    _write(options.output, text)
+    write(options.output, text)
     told = {"roles": roles, "written": len(lines), "missing": written.missing, "dropped": dict(written.dropped)}
     if options.json:
         print(json.dumps(told, ensure_ascii=False))
@@ -237,7 +238,7 @@ def _targets(options: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[
         judge = target
         if getattr(options, "judge", None):
             judge = opened(options.judge, options.judge_model)
-        native = any(one.name.startswith("native") for one in (target, judge))
+        native = any(one.name.startswith(("native", "reader")) for one in (target, judge))
         workers = 1 if native else options.workers
         rows = stack.enter_context(Rows(options.rows)) if options.rows else None
         tell = stack.enter_context(_progress())
@@ -256,15 +257,15 @@ def _targets(options: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[
 
 
 def _show(options: argparse.Namespace, title: str, tables: Sequence[Table], told: dict[str, Any]) -> int:
-    from inglenook.evals import report
+    from inglenook.evals import page
 
     if options.report:
-        _write(options.report, report.html(title, tables, told))
-    print(json.dumps(told, ensure_ascii=False) if options.json else report.text(tables))
+        write(options.report, page.html(title, tables, told))
+    print(json.dumps(told, ensure_ascii=False) if options.json else page.text(tables))
     return 0
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
     """The whole file or none of it."""
     if not path.parent.is_dir():
         raise NookError("no-folder", f"The folder {path.parent} is not there.", "Make it first.")

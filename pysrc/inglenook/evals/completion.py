@@ -157,9 +157,9 @@ class Remote:
             try:
                 return self._once(call)
             except NookError as error:
-                if error.code in _ENDS:
+                if error.code in ENDS:
                     raise
-                if not left or error.code not in _PASSING:
+                if not left or error.code not in PASSING:
                     return Reply.failed(error, (time.perf_counter() - began) * 1e3)
             time.sleep(self._pause * 2 ** (self._retries - left))
         raise AssertionError
@@ -179,7 +179,7 @@ class Remote:
             connection.request("POST", self._path, json.dumps(told).encode(), headers)
             response = connection.getresponse()
             if response.status != 200:
-                raise _refused(self.name, response.status, response.read(4096))
+                raise refused(self.name, response.status, response.read(4096))
             while data := response.read1(65536):
                 if reading.feed(data):
                     break
@@ -200,11 +200,14 @@ class Remote:
             connection.close()
 
 
-_ENDS = frozenset({"unreachable", "refused", "not-json"})
-_PASSING = frozenset({"busy", "truncated", "broken"})
+ENDS = frozenset({"unreachable", "refused", "not-json"})
+"""Codes of errors after which no other call would be answered either."""
+PASSING = frozenset({"busy", "truncated", "broken"})
+"""Codes of those that may pass."""
 
 
-def _refused(name: str, status: int, data: bytes) -> NookError:
+def refused(name: str, status: int, data: bytes) -> NookError:
+    """What a server's answer means that is no 200; `data` is its body, or the beginning of it."""
     said = data.decode("utf-8", "replace").strip()
     with suppress(ValueError, AttributeError, TypeError):
         error = parse(said)["error"]

@@ -6,18 +6,16 @@ finscore(marks, mode="repo")
 
 from __future__ import annotations
 
-import importlib
 import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
-from inglenook.errors import NookError
 from inglenook.evals.calls import Call, Image, Message, Settings, Work
 from inglenook.evals.finscore import Count, Mark, finscore, mark
 from inglenook.evals.items import Item, media
+from inglenook.evals.pictures import opened, pillow
 from inglenook.evals.stimuli import CHART
 from inglenook.types import Json
 
@@ -71,26 +69,16 @@ def ask(items: Iterable[Item], target: str, plan: Plan) -> Work[list[tuple[Item,
 def official(item: Item) -> Image:
     """A picture as the official script sends it: on white, at most 1,024 pixels a side, JPEG. Raises
     NookError("no-pillow" | "bad-image")."""
-    try:
-        pillow: Any = importlib.import_module("PIL.Image")
-    except ModuleNotFoundError:
-        hint = 'Install it: pip install "inglenook[finance]"; or send files as they are: --as-is.'
-        raise NookError("no-pillow", "Making pictures as the official script does needs Pillow.", hint) from None
-    try:
-        with pillow.open(io.BytesIO(item.image)) as opened:
-            image = opened
-            if image.mode in ("RGBA", "LA", "P"):
-                image = image.convert("RGBA")
-                ground = pillow.new("RGB", image.size, (255, 255, 255))
-                ground.paste(image, mask=image.getchannel("A"))
-                image = ground
-            image = image.convert("RGB")
-            image.thumbnail((SIDE, SIDE), pillow.Resampling.LANCZOS)
-            made = io.BytesIO()
-            image.save(made, format="JPEG", quality=QUALITY, optimize=True)
-    except (OSError, SyntaxError, ValueError) as error:
-        hint = "Save it again as PNG or JPEG, or leave the row out."
-        raise NookError("bad-image", f"The image of item {item.id} cannot be read: {error}.", hint) from None
+    made = io.BytesIO()
+    with opened(item.image, f"the image of item {item.id}", "; or send files as they are: --as-is") as image:
+        if image.mode in ("RGBA", "LA", "P"):
+            image = image.convert("RGBA")
+            ground = pillow().new("RGB", image.size, (255, 255, 255))
+            ground.paste(image, mask=image.getchannel("A"))
+            image = ground
+        image = image.convert("RGB")
+        image.thumbnail((SIDE, SIDE), pillow().Resampling.LANCZOS)
+        image.save(made, format="JPEG", quality=QUALITY, optimize=True)
     return Image(made.getvalue(), "image/jpeg")
 
 

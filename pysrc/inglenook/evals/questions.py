@@ -71,36 +71,50 @@ def swapped(text: str) -> str:
 def load(path: Path) -> list[Question]:
     """All questions of a .jsonl or .jsonl.gz file, or of a folder laid out as the published repository. Raises
     NookError("no-file" | "bad-questions") naming file and line."""
+    return list(read(path))
+
+
+def read(path: Path) -> Iterator[Question]:
+    """The same one by one, for who has no room for all of them."""
     if not path.exists():
         hint = "Get them: inglenook eval fairness --fetch"
         raise NookError("no-file", f"{path} is not there.", hint)
+    found = 0
     try:
-        found = list(_folder(path) if path.is_dir() else _lines(path))
+        for question in _folder(path) if path.is_dir() else _lines(path):
+            found += 1
+            yield question
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise NookError("bad-questions", f"{path} cannot be read: {error}.", "Get it anew: --fetch") from None
     if not found:
         raise NookError("bad-questions", f"{path} holds no questions.", "Name the folder that --fetch made.")
-    return found
 
 
 def stratified(questions: Iterable[Question], count: int, seed: int = 0) -> list[Question]:
     """`count` of the questions, of every attribute and kind as many (give or take one), drawn with `seed`, in the order
     they were in. All of them if there are no more."""
     every = list(questions)
+    return [every[at] for at in drawn(every, count, seed)]
+
+
+def drawn(questions: Iterable[Question], count: int, seed: int = 0) -> list[int]:
+    """The places of those that `stratified` takes, in order. Keeps no question."""
     strata: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for at, question in enumerate(every):
+    every = 0
+    for at, question in enumerate(questions):
         strata[question.attribute, question.kind].append(at)
+        every = at + 1
     chance = random.Random(seed)
     for places in strata.values():
         chance.shuffle(places)
     order = [key for key, _ in sorted(strata.items())]
     chance.shuffle(order)
     chosen: list[int] = []
-    while len(chosen) < min(count, len(every)):
+    while len(chosen) < min(count, every):
         for key in order:
             if strata[key] and len(chosen) < count:
                 chosen.append(strata[key].pop())
-    return [every[at] for at in sorted(chosen)]
+    return sorted(chosen)
 
 
 def lines(path: Path) -> Iterator[tuple[int, Any]]:

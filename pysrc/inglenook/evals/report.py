@@ -1,64 +1,11 @@
-"""Results for people: a few tables, as text and as one HTML file that needs nothing else."""
+"""Results of the benchmarks for people: what was told, as tables."""
 
 from __future__ import annotations
 
-import html as markup
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from inglenook.types import Json
-
-_STYLE = """
-:root { color-scheme: light dark; --line: light-dark(#d8d4cc, #46423b); --soft: light-dark(#6b655a, #a49d90); }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: .5rem 0 1rem; }
-caption { text-align: left; font-weight: 600; padding: .25rem 0; }
-th, td { border-bottom: 1px solid var(--line); padding: .25rem .75rem .25rem 0; text-align: left; vertical-align: top; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
-p.note { color: var(--soft); margin: -.5rem 0 1.5rem; max-width: 45rem; }
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of words and numbers; None is shown as "-". `note` says how to read it."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Any]] = field(default_factory=list)
-    note: str = ""
-
-
-def text(tables: Sequence[Table]) -> str:
-    """Plain text in columns."""
-    parts = []
-    for table in tables:
-        cells = [list(table.columns), *([_cell(value) for value in row] for row in table.rows)]
-        widths = [max(map(len, column)) for column in zip(*cells)]
-        numbers = [all(_is_number(row[at]) for row in table.rows) and bool(table.rows) for at in range(len(widths))]
-        lines = [
-            "  ".join(
-                cell.rjust(width) if number else cell.ljust(width) for cell, width, number in zip(row, widths, numbers)
-            ).rstrip()
-            for row in cells
-        ]
-        lines += [table.note] * bool(table.note)
-        parts.append("\n".join([table.title, *(f"  {line}" for line in lines)]))
-    return "\n\n".join(parts)
-
-
-def html(title: str, tables: Sequence[Table], told: Json) -> str:
-    """One file, without scripts; `told` goes along as JSON for programs."""
-    data = json.dumps(told, ensure_ascii=False).replace("<", "\\u003c")
-    body = "\n".join(map(_table, tables))
-    return (
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{markup.escape(title)}</title>\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{_STYLE}</style>\n'
-        f"<h1>{markup.escape(title)}</h1>\n{body}\n"
-        f'<script type="application/json" id="results">{data}</script>\n</html>\n'
-    )
+from inglenook.evals.page import Table
 
 
 def fairness(told: Any) -> list[Table]:
@@ -137,27 +84,6 @@ def finance(told: Any) -> list[Table]:
         rows = [[name, _percent(one)] for name, one in parts.items()]
         tables.append(Table(f"Accuracy by {column}", (column, "accuracy"), rows))
     return tables
-
-
-def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{markup.escape(column)}</th>' for column in table.columns)
-    rows = "\n".join(
-        "<tr>" + "".join(
-            f"<td{' class=number' * _is_number(value)}>{markup.escape(_cell(value))}</td>" for value in row
-        ) + "</tr>"
-        for row in table.rows
-    )  # fmt: skip
-    note = f'\n<p class="note">{markup.escape(table.note)}</p>' if table.note else ""
-    top = f"<caption>{markup.escape(table.title)}</caption>\n<thead><tr>{head}</tr></thead>"
-    return f"<table>\n{top}\n<tbody>\n{rows}\n</tbody>\n</table>{note}"
-
-
-def _cell(value: Any) -> str:
-    return "-" if value is None else f"{value:,}" if type(value) is int else str(value)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) is int or (isinstance(value, str) and value.rstrip("%").strip().replace(".", "", 1).isdigit())
 
 
 def _percent(share: float | None) -> str | None:

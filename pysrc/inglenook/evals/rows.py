@@ -1,4 +1,5 @@
-"""Where replies are kept: a JSONL file, one row a call, found again by the call's address.
+"""Where replies are kept: a JSONL file, one row a call, found again by the call's address. In a tab the same rows lie
+in IndexedDB (`platform.browser.workbench.rows`).
 
     {"key":"<32 hex digits>","call":{…},"reply":{…}}
 
@@ -95,10 +96,7 @@ class Rows:
     def put(self, call: Call, reply: Reply) -> None:
         """Append a row; it is in the file when this returns. A call that has one keeps the later one. Raises
         NookError("quota") if the disk is full: the file is then as it was before."""
-        key = call.key
-        line = f'{{"key":"{key}","call":{call.canonical()},"reply":{_json(dump(reply))}}}\n'.encode(
-            "utf-8", "surrogatepass"
-        )
+        line = row(call, reply)
         place = self._file.seek(0, os.SEEK_END)
         try:
             done = self._file.write(line)
@@ -108,7 +106,7 @@ class Rows:
             self._file.truncate(place)
             hint = "Free some room and run it again: what is finished is kept."
             raise NookError("quota", f"{self.path} could not be written: {error.strerror}.", hint) from None
-        self._places[bytes.fromhex(key)] = place
+        self._places[bytes.fromhex(call.key)] = place
 
     def close(self) -> None:
         """Make the rows durable and let go of the file."""
@@ -160,16 +158,29 @@ class Rows:
             if not piece:
                 break
             line += piece
-        try:
-            row: Json = json.loads(line.partition(b"\n")[0])
-            if row["key"] == key.hex() and isinstance(row["call"], dict):
-                load(row["reply"])
-                return row
-        except (ValueError, KeyError, TypeError):
-            pass
-        self._places.pop(key, None)
-        self.damaged += 1
-        return None
+        row = parsed(bytes(line.partition(b"\n")[0]), key.hex())
+        if row is None:
+            self._places.pop(key, None)
+            self.damaged += 1
+        return row
+
+
+def row(call: Call, reply: Reply) -> bytes:
+    """A row as it is kept: a line with its end."""
+    text = f'{{"key":"{call.key}","call":{call.canonical()},"reply":{_json(dump(reply))}}}\n'
+    return text.encode("utf-8", "surrogatepass")
+
+
+def parsed(line: bytes, key: str) -> Json | None:
+    """The row of a line, if it is the row of that address."""
+    try:
+        row: Json = json.loads(line)
+        if row["key"] == key and isinstance(row["call"], dict):
+            load(row["reply"])
+            return row
+    except (ValueError, KeyError, TypeError):
+        pass
+    return None
 
 
 def _key(line: bytes) -> bytes | None:

@@ -1,5 +1,5 @@
 """What answers calls: the language model of a nook on this machine, of a tab, of a gateway, or of any server that
-speaks OpenAI's chat completions.
+speaks OpenAI's chat completions; and for questions about charts a reader without a vision model.
 
     answer = targets.open("http://localhost:8080/v1", model="small")     # or "native", "native:2" for its level 2
     with answer: drive(work, answer, rows)
@@ -16,10 +16,10 @@ import os
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from inglenook.errors import NookError
-from inglenook.evals.calls import Call, Reply
+from inglenook.evals.calls import Call, Reply, Target
 from inglenook.evals.completion import Remote
 from inglenook.evals.heard import Heard, request
 from inglenook.wire import messages as wire
@@ -27,31 +27,27 @@ from inglenook.wire import messages as wire
 EDGE = 65536
 
 
-class Target(Protocol):
-    """Answers calls. `name` is what stands in `Call.target`."""
-
-    name: str
-
-    def __call__(self, call: Call) -> Reply: ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-
 def open(place: str, *, model: str = "", key: str = "", timeout: float = 120.0) -> Target:
     """The target of a name: "native" or "native:LEVEL" for the model of this machine, the http(s) URL of a server with
-    chat completions, or the ws(s) URL of a gateway. Raises NookError("no-target") for any other."""
+    chat completions, the ws(s) URL of a gateway, or the chart reader: "reader", "reader:sure" if it is not to guess,
+    and either with "+" and another target, which is told what was read where the rules do not answer. Raises
+    NookError("no-target") for any other."""
     if place.startswith(("http://", "https://")):
         return Remote(place, model, key=key, timeout=timeout)
     if place.startswith(("ws://", "wss://")):
         from inglenook.evals.gateway import Gateway
 
         return Gateway(place, timeout)
+    reader, _, writer = place.partition("+")
+    if reader in ("reader", "reader:sure"):
+        from inglenook.evals.charts.reader.target import Reader
+
+        told = open(writer, model=model, key=key, timeout=timeout) if writer else None
+        return Reader.open(guess=reader == "reader", writer=told)
     kind, _, level = place.partition(":")
     if kind == "native" and (not level or level.isdecimal()):
         return Native(int(level) if level else None)
-    hint = 'Name "native", "native:LEVEL", or a URL such as http://localhost:8080/v1 or ws://localhost:8765.'
+    hint = 'Name "native", "native:LEVEL", "reader", or a URL such as http://localhost:8080/v1 or ws://localhost:8765.'
     raise NookError("no-target", f"There is no target {place!r}.", hint)
 
 
@@ -93,14 +89,15 @@ class Native:
 
 class Resident:
     """The language model of a tab, or of whatever event loop an engine runs in: `run(request, emit)` performs a request
-    there. `await target(call)` answers; made for `adrive`."""
+    there. `await target(call)` answers; made for `adrive`. The name ends with `which` model it is, as `Native`'s."""
 
     def __init__(
         self,
         run: Callable[[wire.Request, Callable[[object], None]], Awaitable[None]],
         level: int | None = None,
+        which: str = "",
     ) -> None:
-        self.name = "tab" if level is None else f"tab:{level}"
+        self.name = ("tab" if level is None else f"tab:{level}") + (f"@{which}" if which else "")
         self._run, self._level = run, level
 
     async def __call__(self, call: Call) -> Reply:

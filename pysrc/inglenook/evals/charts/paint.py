@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import io
-from typing import Any
 
-from inglenook.errors import NookError
 from inglenook.evals.charts.scene import Area, Line, Scene, Text
+from inglenook.evals.pictures import pillow
 
 FINE = 2  # drawn so many times as large, then made smaller: edges are smooth
 _ANCHORS = {"start": "lm", "middle": "mm", "end": "rm"}
@@ -15,14 +13,8 @@ _ANCHORS = {"start": "lm", "middle": "mm", "end": "rm"}
 
 def png(scene: Scene) -> bytes:
     """The file. Raises NookError("no-pillow")."""
-    try:
-        pillow: Any = importlib.import_module("PIL.Image")
-        drawing: Any = importlib.import_module("PIL.ImageDraw")
-        fonts: Any = importlib.import_module("PIL.ImageFont")
-    except ModuleNotFoundError:
-        hint = 'Install it: pip install "inglenook[finance]".'
-        raise NookError("no-pillow", "Drawing pictures needs Pillow.", hint) from None
-    image = pillow.new("RGB", (scene.width * FINE, scene.height * FINE), "#ffffff")
+    drawing, fonts = pillow("ImageDraw"), pillow("ImageFont")
+    image = pillow().new("RGB", (scene.width * FINE, scene.height * FINE), "#ffffff")
     draw = drawing.Draw(image)
     for shape in scene.shapes:
         match shape:
@@ -34,5 +26,5 @@ def png(scene: Scene) -> bytes:
                 font = fonts.load_default(size * FINE)
                 draw.text((x * FINE, y * FINE), text, colour, font, _ANCHORS[anchor])
     made = io.BytesIO()
-    image.resize((scene.width, scene.height), pillow.Resampling.LANCZOS).save(made, format="PNG", optimize=True)
+    image.resize((scene.width, scene.height), pillow().Resampling.LANCZOS).save(made, format="PNG", optimize=True)
     return made.getvalue()
