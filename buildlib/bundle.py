@@ -24,6 +24,8 @@ ENTRIES = (
     "vectors-thread.js",
     "onnx-worker.js",
     "science-worker.js",
+    "workbench.js",
+    "workbench-worker.js",
 )
 SERVED = frozenset(name + end for name in ENTRIES for end in ("", ".map"))
 KEPT = STAMPS / "bundles"

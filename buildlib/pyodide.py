@@ -10,6 +10,7 @@ What lands in static/ and how web/lib/pyodide.js uses it:
 | pyodide/*.whl | scikit-learn and what it needs, and the whole numpy | `await python.loadPackage('scikit-learn')` |
 | pyodide/snapshot.bin.gz | memory after start, numpy and the engine imported | web/lib/snapshot.js |
 | py/{numpy,inglenook,pypdfium2}.tar.gz | bytecode for /lib/python3.14/site-packages | web/lib/unpack.js |
+| py/workbench.tar.gz | the same for what the workbench's worker alone runs, with PyYAML | `loadWorkbench` |
 
 The snapshot fits this python_stdlib.zip and this numpy and no other; an engine that is newer than the one in it is
 imported anew. Without the snapshot everything works the same, only slower.
@@ -33,7 +34,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from buildlib import fetch
-from buildlib.pins import NODE_FILES, PDFIUM, PYODIDE_FOLDER, PYODIDE_WHEELS
+from buildlib.pins import NODE_FILES, PDFIUM, PYODIDE_FOLDER, PYODIDE_WHEELS, PYYAML
 from buildlib.project import ROOT, STATIC, Problem, cache, run, sha256, step, tree
 
 OUT = STATIC / "pyodide"
@@ -48,9 +49,20 @@ WHEELS = ("numpy", "scikit-learn", "scipy", "joblib", "threadpoolctl")
 # What no tab starts with: servers and machines; the workbench; readers of foreign weights with what they write; plain
 # passes that tests hold ours against. The second encoder stays: pages may use it (tests/browser/test_onnx.py).
 ELSEWHERE = (
-    "serve/", "train/", "evals/", "doctor/", "prompt/", "platform/native/", "__main__.py", "nook.py", "kernels/",
-    "elastic/convert.py", "elastic/gguf.py", "elastic/recipe.py", "elastic/reference.py", "embed/convert.py",
-    "embed/reference.py", "wire/frames.py", "wire/generate.py", "wire/session.py",
+    "serve/", "fleet/", "train/", "evals/", "doctor/", "prompt/", "platform/native/", "platform/browser/workbench/",
+    "__main__.py", "nook.py", "kernels/",
+    "elastic/convert.py", "elastic/gguf.py", "elastic/recipe.py", "elastic/reference.py", "elastic/template.py",
+    "embed/convert.py", "embed/reference.py", "wire/frames.py", "wire/generate.py", "wire/session.py",
+)  # fmt: skip
+# What of it the workbench's worker adds; but command lines, sockets, what needs files of weights or pictures, and what
+# no job there asks for.
+WORKBENCH = ("evals/", "doctor/", "prompt/", "platform/browser/workbench/")
+MACHINES = (
+    "evals/charts/", "evals/command.py", "evals/author.py", "evals/fetch.py", "evals/finance.py", "evals/finscore.py",
+    "evals/gateway.py", "evals/items.py", "doctor/command.py", "doctor/kits.py", "doctor/plain.py", "doctor/remote.py",
+    "prompt/asking.py", "prompt/command.py", "prompt/given.py", "prompt/making.py",
+    "evals/defects.py", "evals/judging.py", "prompt/capability.py", "prompt/chain.py", "prompt/junit.py",
+    "prompt/metrics.py", "prompt/monitor.py", "prompt/sarif.py",
 )  # fmt: skip
 # Standard library modules that numpy and Pyodide's own code import, beside those the engine's sources name.
 STDLIB = (
@@ -74,6 +86,7 @@ def build(dist: str | None = None) -> None:
     pdfium = fetch.whole(PDFIUM)
     step("pypdfium2", [*COMPILER, pdfium], [PY / "pypdfium2.tar.gz"], lambda: _pdfium(pdfium))
     engine()
+    workbench()
     modules = [*sorted({*STDLIB, *_imports()}), *NUMPY, *_modules()]
     archives = [OUT / "python_stdlib.zip", PY / "numpy.tar.gz", PY / "inglenook.tar.gz"]
     parts = [*COMPILER, *LINKERS, NODE / "pyodide.asm.wasm", *archives, *modules]
@@ -84,7 +97,15 @@ def engine() -> None:
     """The engine's own archive."""
     files = _sources()
     inputs = [*COMPILER, *(str(path) for path in files), *files]
-    step("engine", inputs, [PY / "inglenook.tar.gz"], lambda: _engine(files))
+    step("engine", inputs, [PY / "inglenook.tar.gz"], lambda: _packed(files, PY / "inglenook.tar.gz"))
+
+
+def workbench() -> None:
+    """The archive that the workbench's worker unpacks beside the engine's."""
+    files = [path for path in tree(ENGINE, "*.py") if _named(path, WORKBENCH) and not _named(path, MACHINES)]
+    yaml = fetch.whole(PYYAML)
+    inputs = [*COMPILER, *(str(path) for path in files), *files, yaml]
+    step("workbench", inputs, [PY / "workbench.tar.gz"], lambda: _workbench(files, yaml))
 
 
 def _core() -> None:
@@ -181,19 +202,37 @@ def _pdfium(wheel: Path) -> None:
 
 
 def _sources() -> list[Path]:
-    files = tree(ENGINE, "*.py")
-    return [path for path in files if not path.relative_to(ENGINE).as_posix().startswith(ELSEWHERE)]
+    return [path for path in tree(ENGINE, "*.py") if not _named(path, ELSEWHERE)]
 
 
-def _engine(files: list[Path]) -> None:
+def _named(path: Path, names: tuple[str, ...]) -> bool:
+    """Whether a source of the engine is one of these, or in one of these folders."""
+    return path.relative_to(ENGINE).as_posix().startswith(names)
+
+
+def _packed(files: list[Path], out: Path, also: Callable[[Path], None] = lambda folder: None) -> None:
+    """Sources of the engine, and what `also` lays beside them, as an archive of bytecode."""
+
     def lay(folder: Path) -> None:
         for path in files:
             target = folder / path.relative_to(ENGINE.parent)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
+        also(folder)
 
     with _compiled(lay, SITE, optimize=2) as folder:
-        pack(folder, PY / "inglenook.tar.gz")
+        pack(folder, out)
+
+
+def _workbench(files: list[Path], wheel: Path) -> None:
+    def yaml(folder: Path) -> None:
+        with zipfile.ZipFile(wheel) as bundle:
+            for name in bundle.namelist():
+                if name.startswith("yaml/") and name.endswith(".py") and name != "yaml/cyaml.py":
+                    bundle.extract(name, folder)
+
+    _packed(files, PY / "workbench.tar.gz", yaml)
+    _notices(wheel, "pyyaml")
 
 
 def _imports() -> set[str]:
@@ -258,7 +297,8 @@ def _notices(wheel: Path, name: str) -> None:
         for member in bundle.namelist():
             path = Path(member)
             inside = any(part.endswith(".dist-info") for part in path.parts[:1])
-            if inside and ("licenses" in path.parts or path.name.upper().startswith(("LICEN", "COPYING", "NOTICE"))):
+            named = "licenses" in path.parts or path.name.upper().startswith(("LICEN", "COPYING", "NOTICE"))
+            if inside and named and not member.endswith("/"):
                 target = folder.joinpath(*path.parts[1:])
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(bundle.read(member))

@@ -43,7 +43,8 @@ def site(out: Path, groups: tuple[str, ...] | None = None) -> Path:
     """The page and what it downloads, as any static server can serve it. `groups` limits the assets."""
     shutil.copytree(WEB, out)
     bundle.make(out, "--allow-overwrite", "--minify-syntax", "--minify-whitespace")
-    shutil.rmtree(out / "app")  # it is in main.js
+    for folder in ("app", "workbench"):
+        shutil.rmtree(out / folder)  # it is in main.js, and in workbench.js
     chosen = [
         path
         for path in tree(STATIC, "*")

@@ -11,10 +11,13 @@ from buildlib import everything, venv
 from buildlib.project import ROOT, Problem, say
 
 TESTS = ROOT / "tests"
-# `engine` and `wire` need nothing but the virtual environment and the native kernels: they run in seconds.
-LIGHT = {"engine": ["tests/engine"], "wire": ["tests/wire"]}
+PATIENCE = 900  # seconds a test may take: one that hangs fails, with where it hung, and the others still run
+# `engine` and `wire` need nothing but the virtual environment and the native kernels: they run in seconds. What of the
+# fleet needs torch or ray is skipped there; `cluster` installs both.
+LIGHT = {"engine": ["tests/engine", "tests/fleet"], "wire": ["tests/wire"]}
 SUITES = {
-    **LIGHT, "train": ["tests/train"], "system": ["tests/system"], "browser": ["tests/browser"], "all": ["tests"],
+    **LIGHT, "train": ["tests/train"], "cluster": ["tests/fleet"], "system": ["tests/system"],
+    "browser": ["tests/browser"], "all": ["tests"],
 }  # fmt: skip
 
 
@@ -27,9 +30,11 @@ def run(suite: str, args: list[str], pyodide_dist: str | None) -> int:
             raise Problem(f"There is no suite {suite}.", f"One of: {', '.join(SUITES)}; or a path.")
     if suite == "train":
         venv.extra("train", "torch")
+    if suite == "cluster":
+        venv.extra("cluster", "ray")
     if suite in ("system", "all"):
         venv.extra("finance", "pyarrow")
-    if suite in (*LIGHT, "train"):
+    if suite in (*LIGHT, "train", "cluster"):
         everything.kernels()
     else:
         venv.browser()
@@ -38,8 +43,8 @@ def run(suite: str, args: list[str], pyodide_dist: str | None) -> int:
     found = [path for path in paths if (ROOT / path).exists()]
     if paths and not found:
         raise Problem(f"The suite {suite} has no tests.")
-    done = subprocess.run([sys.executable, "-m", "pytest", *found, *args], cwd=ROOT, check=False)
-    return done.returncode
+    command = [sys.executable, "-m", "pytest", f"--timeout={PATIENCE}", *found, *args]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 def bench(name: str, args: list[str]) -> int:
