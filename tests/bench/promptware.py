@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from inglenook.evals.calls import Settings
+from inglenook.evals.calls import Settings, Target
 from inglenook.evals.drive import drive as run_calls
 from inglenook.evals.rows import Rows
-from inglenook.evals.targets import Target
 from inglenook.evals.targets import open as open_target
 from inglenook.prompt.ast import Prompt, Segment, Slot, escape
 from inglenook.prompt.binomial import fixed

@@ -81,6 +81,8 @@ def test_a_sentence_without_end_is_cut_between_words() -> None:
     text = endless.text[span.start - 100 : span.end - 100]
     assert text.split() == ["word"] * len(text.split()) and 5 < len(text.split()) <= 10
     assert prompt.window(endless, prompt.LEAST - 1, TINY) is None
+    later = prompt.window(hit("\xa0\n " + "word " * 500), 50, TINY)
+    assert later and later.start == 103, "as it is shown, without white space before it"
 
 
 def test_a_question_of_100_000_characters_is_trimmed_with_a_warning() -> None:

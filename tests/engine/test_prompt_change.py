@@ -17,12 +17,12 @@ from inglenook.prompt.case import Assertion, Case
 from inglenook.prompt.chain import Link, recorded
 from inglenook.prompt.chain import run as chain
 from inglenook.prompt.change import Comparison, Shift, Side, bump, compare
-from inglenook.prompt.evolve import evolve, split
+from inglenook.prompt.evolve import evolve
 from inglenook.prompt.monitor import Monitor
 from inglenook.prompt.relations import RELATIONS, paraphrases, plain, relate
 from inglenook.prompt.release import dump, following, load, rollback
 from inglenook.prompt.requirement import Requirement
-from inglenook.prompt.suite import NO_JUDGES, trials
+from inglenook.prompt.suite import NO_JUDGES, split, trials
 
 Model = Callable[[Call], Reply]
 
@@ -143,6 +143,10 @@ def test_the_history_goes_forward_and_back_and_survives_a_torn_line() -> None:
     assert "h.jsonl:1" in refused.value.message
     with pytest.raises(NookError):
         rollback([first], "9.9.9")
+    with pytest.raises(NookError) as refused:
+        following([first], first.digest, "one", found)
+    assert refused.value.code == "not-released" and "1.0.0 already" in refused.value.message
+    assert following([first], first.digest, "one", found, "another model").version == "1.1.0"
 
 
 # ── evolution ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -174,6 +178,16 @@ def test_what_helps_on_cases_never_seen_is_accepted() -> None:
     assert "Answer: gone" in shown
     held = {case.name for case in split(MANY, 0)[1]}
     assert not any(f'"{case.values["place"]}"' in shown for case in MANY if case.name in held)
+
+
+def test_cases_are_held_back_of_each_requirement() -> None:
+    cases = [Case(f"c{i}", requirements=("R1" if i < 12 else "R2",)) for i in range(16)]
+    for seed, (share, some) in enumerate([(0.5, (6, 2)), (0.25, (3, 1))]):
+        learning, held = split(cases, seed, share)
+        assert sorted([*learning, *held], key=cases.index) == cases and learning == sorted(learning, key=cases.index)
+        assert tuple(sum(name in case.requirements for case in held) for name in ("R1", "R2")) == some
+    assert len(split(cases, 0, 0.01)[1]) == len(split(cases, 0, 0.99)[0]) == 1
+    assert split(cases, 1) != split(cases, 2) and split(cases, 1) == split(cases, 1)
 
 
 def test_what_only_seems_to_help_is_not() -> None:
@@ -265,6 +279,13 @@ def test_relations_hold_or_break(temperature: float) -> None:
     assert verdicts[0].verdict.decision == "pass"  # loud, but here
     with pytest.raises(NookError):
         next(relate(whole, [case], ["spice"]))
+
+
+def test_relations_give_slots_what_they_take() -> None:
+    slots = (Slot("place", "line", most=10),)
+    whole, case = replace(prompt(0.0), slots=slots), Case("c", {"place": "in town"}, (Assertion("contains", "here"),))
+    found = drive(relate(whole, [case], target="any"), lambda call: Reply("here"))
+    assert [one.relation for one in found] == ["spaces", "case", "persona"]
 
 
 def test_paraphrases_are_other_words() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +60,14 @@ def test_the_culprit_is_found_with_a_run_that_shows_it_and_a_prompt_without_it()
     assert found.failing and answer(found.failing.call).text == found.failing.reply.text == "sorry"
     assert found.mended and "lang" not in [one.name for one in found.mended.segments]
     assert found.found.runs < 45
+
+
+def test_who_is_suspected_is_told_after_each_run() -> None:
+    heard: list[Mapping[str, float]] = []
+    found = drive(culprits(prompt(0.8), CASES, "any", told=heard.append), model(lambda text: "French" in text))
+    assert len(heard) == found.found.runs and set(heard[0]) == set(TEXTS)
+    assert max(heard[-1], key=heard[-1].__getitem__) == "lang"
+    assert heard[0]["lang"] < 0.5 and heard[-1]["lang"] > 0.9
 
 
 def test_two_that_conflict_are_found_together() -> None:
@@ -125,7 +133,9 @@ def test_the_version_that_broke_it_is_found() -> None:
     versions = [prompt(0.8, note=f"Note {i}.") for i in range(9)]
     for broken in (1, 5, 8):
         answer = model(lambda text, broken=broken: int(re.findall(r"Note (\d)", text)[0]) >= broken, noise=0.04)
-        assert drive(bisect(versions, CASES, "any"), answer) == broken
+        heard: dict[int, bool] = {}
+        assert drive(bisect(versions, CASES, "any", told=heard.__setitem__), answer) == broken
+        assert all(passes == (number < broken) for number, passes in heard.items()) and len(heard) <= 6
 
 
 def test_nothing_to_find_is_said() -> None:

@@ -10,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inglenook.errors import NookError
 from inglenook.prompt.binomial import fixed, pmf, quantile
-from inglenook.prompt.sequential import Bets, Claim, Drift, Evidence, Gate, Paired, Sprt, bounds, interval
+from inglenook.prompt.sequential import (
+    Bets,
+    Claim,
+    Drift,
+    Evidence,
+    Gate,
+    Paired,
+    Sprt,
+    bounds,
+    evidence,
+    interval,
+    together,
+)
 
 CLAIMS = [Claim(), Claim(0.95, 0.85), Claim(0.9, 0.8, 0.1, 0.1), Claim(1.0, 0.9), Claim(0.6, 0.4), Claim(0.9, 0.2)]
 
@@ -169,3 +181,28 @@ def test_what_cannot_be_tested_is_refused() -> None:
             gate.add(score)
         assert refused.value.code == "score"
         assert gate.runs == 0
+
+
+def test_claims_together_share_the_false_alarms_and_keep_their_misses() -> None:
+    some = [Claim(alpha=0.05), Claim(0.95, 0.8, 0.02, 0.1), Claim(0.8, 0.6, 0.03)]
+    shared = together(some)
+    assert sum(one.alpha for one in shared) == pytest.approx(0.05)
+    assert all(one.alpha < was.alpha and one.beta == was.beta for one, was in zip(shared, some))
+    assert shared[0].alpha / shared[1].alpha == pytest.approx(2.5)
+    assert together([Claim()]) == [Claim()] and together([]) == []
+    # exactly: what each may err adds up
+    assert sum(bounds(one).operate(one.good)[0] for one in shared) <= 0.05
+
+
+def test_evidence_of_counts_is_that_of_runs_one_by_one_and_is_fair() -> None:
+    claim = Claim(0.9, 0.75)
+    gate = Bets(claim, 40)
+    for score in (1, 0, 1, 1, 0, 1):
+        gate.add(score)
+    good, bad = evidence(claim, 4, 6)
+    assert (math.log(good), math.log(bad)) == pytest.approx((gate._fails.log, gate._passes.log))
+    # an e-value has a mean of at most 1 under what it speaks against
+    for rate, which in ((0.9, 0), (0.75, 1)):
+        odds = pmf(30, rate)
+        assert sum(odds[kept] * evidence(claim, kept, 30)[which] for kept in range(31)) <= 1 + 1e-9
+    assert evidence(Claim(1.0, 0.9), 10, 10)[0] <= 1 < evidence(Claim(1.0, 0.9), 9, 10)[0]

@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,8 @@ from inglenook.prompt.case import Assertion, Case
 from inglenook.prompt.oracle import Judged, Judges, check, judge
 from inglenook.prompt.requirement import Requirement
 from inglenook.prompt.schema import faults
-from inglenook.prompt.suite import Report, run
+from inglenook.prompt.sequential import Sprt
+from inglenook.prompt.suite import Report, claimed, run
 
 ADULT = {"type": "object", "properties": {"age": {"type": "integer", "minimum": 18}}, "required": ["age"]}
 
@@ -208,6 +210,49 @@ def test_where_the_seed_changes_nothing_each_case_runs_once_and_shares_are_exact
     assert [one.decision for one in report.results[:4]] == ["pass", "pass", "pass", "fail"]
     assert report.verdicts["R1"].decision == "undecided"  # three of four: between 0.6 and 0.8
     assert report.verdicts["R2"].decision == "pass"
+
+
+def test_a_suite_that_is_well_fails_as_rarely_as_one_requirement_may() -> None:
+    """Eight requirements at the worst rate that is good, over the same runs: each by itself with 5 % would fail a suite
+    far more often than that."""
+    wanted = tuple(Requirement(f"R{i}", "says it", threshold=0.9, margin=0.2) for i in range(8))
+    segments = (Segment("task", "Where is {{place}}?", "task"),)
+    made = Prompt(segments, (Slot("place"),), settings=Settings(temperature=1.0), requirements=wanted)
+    asserts = tuple(Assertion("contains", f"({i})", requirements=(f"R{i}",)) for i in range(8))
+    some = [Case("one", {"place": "p"}, asserts, tuple(one.id for one in wanted))]
+
+    def answer(call: Call) -> Reply:
+        lots = np.random.default_rng([call.seed, 5]).random(8)
+        return Reply("".join(f"({i})" for i in range(8) if lots[i] < 0.9))
+
+    suites, alone, failed, misread = 120, 0, 0, 0
+    for i in range(suites):
+        report: Report = drive(run(made, some, "any", seed=1000 * i, most=400), answer)
+        failed += report.decision == "fail"
+        misread += report.decision == "undecided"
+        for one in wanted[:8]:
+            gate = Sprt(claimed(one))
+            while gate.open:
+                gate.add(int(f"({one.id[1:]})" in answer(Call("any", (), seed=1000 * i + gate.runs)).text))
+            if gate.decision == "fail":
+                alone += 1
+                break
+    assert failed / suites <= 0.05 + 0.04 and not misread
+    assert alone / suites > 0.15, "without shares"
+
+
+def test_a_run_that_failed_is_kept_for_what_did_not_pass() -> None:
+    report: Report = drive(run(prompt(0.0), cases(3), "any"), lambda call: Reply("here" if "p1" in str(call) else "no"))
+    assert set(report.failing) == {"case 0", "case 2"}
+    assert all(trial.case.name == name and not trial.judged.passed for name, trial in report.failing.items())
+
+
+def test_whoever_waits_hears_after_each_round_how_it_stands() -> None:
+    heard: list[Report] = []
+    report: Report = drive(run(prompt(0.7), cases(2), "any", told=heard.append), lambda call: Reply("here"))
+    assert heard[-1] == report and report.decision == "pass"
+    assert [one.trials for one in heard] == [*range(2, report.trials + 1, 2)]
+    assert {one.decision for one in heard[0].results} == {"undecided"}
 
 
 def test_bad_suites_are_refused_before_anything_runs() -> None:

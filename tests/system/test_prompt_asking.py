@@ -135,7 +135,8 @@ def test_diff_releases_and_rollback_goes_back(place, capsys) -> None:
 
 
 def test_evolve_writes_what_helps(place, capsys) -> None:
-    assert place("evolve", "bad.prompt", "-o", "better.prompt") == 0
+    assert place("evolve", "bad.prompt", "-o", "better.prompt", "--html", "better.html") == 0
+    assert "better on cases it never saw" in Path("better.html").read_text("utf-8")
     assert "Be exact." in Path("better.prompt").read_text()
     assert place("evolve", "good.prompt", "-o", "none.prompt", "--rounds", "1") == 3
     assert not Path("none.prompt").exists()
@@ -147,3 +148,46 @@ def test_what_is_wrong_is_told_in_one_line(place, capsys) -> None:
     Path("cases.yaml").write_text("tests: []\n")
     assert place("test", "good.prompt") == 1
     assert "There is no test" in capsys.readouterr().err
+
+
+# ── pages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def page(name: str) -> tuple[str, dict[str, object]]:
+    """What a report says to people, and what to programs."""
+    made = Path(name).read_text()
+    body, _, rest = made.partition('<script type="application/json" id="results">')
+    assert "<script" not in body and "http-equiv" in body
+    return body, json.loads(rest.split("</script>")[0])
+
+
+def test_test_makes_a_page_with_all_it_found(place) -> None:
+    assert place("test", "good.prompt", "--html", "good.html", "--mutate", "--relations") == 0
+    said, told = page("good.html")
+    assert told["decision"] == "pass" and told["mutants"]
+    for part in ("R1: Says where it is.", "e: too rare", "stated by", "Relations", "Mutants:", "Coverage", "drop",
+                 "segments whose loss is noticed", "<meter", "task task R1"):  # fmt: skip
+        assert part in said, part
+    assert place("test", "bad.prompt", "--html", "bad.html") == 1
+    said, told = page("bad.html")
+    assert "Mutants" not in said and "constraints only mutants tell" in said and "Fails: case" in said
+    assert '<mark class="bad"><small>task</small>You must say where it is.</mark>' in said, "what states R1"
+    assert "<small>place ← place</small>" in said and '<mark class="bad">gone</mark>' in said
+    assert place("test", "bad.prompt", "--html", "nowhere/x.html") == 1
+
+
+def test_debug_diff_and_build_make_pages_too(place, capsys) -> None:
+    assert place("debug", "bad.prompt", "--html", "debug.html") == 1
+    said, told = page("debug.html")
+    assert told["segments"] == ["tone"] and "confirmed" in said and "Mended" in said
+    assert '<mark class="bad"><small>tone</small>Be vague.</mark>' in said
+    assert place("diff", "bad.prompt", "good.prompt", "--html", "diff.html") == 0
+    said, told = page("diff.html")
+    assert told["level"] == "minor" and "gained" in said and "before answer" in said and "after answer" in said
+    assert place("build", "good.prompt", "--html", "build.html", "--runs", "40") in (0, 3)
+    said, told = page("build.html")
+    assert "Steps:" in said and told["digest"] in said
+    for number in range(3):
+        Path(f"v{number}.prompt").write_text(PROMPT if number else PROMPT.replace("Be vague.", "Be brief."))
+    assert place("debug", *(f"v{number}.prompt" for number in range(3)), "--html", "versions.html") == 1
+    assert "the first that fails" in page("versions.html")[0]

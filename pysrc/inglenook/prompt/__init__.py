@@ -10,7 +10,8 @@ one model. After "Promptware Engineering" (arXiv:2503.02400), stage by stage:
 | debugging | `debug`, `group` |
 | evolution | `change`, `evolve`, `release`, `monitor` |
 | between tools | `case`, `exchange/`, `sarif`, `junit` |
+| all of it | `stages`: what the command line and a tab run; `report`: what was found, for people |
 
 All that asks a model is a generator of calls (`evals.calls.Work`). Only the command line does I/O: `command`, `asking`,
-`making`, `given`.
+`making`, `given`. The page's stages are `platform/browser/workbench/prompts`.
 """

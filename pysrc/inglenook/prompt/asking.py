@@ -23,10 +23,9 @@ from inglenook.prompt import given
 if TYPE_CHECKING:
     from inglenook.evals.calls import Call, Reply
     from inglenook.evals.drive import Progress
-    from inglenook.prompt.ast import Prompt
-    from inglenook.prompt.case import Case, Decision
-    from inglenook.prompt.change import Comparison
+    from inglenook.prompt.case import Case
     from inglenook.prompt.oracle import Judges
+    from inglenook.prompt.stages import Found
 
 KEY = "INGLENOOK_API_KEY"
 ENCODER = "encoder"
@@ -41,17 +40,19 @@ def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
     test.add_argument("--mutate", action="store_true", help="whether the tests notice when the prompt is broken, too")
     test.add_argument("--relations", action="store_true", help="whether what should not matter does not, too")
     test.add_argument("--junit", type=Path, metavar="FILE", help="results for continuous integration")
+    page(test)
     common(test)
 
     debug = kind("debug", _debug, "which segments make a prompt fail; of several prompts, which version broke it")
     debug.add_argument("prompts", nargs="+", type=Path, metavar="PROMPT", help="one, or versions from old to new")
     debug.add_argument("--case", action="append", default=[], metavar="NAME", help="only this case (again for more)")
-    debug.add_argument("--requirement", metavar="ID", help="only failures of this requirement")
+    debug.add_argument("--requirement", default="", metavar="ID", help="only failures of this requirement")
     debug.add_argument("--segment", action="append", default=[], metavar="NAME", help="suspect these only")
     debug.add_argument("--missing", action="store_true", help="search for what is missing, not for what is wrong")
     debug.add_argument("--search", choices=("bayes", "ddmin"), default="bayes", help="how (bayes)")
     debug.add_argument("--runs", type=int, default=200, metavar="N", help="at most (200)")
     debug.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the mended prompt")
+    page(debug)
     common(debug)
 
     diff = kind("diff", _diff, "what a new version does differently, and what version that makes it")
@@ -62,6 +63,7 @@ def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
     diff.add_argument("--margin", type=float, default=0.1, help="the difference that counts (0.1)")
     diff.add_argument("--runs", type=int, default=400, metavar="N", help="pairs for a requirement at most (400)")
     diff.add_argument("--release", type=Path, metavar="FILE", help="put the new version into this history, if it may")
+    page(diff)
     common(diff)
 
     evolve = kind("evolve", _evolve, "rewrite a prompt by its failures; taken only if unseen cases show that it helps")
@@ -70,6 +72,7 @@ def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
     evolve.add_argument("--writer", metavar="TARGET", help="who rewrites (the target itself)")
     evolve.add_argument("--rounds", type=int, default=8, metavar="N", help="rewritings at most (8)")
     evolve.add_argument("--runs", type=int, default=400, metavar="N", help="pairs for the gate at most (400)")
+    page(evolve)
     common(evolve)
 
     back = kind("rollback", _rollback, "take a prompt back to a released version, as a new release")
@@ -91,156 +94,134 @@ def common(parser: argparse.ArgumentParser, tests: bool = True) -> None:
     parser.add_argument("--seed", type=int, default=0)
 
 
+def page(parser: argparse.ArgumentParser) -> None:
+    """The option of what makes a page for people."""
+    parser.add_argument("--html", type=Path, metavar="FILE", help="a report for people: one file, without scripts")
+
+
 # ── verbs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _test(options: argparse.Namespace) -> int:
-    from inglenook.prompt import cover, mutate, relations, suite
+    from inglenook.prompt import stages
     from inglenook.prompt.junit import junit
 
     prompt, cases = given.prompt(options.prompt), _cases(options)
     with asked(options) as (target, _, judges, run):
-        report = run(suite.run(prompt, cases, target, judges, most=options.runs, seed=options.seed))
-        related = (
-            run(relations.relate(prompt, cases, (), target, judges, seed=options.seed)) if options.relations else []
-        )
-        mutation = run(mutate.run(prompt, cases, target, judges, seed=options.seed)) if options.mutate else None
-    covered = cover.coverage(prompt, cases, report, mutation) if mutation else None
+        found: stages.Found[stages.Tested] = run(stages.test(
+            prompt, cases, target, judges, runs=options.runs, related=options.relations, mutated=options.mutate,
+            seed=options.seed,
+        ))  # fmt: skip
+    tested = found.result
     if options.junit:
-        options.junit.write_text(junit(prompt.name, report.results), "utf-8")
-    if options.json:
-        told = {
-            "decision": report.decision, "results": [dataclasses.asdict(one) for one in report.results],
-            "verdicts": {id: dataclasses.asdict(one) for id, one in report.verdicts.items()}, "runs": report.trials,
-            "relations": {one.relation: dataclasses.asdict(one.verdict) for one in related},
-        }  # fmt: skip
-        if mutation and covered:
-            told["mutants"] = [_fate(one) for one in mutation.outcomes]
-            told["mutation_score"] = mutation.score
-            told["coverage"] = dataclasses.asdict(covered)
-        print(json.dumps(told, ensure_ascii=False, indent=2))
-        return EXITS[report.decision]
-    for one in report.results:
+        options.junit.write_text(junit(prompt.name, tested.report.results), "utf-8")
+    if shown(options, found, options.prompt):
+        return EXITS[found.decision]
+    for one in tested.report.results:
         print(f"{one.decision:9}  {one.case}: {one.kept} of {one.runs} kept{_because(one.message)}")
-    for one in related:
-        print(
-            f"{one.verdict.decision:9}  relation {one.relation}: {one.verdict.mean:.0%} of {one.verdict.runs} the same"
-        )
-    if mutation and covered:
-        for one in mutation.outcomes:
-            print(f"{one.fate:11}  {one.mutant.operator} {one.mutant.segment}{_because(one.case)}")
+    for held in tested.related:
+        verdict = held.verdict
+        print(f"{verdict.decision:9}  relation {held.relation}: {verdict.mean:.0%} of {verdict.runs} the same")
+    if mutation := tested.mutation:
+        for outcome in mutation.outcomes:
+            print(f"{outcome.fate:11}  {outcome.mutant.operator} {outcome.mutant.segment}{_because(outcome.case)}")
         said = "none to kill" if mutation.score is None else f"{mutation.score:.0%} killed"
         parts = ", ".join(
             f"{name} {share.share:.0%}" + (f" (not: {', '.join(share.open)})" if share.open else "")
-            for name, share in ((field.name, getattr(covered, field.name)) for field in dataclasses.fields(covered))
+            for name, share in (
+                (field.name, getattr(tested.covered, field.name)) for field in dataclasses.fields(tested.covered)
+            )
         )
         print(f"mutants: {said}; covered: {parts}")
-    print(f"{options.prompt}: {report.decision}, {report.trials} runs")
-    return EXITS[report.decision]
+    print(f"{options.prompt}: {found.decision}, {tested.report.trials} runs")
+    return EXITS[found.decision]
 
 
 def _debug(options: argparse.Namespace) -> int:
-    from inglenook.prompt import debug, file
+    from inglenook.prompt import file, stages
+    from inglenook.prompt.ast import named
+    from inglenook.prompt.debug import Diagnosis
 
-    prompts, cases = [given.prompt(path) for path in options.prompts], _cases(options)
+    prompts, cases = {str(path): given.prompt(path) for path in options.prompts}, _cases(options)
     if options.case:
-        known = {case.name: case for case in cases}
-        cases = [known[name] if name in known else _no("case", name, known) for name in options.case]
+        cases = named("case", options.case, {case.name: case for case in cases})
     with asked(options) as (target, _, judges, run):
         if len(prompts) > 1:
-            first = run(debug.bisect(prompts, cases, target, judges, seed=options.seed))
-            path = str(options.prompts[first])
-            print(json.dumps({"first": path, "number": first}) if options.json else f"{path} is the first that fails")
-            return EXITS["fail"]
-        [prompt] = prompts
-        demands = {one.id: one for one in prompt.requirements}
-        wanted = options.requirement
-        demand = (
-            None if wanted is None else demands[wanted] if wanted in demands else _no("requirement", wanted, demands)
-        )
-        names = {one.name for one in prompt.segments}
-        parts = [one if one in names else _no("segment", one, names) for one in options.segment] or None
-        shared: dict[str, Any] = {"runs": options.runs, "seed": options.seed, "demand": demand}
-        lacking = options.missing
-        if not lacking:
-            found = run(debug.culprits(prompt, cases, target, judges, parts=parts, search=options.search,
-                                       suspicion=_suspicion(prompt), **shared))  # fmt: skip
-            lacking = found.found.how == "always"
-        if lacking:
-            found = run(debug.missing(prompt, cases, target, judges, **shared))
-    if options.output and found.mended:
-        options.output.write_text(file.show(found.mended), "utf-8")
-    failing = found.failing
-    if options.json:
-        told = {
-            "missing" if lacking else "segments": found.segments, **dataclasses.asdict(found.found),
-            "failing": failing and {"case": failing.case.name, "seed": failing.call.seed, "row": failing.call.key},
-        }  # fmt: skip
-        print(json.dumps(told, ensure_ascii=False, indent=2))
-        return EXITS["fail"]
-    if failing:
-        print(
-            f"{failing.case.name} fails with seed {failing.call.seed} (row {failing.call.key}): {failing.judged.reason}"
-        )
-    sure = f"{found.found.certainty:.0%} sure, {'confirmed' if found.found.confirmed else 'not confirmed'}"
-    how = {"alone": "", "together": " together", "either": " each by itself"}.get(found.found.how, "")
-    if not found.segments:
-        print(f"nothing was found in {found.found.runs} runs ({found.found.how}, {sure})")
-    elif lacking:
-        print(f"it is mended{how} by ({sure}, {found.found.runs} runs):", *found.segments, sep="\n  ")
+            first: stages.Found[str] = run(stages.bisect(prompts, cases, target, judges, seed=options.seed))
+            if not shown(options, first):
+                print(f"{first.result} is the first that fails")
+            return EXITS[first.decision]
+        [(path, prompt)] = prompts.items()
+        found: stages.Found[Diagnosis] = run(stages.debug(
+            prompt, cases, target, judges, requirement=options.requirement, segments=options.segment,
+            lacking=options.missing, search=options.search, runs=options.runs, seed=options.seed,
+        ))  # fmt: skip
+    if options.output and found.prompt:
+        options.output.write_text(file.show(found.prompt), "utf-8")
+    if shown(options, found, path):
+        return EXITS[found.decision]
+    about, one = found.result.found, found.result.failing
+    if one:
+        print(f"{one.case.name} fails with seed {one.call.seed} (row {one.call.key}): {one.judged.reason}")
+    sure = f"{about.certainty:.0%} sure, {'confirmed' if about.confirmed else 'not confirmed'}"
+    how = {"alone": "", "together": " together", "either": " each by itself"}.get(about.how, "")
+    if not found.result.segments:
+        print(f"nothing was found in {about.runs} runs ({about.how}, {sure})")
+    elif found.result.lacking:
+        print(f"it is mended{how} by ({sure}, {about.runs} runs):", *found.result.segments, sep="\n  ")
     else:
-        print(f"it fails{how} by: {', '.join(found.segments)} ({sure}, {found.found.runs} runs)")
-    return EXITS["fail"]
+        print(f"it fails{how} by: {', '.join(found.result.segments)} ({sure}, {about.runs} runs)")
+    return EXITS[found.decision]
 
 
 def _diff(options: argparse.Namespace) -> int:
-    from inglenook.prompt import release
-    from inglenook.prompt.change import Side, compare
+    from inglenook.prompt import release, stages
+    from inglenook.prompt.change import Comparison, Side
 
     old, new, cases = given.prompt(options.old), given.prompt(options.new), _cases(options)
     other = options.to or options.target, options.to_model or ("" if options.to else options.model)
     with asked(options, other) as (target, beside, judges, run):
-        sides = Side(old, target), Side(new, beside)
-        found = run(compare(*sides, cases, judges, margin=options.margin, most=options.runs, seed=options.seed))
+        found: stages.Found[Comparison] = run(stages.diff(
+            Side(old, target), Side(new, beside), cases, judges, margin=options.margin, most=options.runs,
+            seed=options.seed,
+        ))  # fmt: skip
     if options.release:
         history = release.load(given.text(options.release), str(options.release)) if options.release.exists() else []
-        following = release.following(history, new.digest, given.text(options.new), found, sides[1].target)
+        following = release.following(history, new.digest, given.text(options.new), found.result, beside)
         with options.release.open("a", encoding="utf-8") as file:
             file.write(release.dump(following))
-    if options.json:
-        print(json.dumps(_compared(found), ensure_ascii=False, indent=2))
+    if shown(options, found, options.old, options.new):
         return EXITS[found.decision]
-    for one in found.shifts:
+    for one in found.result.shifts:
         print(f"{one.change:9}  {one.what}: {one.mean:+.1%} [{one.low:+.1%}, {one.high:+.1%}], "
               f"{one.lost} lost and {one.gained} gained of {one.runs} pairs")  # fmt: skip
         if one.example:
             a, b = one.example
             print(f"           {a.case.name}, seed {a.call.seed}: {a.reply.text[:60]!r} → {b.reply.text[:60]!r}")
-    for level, said in found.promises:
-        print(f"{level:9}  {said}")
-    print(f"{options.new}: " + (f"a {found.level} version" if found.level else "not known yet; give it more runs"))
+    for kind, said in found.result.promises:
+        print(f"{kind:9}  {said}")
+    level = found.result.level
+    print(f"{options.new}: " + (f"a {level} version" if level else "not known yet; give it more runs"))
     return EXITS[found.decision]
 
 
 def _evolve(options: argparse.Namespace) -> int:
-    from inglenook.prompt import evolve, file
+    from inglenook.prompt import file, stages
+    from inglenook.prompt.evolve import Evolved
 
     prompt, cases = given.prompt(options.prompt), _cases(options)
     other = options.writer or options.target, "" if options.writer else options.model
     with asked(options, other) as (target, writer, judges, run):
-        made = run(evolve.evolve(prompt, cases, target, writer, judges, rounds=options.rounds,
-                                 most=options.runs, seed=options.seed))  # fmt: skip
-    if made.accepted:
-        options.output.write_text(file.show(made.prompt), "utf-8")
-    if options.json:
-        told = {"accepted": made.accepted, "steps": [dataclasses.asdict(one) for one in made.steps],
-                "comparison": made.comparison and _compared(made.comparison)}  # fmt: skip
-        print(json.dumps(told, ensure_ascii=False, indent=2))
-    else:
-        for one in made.steps:
+        found: stages.Found[Evolved] = run(stages.evolve(
+            prompt, cases, target, judges, writer=writer, rounds=options.rounds, most=options.runs, seed=options.seed
+        ))  # fmt: skip
+    if found.prompt:
+        options.output.write_text(file.show(found.prompt), "utf-8")
+    if not shown(options, found, options.prompt):
+        for one in found.result.steps:
             print(f"{one.segment or '?'}: {one.fate}: {one.text[:80]!r}")
-        print(f"{options.output}: better on cases it never saw" if made.accepted else "nothing better was found")
-    return 0 if made.accepted else EXITS["undecided"]
+        print(f"{options.output}: better on cases it never saw" if found.prompt else "nothing better was found")
+    return EXITS[found.decision]
 
 
 def _rollback(options: argparse.Namespace) -> int:
@@ -258,44 +239,25 @@ def _rollback(options: argparse.Namespace) -> int:
 
 
 def _cases(options: argparse.Namespace) -> list[Case]:
-
     return list(given.cases(options.tests))
 
 
-def _no(what: str, name: str, known: Any) -> Any:
-    from inglenook.prompt.ast import nearest
+def shown(options: argparse.Namespace, found: Found[Any], *about: Path | str) -> bool:
+    """Write the page that is wanted, its note with what it is `about`; print JSON, and say whether that is wanted."""
+    if options.html:
+        from inglenook.evals.command import write
+        from inglenook.evals.page import html
+        from inglenook.prompt.report import badge
 
-    raise NookError("no-part", f"There is no {what} {name!r}.", nearest(name, known))
-
-
-def _suspicion(prompt: Prompt) -> Callable[[str], float]:
-    """A segment that the linter found something in is suspected three times as much."""
-    from inglenook.prompt.lint import lint
-    from inglenook.prompt.rule import Scene
-
-    found = {one.segment for one in lint(Scene(prompt))}
-    return lambda name: 3.0 if name in found else 1.0
+        note = ", ".join(filter(None, [found.note, *map(str, about)]))
+        write(options.html, html(found.title, list(found.parts), found.plain, badge(found.decision), note))
+    if options.json:
+        print(json.dumps(found.plain, ensure_ascii=False, indent=2))
+    return bool(options.json)
 
 
 def _because(said: str) -> str:
     return f" ({said})" if said else ""
-
-
-def _fate(one: Any) -> dict[str, object]:
-    return {"operator": one.mutant.operator, "segment": one.mutant.segment, "fate": one.fate, "case": one.case}
-
-
-def _compared(found: Comparison) -> dict[str, object]:
-    def told(shift: Any) -> dict[str, object]:
-        plain = {field.name: getattr(shift, field.name) for field in dataclasses.fields(shift)}
-        pair = plain.pop("example")
-        return plain | {"example": pair and {
-            "case": pair[0].case.name, "seed": pair[0].call.seed, "old": pair[0].reply.text, "new": pair[1].reply.text,
-        }}  # fmt: skip
-
-    decision: Decision = found.decision
-    return {"decision": decision, "level": found.level, "shifts": list(map(told, found.shifts)),
-            "promises": list(found.promises)}  # fmt: skip
 
 
 @contextmanager

@@ -19,12 +19,13 @@ import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, TypeVar, get_args
 
 from inglenook.errors import NookError
 from inglenook.evals.calls import Call, Message, Settings
 from inglenook.prompt.requirement import Requirement
 
+T = TypeVar("T")
 Kind: TypeAlias = Literal["persona", "task", "context", "constraint", "example", "format", "guard", "input", "text"]
 Role: TypeAlias = Literal["system", "user", "assistant"]
 Type: TypeAlias = Literal["text", "line", "integer", "number", "boolean", "choice", "json"]
@@ -308,6 +309,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     found = difflib.get_close_matches(name, known, 1, 0.7)
     return f"Did you mean {found[0]}?" if found else f"One of: {', '.join(known) or 'none'}."
+
+
+def named(what: str, names: Iterable[str], known: Mapping[str, T], code: str = "no-part") -> list[T]:
+    """What goes by these names. Raises NookError(code) for one that there is none of."""
+    for name in names:
+        if name not in known:
+            raise NookError(code, f"There is no {what} {name!r}.", nearest(name, known))
+    return [known[name] for name in names]
 
 
 def short(value: object) -> str:

@@ -17,6 +17,7 @@ with what was written, and the last step with fresh seeds, is ours.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -85,8 +86,8 @@ class Lock:
     """What a build came to, with its evidence.
 
     `decision` is that of the requirements on `rung` (None: none met them). Of the steps that were kept verification
-    took the last `back` back. `tokens` are those of the template, without values, before and after. `rows` is a digest
-    of the keys of all calls that the steps rest on.
+    took the last `back` back; `held` are the cases it had that no pass saw. `tokens` are those of the template, without
+    values, before and after. `rows` is a digest of the keys of all calls that the steps rest on.
     """
 
     decision: Decision
@@ -97,6 +98,7 @@ class Lock:
     rungs: tuple[tuple[Rung, Decision, int], ...] = ()
     steps: tuple[Step, ...] = ()
     back: int = 0
+    held: tuple[str, ...] = ()
     verified: Pairing | None = None
     requirements: tuple[tuple[str, Decision, int], ...] = ()
     rows: str = ""
@@ -105,6 +107,11 @@ class Lock:
         """As JSON: the prompt as its file, and its digest."""
         said = {one: value for one, value in asdict(replace(self, prompt=Prompt(()))).items() if one != "prompt"}
         return {**said, "digest": self.prompt.digest, "prompt": file.show(self.prompt)}
+
+    @property
+    def text(self) -> str:
+        """As a file."""
+        return json.dumps(self.plain(), ensure_ascii=False, indent=1) + "\n"
 
 
 @dataclass
@@ -118,6 +125,7 @@ class _Bench:
     count: Callable[[str], int]
     gate: Callable[[], Paired]
     most: int
+    heard: Callable[[], None]
     versions: list[Prompt] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
@@ -153,6 +161,7 @@ class _Bench:
             self.steps.append(Step(one.name, what, before, after, pairing, kept))
             if kept:
                 self.versions.append(proposed)
+            self.heard()
             try:
                 proposal = proposals.send(kept)
             except StopIteration:
@@ -177,33 +186,50 @@ def build(
     prompt: Prompt, cases: Sequence[Case], rungs: Sequence[Rung], count: Callable[[str], int],
     judges: Judges = NO_JUDGES, *, passes: Sequence[Pass] = PASSES, held: Sequence[Case] = (),
     margin: float = 0.1, alpha: float = 0.05, beta: float = 0.05, most: int = 60, seed: int = 0,
+    told: Callable[[Lock], None] | None = None,
 ) -> Work[Lock]:  # fmt: skip
     """Build a prompt for the first of `rungs` (cheapest first) that meets its requirements; see the module.
 
-    `count` tells how many tokens a text has; `most` bounds the runs of a case. Raises what `suite.run` raises.
+    `count` tells how many tokens a text has; `most` bounds the runs of a case; `told` hears after each rung
+    and each step of what it would come to so far. Raises what `suite.run` raises.
     """
     checked(prompt, [*cases, *held], judges)
     size = tokens(prompt, count)
     tried: list[tuple[Rung, Decision, int]] = []
+    bench: _Bench | None = None
+
+    def heard() -> None:
+        if told:
+            now, steps = (bench.versions[-1], bench.steps) if bench else (prompt, [])
+            sizes = size, tokens(now, count)
+            told(Lock("undecided", now, prompt.digest, tried[-1][0], sizes, tuple(tried), tuple(steps)))
+
     for rung in rungs:
         report = yield from run(rung.on(prompt), cases, rung.target, judges, most=most, seed=seed)
         tried.append((rung, report.decision, report.trials))
+        heard()
         if report.decision == "pass":
             break
     else:
         worst: Decision = "fail" if all(decision == "fail" for _, decision, _ in tried) else "undecided"
         return Lock(worst, prompt, prompt.digest, None, (size, size), tuple(tried))
     written = rung.on(prompt)
-    bench = _Bench(written, rung, cases, judges, count, lambda: Paired(margin, alpha, beta), most)
+    bench = _Bench(written, rung, cases, judges, count, lambda: Paired(margin, alpha, beta), most, heard)
     bench.versions.append(_safe(written, cases))
     for one in passes:
         yield from bench.attempt(one, seed)
     report, verified, back = yield from bench.verify(held or cases, seed + FRESH, report)
     final = _restored(bench.versions[-1 - back], written)
-    told = tuple((id, verdict.decision, verdict.runs) for id, verdict in report.verdicts.items())
+    verdicts = tuple((id, verdict.decision, verdict.runs) for id, verdict in report.verdicts.items())
     rows = hashlib.sha256("".join(sorted(bench.seen)).encode()).hexdigest()[:32] if bench.seen else ""
-    return Lock(report.decision, replace(final, target=rung.target), prompt.digest, rung,
-                (size, tokens(final, count)), tuple(tried), tuple(bench.steps), back, verified, told, rows)  # fmt: skip
+    sizes = size, tokens(final, count)
+    return Lock(report.decision, replace(final, target=rung.target), prompt.digest, rung, sizes, tuple(tried),
+                tuple(bench.steps), back, tuple(case.name for case in held), verified, verdicts, rows)  # fmt: skip
+
+
+def estimate(text: str) -> int:
+    """About how many tokens a text has, where no tokenizer is there to tell: a fourth of its characters."""
+    return (len(text) + 3) // 4
 
 
 def tokens(prompt: Prompt, count: Callable[[str], int]) -> int:

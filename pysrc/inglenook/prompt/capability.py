@@ -18,9 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from inglenook.errors import NookError
 from inglenook.evals.calls import Call, Message, Settings, Work
-from inglenook.prompt.ast import Prompt, nearest
+from inglenook.prompt.ast import Prompt, named
 from inglenook.prompt.case import Case, Decision
 from inglenook.prompt.oracle import Judges
 from inglenook.prompt.patterns import PATTERNS
@@ -167,13 +166,12 @@ class Attainment:
 
 
 def probe(name: str, target: str, claim: Claim, settings: Settings | None = None, seed: int = 0) -> Work[Ability]:
-    """Ask a probe's tasks until the claim about its rate is decided. Raises NookError("probe") if there is none."""
-    if name not in PROBES:
-        raise NookError("probe", f"There is no probe {name}.", nearest(name, PROBES))
+    """Ask a probe's tasks until the claim about its rate is decided. Raises NookError("no-part") if there is none."""
+    [task_of] = named("probe", [name], PROBES)
     gate, at, kept = Sprt(claim), seed, 0
     asked = replace(settings or Settings(), max_tokens=64, response_format=None, stop=())
     while gate.open:
-        tasks = [PROBES[name](random.Random(f"{name} {at + n}")) for n in range(BATCH)]
+        tasks = [task_of(random.Random(f"{name} {at + n}")) for n in range(BATCH)]
         replies = yield [Call(target, task.messages, asked, at + n) for n, task in enumerate(tasks)]
         at += BATCH
         for task, reply in zip(tasks, replies, strict=True):

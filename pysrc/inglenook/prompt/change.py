@@ -12,7 +12,7 @@ The two sides may differ in their target alone: then this is the gate of a model
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -83,8 +83,10 @@ class Comparison:
 def compare(
     old: Side, new: Side, cases: Sequence[Case], judges: Judges = NO_JUDGES, *,
     margin: float = 0.1, alpha: float = 0.05, beta: float = 0.05, most: int = MOST, seed: int = 0,
+    told: Callable[[Comparison], None] | None = None,
 ) -> Work[Comparison]:  # fmt: skip
     """Run two sides over cases that both can take. The errors hold for all requirements together (each has its share).
+    `told` hears after each round how everything stands.
 
     Where neither depends on the seed, each case is run once and differences are exact for these cases. Raises NookError
     if a case does not fit one of the prompts.
@@ -99,6 +101,10 @@ def compare(
     most = len(cases) if sure else most
     tallies = [_Tally(None, list(cases), Paired(margin, alpha / share, beta / share, most, True))]
     tallies += [_Tally(one, speaking[one.id], Paired(margin, alpha / share, beta / share, most, True)) for one in kept]
+
+    def compared() -> Comparison:
+        return Comparison(tuple(one.shift(margin, sure) for one in tallies), tuple(_promises(old.prompt, new.prompt)))
+
     turn = 0
     while wanted := {case.name for one in tallies if one.gate.open for case in one.cases}:
         pairs = [(case, seed + turn) for case in cases if case.name in wanted]
@@ -108,9 +114,11 @@ def compare(
             for a, b in zip(before, after):
                 one.add(a, b)
         turn += 1
+        if told:
+            told(compared())
         if sure:
             break
-    return Comparison(tuple(one.shift(margin, sure) for one in tallies), tuple(_promises(old.prompt, new.prompt)))
+    return compared()
 
 
 class _Tally:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -23,26 +23,29 @@ from inglenook.errors import NookError
 from inglenook.evals.calls import Work
 from inglenook.prompt.ast import Prompt, Role, Segment, escape
 from inglenook.prompt.case import Case
-from inglenook.prompt.group import Found, Mask, Search, bayes, ddmin, majority
+from inglenook.prompt.group import Floats, Found, Mask, Search, bayes, ddmin, majority
 from inglenook.prompt.oracle import Judges
 from inglenook.prompt.requirement import Requirement
 from inglenook.prompt.sequential import Claim, Sprt
 from inglenook.prompt.suite import NO_JUDGES, Trial, checked, steady, trials
 from inglenook.prompt.trace import trace
 
+Blamed: TypeAlias = Callable[[Mapping[str, float]], None]
+"""Hears how likely each segment (or text) is to blame, by name."""
 TRIES = 3  # seeds of each case, to see whether it fails
 REPEATS = 5  # runs that decide a question of ddmin
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What a search found, by name: `segments` to take out (or texts to put in, with `mended`), how sure that is, and a
-    `failing` run of the prompt as it was, whose call can be asked again with its seed."""
+    """What a search found, by name: `segments` to take out (texts to put in, where something is `lacking`), how sure
+    that is, and a `failing` run of the prompt as it was, whose call can be asked again with its seed."""
 
     found: Found
     segments: tuple[str, ...]
     failing: Trial | None = None
     mended: Prompt | None = None
+    lacking: bool = False
 
 
 class Runs:
@@ -88,25 +91,25 @@ def culprits(
     prompt: Prompt, cases: Sequence[Case], target: str = "", judges: Judges = NO_JUDGES, *,
     parts: Sequence[str] | None = None, most: int = 2, runs: int = 200, seed: int = 0,
     demand: Requirement | None = None, search: Literal["bayes", "ddmin"] = "bayes",
-    suspicion: Callable[[str], float] = lambda name: 1.0,
+    suspicion: Callable[[str], float] = lambda name: 1.0, told: Blamed | None = None,
 ) -> Work[Diagnosis]:  # fmt: skip
     """The segments, at most `most`, that make the cases fail; those in `parts` are tried (default: `removable`).
 
-    `demand` narrows "fails" to one requirement; `suspicion` weighs segments beforehand, by a linter's findings, say.
+    `demand` narrows "fails" to one requirement; `suspicion` weighs segments beforehand, by a linter's findings, say;
+    `told` hears after each run of `bayes` how likely each is to blame.
     Raises NookError("not-failing") if nothing fails, NookError("no-parts") if nothing may go.
     """
     failing = yield from reproduce(prompt, cases, target, judges, demand=demand, seed=seed)
     if not failing:
-        raise NookError(
-            "not-failing", "None of the cases failed, so there is nothing to find.", "Name a case that does."
-        )
+        raise _nothing()
     names = removable(prompt) if parts is None else list(parts)
     draw = Runs([trial.case for trial in failing], target, judges, seed + TRIES, demand)
     noisy = not (steady(prompt) and len(failing) == 1)
     looking: Search = (
         ddmin(len(names), majority(REPEATS if noisy else 1)) if search == "ddmin" and names
         else bayes(
-            len(names), most=most, runs=runs, seed=seed, noisy=noisy, suspicion=[suspicion(one) for one in names]
+            len(names), most=most, runs=runs, seed=seed, noisy=noisy, suspicion=[suspicion(one) for one in names],
+            told=_named(names, told),
         )
     )  # fmt: skip
 
@@ -123,14 +126,12 @@ def culprits(
 def missing(
     prompt: Prompt, cases: Sequence[Case], target: str = "", judges: Judges = NO_JUDGES, *,
     texts: Sequence[Segment] | None = None, most: int = 2, runs: int = 200, seed: int = 0,
-    demand: Requirement | None = None,
+    demand: Requirement | None = None, told: Blamed | None = None,
 ) -> Work[Diagnosis]:  # fmt: skip
     """The texts, at most `most`, that mend the prompt when they are put in; of `texts` (default: `repairs`)."""
     failing = yield from reproduce(prompt, cases, target, judges, demand=demand, seed=seed)
     if not failing:
-        raise NookError(
-            "not-failing", "None of the cases failed, so there is nothing to find.", "Name a case that does."
-        )
+        raise _nothing()
     candidates = repairs(prompt, cases) if texts is None else list(texts)
     draw = Runs([trial.case for trial in failing], target, judges, seed + TRIES, demand)
     noisy = not (steady(prompt) and len(failing) == 1)
@@ -145,11 +146,13 @@ def missing(
     def effect(mask: Mask) -> Work[bool]:
         return not (yield from draw.fails(put([one for one, comes in zip(candidates, mask) if comes])))
 
-    looking = bayes(len(candidates), most=most, failure=False, runs=runs, seed=seed, noisy=noisy)
+    looking = bayes(len(candidates), most=most, failure=False, runs=runs, seed=seed, noisy=noisy,
+                    told=_named([one.text for one in candidates], told))  # fmt: skip
     found = yield from _searched(looking, effect)
     chosen = [candidates[part] for part in found.parts]
     helping = chosen if found.how == "together" else chosen[:1]
-    return Diagnosis(found, tuple(one.text for one in chosen), failing[0], put(helping) if helping else None)
+    return Diagnosis(found, tuple(one.text for one in chosen), failing[0], put(helping) if helping else None,
+                     lacking=True)  # fmt: skip
 
 
 def _searched(search: Search, effect: Callable[[Mask], Work[bool]]) -> Work[Found]:
@@ -163,8 +166,14 @@ def _searched(search: Search, effect: Callable[[Mask], Work[bool]]) -> Work[Foun
         return found
 
 
+def _named(names: Sequence[str], told: Blamed | None) -> Callable[[Floats], None] | None:
+    return told and (lambda shares: told(dict(zip(names, shares.tolist(), strict=True))))
+
+
 def _nothing() -> NookError:
-    return NookError("not-failing", "No case failed, so there is nothing to find.", "Add a case that fails.")
+    return NookError(
+        "not-failing", "None of the cases failed, so there is nothing to find.", "Name a case that does, or add one."
+    )
 
 
 def removable(prompt: Prompt) -> list[str]:
@@ -223,11 +232,11 @@ def _said(kind: str, value: object) -> Iterator[str]:
 
 def bisect(
     versions: Sequence[Prompt], cases: Sequence[Case], target: str = "", judges: Judges = NO_JUDGES, *,
-    claim: Claim | None = None, seed: int = 0,
+    claim: Claim | None = None, seed: int = 0, told: Callable[[int, bool], None] | None = None,
 ) -> Work[int]:  # fmt: skip
     """The number of the first version that fails, of versions from old to new of which the first passes and the last
-    fails: halving, each question an SPRT whose errors add up to those of `claim`. Raises NookError("not-failing") if
-    the two ends are not so."""
+    fails: halving, each question an SPRT whose errors add up to those of `claim`. `told` hears of each that was run
+    whether it passes. Raises NookError("not-failing") if the two ends are not so."""
     claim = claim or Claim()
     for version in versions:
         checked(version, cases, judges)
@@ -238,6 +247,8 @@ def bisect(
         draw, gate = Runs(cases, target, judges, seed), Sprt(share)
         while gate.open:
             gate.add(int(not (yield from draw.fails(versions[number]))))
+        if told:
+            told(number, gate.decision == "pass")
         return gate.decision == "pass"
 
     good, bad = 0, len(versions) - 1

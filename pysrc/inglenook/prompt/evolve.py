@@ -11,7 +11,7 @@ writer's to change, slots stay, and every segment keeps its requirements.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,10 +20,10 @@ from inglenook import depth
 from inglenook.errors import NookError
 from inglenook.evals.calls import Call, Message, Settings, Work
 from inglenook.prompt.ast import Prompt
-from inglenook.prompt.case import Case
+from inglenook.prompt.case import Case, Decision
 from inglenook.prompt.change import Comparison, Side, compare
 from inglenook.prompt.oracle import Judges
-from inglenook.prompt.suite import NO_JUDGES, Trial, checked, steady, trials
+from inglenook.prompt.suite import NO_JUDGES, Trial, checked, split, steady, trials
 from inglenook.types import Json
 
 SHOWN = 3  # failed runs that a writer is shown
@@ -52,20 +52,28 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Evolved:
-    """What came out: the better prompt if it was `accepted`, else the one that went in. `comparison` is the gate's,
-    None if nothing got so far."""
+    """What came out: the better prompt if it was `accepted`, else the one that went in. `best` is what did best on the
+    cases for learning, `comparison` the gate's of it, None if nothing got so far."""
 
     prompt: Prompt
     accepted: bool
     steps: tuple[Step, ...]
+    best: Prompt
     comparison: Comparison | None = None
+
+    @property
+    def decision(self) -> Decision:
+        """That nothing better was found does not say that there is nothing."""
+        return "pass" if self.accepted else "undecided"
 
 
 def evolve(
     prompt: Prompt, cases: Sequence[Case], target: str = "", writer: str = "", judges: Judges = NO_JUDGES, *,
     rounds: int = 8, most: int = 400, margin: float = 0.1, seed: int = 0,
+    told: Callable[[Sequence[Step]], None] | None = None,
 ) -> Work[Evolved]:  # fmt: skip
-    """Rewrite a prompt in at most `rounds` rounds; `writer` is the target that writes (default: the same one).
+    """Rewrite a prompt in at most `rounds` rounds; `writer` is the target that writes (default: the same one); `told`
+    hears after each what became of all.
 
     Half of the cases are for learning, the other half for the gate. Raises NookError("few-cases") for fewer than four,
     NookError("no-parts") if every segment is protected.
@@ -93,24 +101,16 @@ def evolve(
         if child:
             pool.append((child, (yield from _scores(child, learning, target, judges, seed))))
         steps.append(step)
+        if told:
+            told(steps)
     best = max(range(len(pool)), key=lambda i: (sum(pool[i][1][0]), -i))
     if best == 0:
-        return Evolved(prompt, False, tuple(steps))
+        return Evolved(prompt, False, tuple(steps), prompt)
     found = yield from compare(
         Side(prompt, target), Side(pool[best][0], target), held, judges, margin=margin, most=most, seed=seed + SEEDS
     )
     accepted = not any(one.change == "lost" for one in found.shifts) and found.shifts[0].change == "gained"
-    return Evolved(pool[best][0] if accepted else prompt, accepted, tuple(steps), found)
-
-
-def split(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
-    """Half of the cases, drawn, and the other half, each in their order."""
-    if len(cases) < 4:
-        hint = "Write more cases, or draw some (`prompt.inputs`)."
-        raise NookError("few-cases", f"{len(cases)} cases are too few to learn from some and test on others.", hint)
-    order = np.random.default_rng(seed).permutation(len(cases))
-    first = set(order[: len(cases) // 2].tolist())
-    return [c for i, c in enumerate(cases) if i in first], [c for i, c in enumerate(cases) if i not in first]
+    return Evolved(pool[best][0] if accepted else prompt, accepted, tuple(steps), pool[best][0], found)
 
 
 def _scores(

@@ -105,6 +105,12 @@ class Belief:
         row = int(odds.argmax())
         return row, float(odds[row])
 
+    @property
+    def blame(self) -> Floats:
+        """The probability that a part is among the makers, of each: float64 (parts)."""
+        each: Floats = self.odds @ self._matrix
+        return each
+
     def rates(self, row: int) -> tuple[float, float]:
         """How often the effect is expected with the makers in, and without, if hypothesis `row` holds."""
         weights = np.exp(self._log[row] - self._log[row].max())
@@ -169,14 +175,14 @@ def _entropy(chance: Floats) -> Floats:
 
 def bayes(
     count: int, *, most: int = 2, failure: bool = True, runs: int = 400, seed: int = 0, error: float = 0.05,
-    suspicion: Sequence[float] | None = None, noisy: bool = True,
+    suspicion: Sequence[float] | None = None, noisy: bool = True, told: Callable[[Floats], None] | None = None,
 ) -> Search:  # fmt: skip
     """Search `count` parts for a set of at most `most` that makes the effect, in at most `runs` runs.
 
     `failure` tells whether the effect is that the prompt fails. `suspicion` weighs parts beforehand (1 is neutral; a
     linter's findings, say). A proposal is accepted when taking out each of its parts ends the effect, each tested
     sequentially with `error`; a refuted one has taught the belief and the search goes on. Where the same mask always
-    shows the same (not `noisy`), one run tells.
+    shows the same (not `noisy`), one run tells. `told` hears after each run how likely each part is to blame.
     """
     belief, rng, used = Belief(count, most, failure, suspicion, noisy), np.random.default_rng(seed), 0
 
@@ -185,6 +191,8 @@ def bayes(
         effect = yield mask
         used += 1
         belief.learn(mask, effect)
+        if told:
+            told(belief.blame)
         return effect
 
     while used < runs:

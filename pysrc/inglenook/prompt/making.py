@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,6 @@ from inglenook.wire.messages import Slo
 
 if TYPE_CHECKING:
     from inglenook.prompt.build import Lock
-    from inglenook.prompt.passes import Pass
 
 
 def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
@@ -51,20 +50,21 @@ def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
     build.add_argument("--runs", type=int, default=60, metavar="N", help="of a case at most (60)")
     build.add_argument("-o", "--output", type=Path, metavar="FILE", help="where the built prompt goes")
     build.add_argument("--lock", type=Path, metavar="FILE", help="where the evidence goes, as JSON")
+    asking.page(build)
     asking.common(build)
 
 
 def counter(target: str) -> Callable[[str], int]:
-    """How many tokens a text has for a target: by the tokenizer of this machine's model, else a fourth of its
-    characters."""
+    """How many tokens a text has for a target: by the tokenizer of this machine's model, else about."""
     from inglenook.elastic.tokenizer import Tokenizer
     from inglenook.platform.native.engine import FILES, models_folder
+    from inglenook.prompt.build import estimate
 
     vocabulary = models_folder() / FILES["lm"][1]
     if target.startswith("native") and vocabulary.exists():
         tokenizer = Tokenizer.load(vocabulary.read_bytes())
         return lambda text: len(tokenizer.encode(text, special=False))
-    return lambda text: (len(text) + 3) // 4
+    return estimate
 
 
 def _measure(options: argparse.Namespace) -> int:
@@ -92,12 +92,10 @@ def _measure(options: argparse.Namespace) -> int:
 
 def _apply(options: argparse.Namespace) -> int:
     from inglenook.prompt import file
-    from inglenook.prompt.ast import nearest
+    from inglenook.prompt.ast import named
     from inglenook.prompt.patterns import PATTERNS
 
-    if options.pattern not in PATTERNS:
-        raise NookError("prompt-pattern", f"There is no pattern {options.pattern}.", nearest(options.pattern, PATTERNS))
-    one = PATTERNS[options.pattern]
+    [one] = named("pattern", [options.pattern], PATTERNS)
     values = given.values(one.parameters, options.set)
     text = file.show(one.apply(given.prompt(options.prompt), values))
     path = options.output or options.prompt
@@ -122,27 +120,24 @@ def _probe(options: argparse.Namespace) -> int:
 
 
 def _build(options: argparse.Namespace) -> int:
-    from inglenook.prompt import file
-    from inglenook.prompt.build import Rung, build
+    from inglenook.prompt import file, passes, stages
+    from inglenook.prompt.build import Rung
 
     prompt, cases, held = given.prompt(options.prompt), given.cases(options.tests), given.cases(options.held)
-    passes, levels, slo = _passes(options), _levels(options.levels), _slo(options.slo)
+    some, levels, slo = passes.chosen(options.passes, options.pattern), _levels(options.levels), _slo(options.slo)
     with asking.asked(options) as (target, _, judges, run):
         rungs = [Rung(target, level, slo) for level in levels]
-        core = build(
-            prompt, cases, rungs, counter(target), judges, passes=passes, held=held,
-            margin=options.margin, most=options.runs, seed=options.seed,
-        )  # fmt: skip
-        lock: Lock = run(core)
+        found: stages.Found[Lock] = run(stages.build(
+            prompt, cases, rungs, counter(target), judges, passes=some, held=held, margin=options.margin,
+            most=options.runs, seed=options.seed,
+        ))  # fmt: skip
     if options.lock:
-        options.lock.write_text(json.dumps(lock.plain(), ensure_ascii=False, indent=1) + "\n", "utf-8")
-    if options.output and lock.decision == "pass":
-        options.output.write_text(file.show(lock.prompt), "utf-8")
-    if options.json:
-        print(json.dumps(lock.plain(), ensure_ascii=False, indent=2))
-    else:
-        _tell(lock)
-    return asking.EXITS[lock.decision]
+        options.lock.write_text(found.result.text, "utf-8")
+    if options.output and found.prompt:
+        options.output.write_text(file.show(found.prompt), "utf-8")
+    if not asking.shown(options, found, options.prompt):
+        _tell(found.result)
+    return asking.EXITS[found.decision]
 
 
 def _tell(lock: Lock) -> None:
@@ -159,22 +154,6 @@ def _tell(lock: Lock) -> None:
         print(f"verification took the last {lock.back} of what was kept back")
     before, after = lock.tokens
     print(f"{lock.decision}: {before} → {after} tokens, {lock.prompt.digest}")
-
-
-def _passes(options: argparse.Namespace) -> list[Pass]:
-    from inglenook.prompt.ast import nearest
-    from inglenook.prompt.passes import PASSES, pattern
-    from inglenook.prompt.patterns import PATTERNS
-
-    known = {one.name: one for one in PASSES}
-    asked: list[tuple[str, list[str], Mapping[str, object]]] = [
-        ("pass", options.passes, known), ("pattern", options.pattern, PATTERNS),
-    ]  # fmt: skip
-    for what, names, some in asked:
-        for name in names:
-            if name not in some:
-                raise NookError("prompt-pass", f"There is no {what} {name}.", nearest(name, some))
-    return [*map(pattern, options.pattern), *([known[name] for name in options.passes] or PASSES)]
 
 
 def _slo(said: str | None) -> Slo | None:

@@ -20,7 +20,7 @@ if every answer was the same to the letter; else it *survived*, and names a test
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -145,14 +145,18 @@ def _examples(prompt: Prompt, segment: Segment) -> Iterator[tuple[str, Prompt]]:
 def run(
     prompt: Prompt, cases: Sequence[Case], target: str = "", judges: Judges = NO_JUDGES, *,
     alpha: float = 0.05, most: int = MOST, seed: int = 0, chosen: Sequence[Mutant] | None = None,
+    told: Callable[[Mutation, int], None] | None = None,
 ) -> Work[Mutation]:  # fmt: skip
     """Run mutants (all, or those `chosen`) beside the prompt. A mutant that is none is killed with probability `alpha`
-    at most: each case is tested with its share of it. Where seeds change nothing, one pair of runs decides."""
+    at most: each case is tested with its share of it. Where seeds change nothing, one pair of runs decides. `told`
+    hears after each how all stand that ran, and how many there are."""
     checked(prompt, cases, judges)
     some = list(mutants(prompt)) if chosen is None else chosen
     share, outcomes = alpha / len(cases), list[Outcome]()
     for one in some:
         outcomes += [(yield from _run(prompt, one, cases, target, judges, alpha=share, most=most, seed=seed))]
+        if told:
+            told(Mutation(tuple(outcomes)), len(some))
     return Mutation(tuple(outcomes))
 
 

@@ -15,11 +15,11 @@ A protected segment's text is never changed, nor is it left out; where it stands
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from inglenook.prompt.ast import Prompt, Segment
+from inglenook.prompt.ast import Prompt, Segment, named
 from inglenook.prompt.enclosure import enclose
 from inglenook.prompt.example import Example, examples
 from inglenook.prompt.filler import shortened
@@ -134,3 +134,10 @@ PASSES = (
     Pass("order", "what never changes first", _order, saves=False),
     Pass("harden", "what comes from outside marked off", _harden, saves=False),
 )
+
+
+def chosen(passes: Sequence[str] = (), patterns: Sequence[str] = ()) -> list[Pass]:
+    """Patterns, then passes (all, if none is named), by their names. Raises NookError("no-part") for others."""
+    known = {one.name: one for one in PASSES}
+    return [*map(pattern, named("pattern", patterns, {one: one for one in PATTERNS})),
+            *named("pass", passes or known, known)]  # fmt: skip

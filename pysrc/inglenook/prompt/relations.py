@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 
 from inglenook.errors import NookError
 from inglenook.evals.calls import Call, Message, Settings, Work
-from inglenook.prompt.ast import Prompt, nearest
+from inglenook.prompt.ast import Prompt, named
 from inglenook.prompt.case import Case
 from inglenook.prompt.oracle import Judges
 from inglenook.prompt.sequential import Claim, Sprt, Verdict
@@ -47,12 +47,16 @@ class Related:
 
 
 def _texts(change: Callable[[str], str]) -> Callable[[Prompt, Case], Iterator[Twin]]:
-    """A relation that changes each text of a case by itself, where that makes a difference."""
+    """A relation that changes each text of a case by itself, where that makes a difference that the slot takes."""
 
     def twins(prompt: Prompt, case: Case) -> Iterator[Twin]:
         for slot in prompt.slots:
             value = case.values.get(slot.name)
             if slot.type in ("text", "line") and isinstance(value, str) and (other := change(value)) != value:
+                try:
+                    slot.spell(other)
+                except NookError:
+                    continue
                 yield prompt, replace(case, values={**case.values, slot.name: other})
 
     return twins
@@ -110,13 +114,11 @@ def relate(
     verdicts: bool = False, claim: Claim | None = None, most: int = MOST, seed: int = 0,
 ) -> Work[list[Related]]:  # fmt: skip
     """Test relations, all that apply or those named. Where seeds change nothing each pair is run once and a relation is
-    kept if all pairs are. Raises NookError("relation") for names that are none."""
+    kept if all pairs are. Raises NookError("no-part") for names that are none."""
     checked(prompt, cases, judges)
-    if unknown := [name for name in names if name not in RELATIONS]:
-        raise NookError("relation", f"There is no relation {unknown[0]!r}.", nearest(unknown[0], RELATIONS))
     found = []
-    for name in names or RELATIONS:
-        twins = [(case, twin) for case in cases for twin in RELATIONS[name](prompt, case)]
+    for name, make in zip(names or RELATIONS, named("relation", names or RELATIONS, RELATIONS)):
+        twins = [(case, twin) for case in cases for twin in make(prompt, case)]
         if twins:
             gate = Sprt(claim or Claim(), most)
             related = _relate(name, prompt, twins, target, judges, verdicts=verdicts, gate=gate, seed=seed)

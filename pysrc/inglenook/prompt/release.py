@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 
 from inglenook import depth
 from inglenook.errors import NookError
-from inglenook.prompt.ast import nearest
+from inglenook.prompt.ast import named
 from inglenook.prompt.change import Comparison, Level, bump
 
 
@@ -30,7 +30,8 @@ class Release:
 
 def following(history: Sequence[Release], digest: str, text: str, found: Comparison, target: str = "") -> Release:
     """The next release. Raises NookError("not-released") if something was lost and no major version says so, or if what
-    could be lost is undecided, NookError("prompt-version") if there is no version to follow."""
+    could be lost is undecided, and as `checked`, NookError("prompt-version") if there is no version to follow."""
+    checked(history, digest, target)
     if not history:
         return Release("1.0.0", digest, text, None, target)
     level = found.level
@@ -45,12 +46,15 @@ def following(history: Sequence[Release], digest: str, text: str, found: Compari
     return Release(bump(history[-1].version, level), digest, text, level, target, evidence, note)
 
 
+def checked(history: Sequence[Release], digest: str, target: str) -> None:
+    """Raises NookError("not-released") if this is what was released last."""
+    if history and (history[-1].digest, history[-1].target) == (digest, target):
+        raise NookError("not-released", f"This is {history[-1].version} already.", "Change it, or ask another model.")
+
+
 def rollback(history: Sequence[Release], version: str) -> Release:
-    """The release that takes everything back to `version`. Raises NookError("prompt-version") if there is none such."""
-    known = {one.version: one for one in history}
-    if version not in known:
-        raise NookError("prompt-version", f"There is no version {version}.", nearest(version, known))
-    old, last = known[version], history[-1]
+    """The release that takes everything back to `version`. Raises NookError("no-part") if there is none such."""
+    [old], last = named("version", [version], {one.version: one for one in history}), history[-1]
     return Release(bump(last.version, "major"), old.digest, old.text, "major", old.target, old.evidence,
                    f"back to {version}, undoing {last.version}")  # fmt: skip
 

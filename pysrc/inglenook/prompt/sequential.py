@@ -16,7 +16,8 @@ the chance that a good prompt fails (a false alarm), `beta` the chance that a ba
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
@@ -51,6 +52,19 @@ class Claim:
         if not (0 < self.alpha < 0.5 and 0 < self.beta < 0.5):
             message = f"Errors of {self.alpha:g} and {self.beta:g} cannot be asked for."
             raise NookError("claim", message, "alpha and beta lie between 0 and 0.5; 0.05 is usual.")
+
+
+def together(claims: Sequence[Claim]) -> list[Claim]:
+    """The claims of tests that decide together: each with its share of the false alarms, as asked for in proportion.
+
+    All must pass, so one alarm fails the whole. The chance of any false one is at most the sum of the shares, which is
+    the largest `alpha` asked for: Bonferroni's inequality (Dunn, JASA 56, 1961), under which tests may rest on the same
+    runs and end when they like. Holm's step-down (Scand. J. Statist. 6, 1979) would decide the same: its first step is
+    this one. Misses need no shares: what is bad passes with its own `beta` at most, and the whole only if it does
+    (intersection-union; Berger, Technometrics 24, 1982).
+    """
+    whole, most = sum(one.alpha for one in claims), max((one.alpha for one in claims), default=0.0)
+    return [replace(one, alpha=one.alpha * (most / whole)) for one in claims]
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +256,16 @@ class Bets(Gate):
         if self._fails.add(score) >= -math.log(self._claim.alpha):
             return "fail"
         return "pass" if self._passes.add(score) >= -math.log(self._claim.beta) else "undecided"
+
+
+def evidence(claim: Claim, kept: int, runs: int) -> tuple[float, float]:
+    """e-values of runs that pass or fail: against the `good` rate (it is kept too rarely), against the `bad` one."""
+    found = Evidence(claim.good, "below", claim.bad), Evidence(claim.bad, "above", claim.good)
+    for score, count in ((1.0, kept), (0.0, runs - kept)):
+        for one in found if count else ():
+            one.add(score, count)
+    against_good, against_bad = (math.exp(min(one.log, 700.0)) for one in found)
+    return against_good, against_bad
 
 
 def interval(scores: dict[float, int], error: float = 0.05) -> tuple[float, float]:

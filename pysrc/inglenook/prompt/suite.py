@@ -7,11 +7,14 @@ A *trial* is one case with one seed. Each round runs the cases whose verdicts ar
 seeds are the next numbers, so a second run finds its rows. Where answers do not depend on the seed (temperature 0) a
 case is run once: then its verdict is what it did, and a requirement's is its share over the cases, which are all
 there are. A test says nothing about cases that are not in it.
+
+Errors hold for a suite and not only for each of its tests (`sequential.together`): that any requirement fails which is
+kept has a chance of at most the largest `alpha` among them, and so it is with cases that all keep their claim.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -22,7 +25,7 @@ from inglenook.prompt.ast import Prompt
 from inglenook.prompt.case import Case, Decision, Result
 from inglenook.prompt.oracle import Judged, Judges, check, judge
 from inglenook.prompt.requirement import Requirement
-from inglenook.prompt.sequential import Claim, Sprt, Verdict
+from inglenook.prompt.sequential import Claim, Sprt, Verdict, together
 from inglenook.prompt.trace import tested
 
 MOST = 60  # runs of one case
@@ -50,11 +53,13 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a suite found: a result for each case and requirement, verdicts by requirement id, every trial's row."""
+    """What a suite found: a result for each case and requirement, verdicts by requirement id, every trial's row;
+    `failing` has of each result that did not pass its first run that failed."""
 
     results: tuple[Result, ...]
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     trials: int = 0
+    failing: Mapping[str, Trial] = field(default_factory=dict)
 
     @property
     def decision(self) -> Decision:
@@ -78,6 +83,19 @@ def steady(prompt: Prompt) -> bool:
     return prompt.settings.temperature == 0
 
 
+def split(cases: Sequence[Case], seed: int, share: float = 0.5) -> tuple[list[Case], list[Case]]:
+    """Cases to learn from, and a `share` of them, drawn, that is held back to test on, each in their order; of those
+    that speak for the same requirements about that share, too. Raises NookError("few-cases") for fewer than four."""
+    if (many := len(cases)) < 4:
+        hint = "Write more cases, or draw some (`prompt.inputs`)."
+        raise NookError("few-cases", f"{many} cases are too few to learn from some and test on others.", hint)
+    drawn: list[int] = np.random.default_rng(seed).permutation(many).tolist()
+    drawn.sort(key=lambda i: sorted(tested(cases[i])))
+    count = min(max(1, round(share * many)), many - 1)
+    held = {drawn[(2 * i + 1) * many // (2 * count)] for i in range(count)}
+    return [c for i, c in enumerate(cases) if i not in held], [c for i, c in enumerate(cases) if i in held]
+
+
 def checked(prompt: Prompt, cases: Sequence[Case], judges: Judges) -> None:
     """Refuse what could not be run, before anything is. Raises NookError."""
     if not cases:
@@ -97,21 +115,40 @@ def checked(prompt: Prompt, cases: Sequence[Case], judges: Judges) -> None:
 
 def run(
     prompt: Prompt, cases: Sequence[Case], target: str = "", judges: Judges = NO_JUDGES, *,
-    claim: Claim | None = None, most: int = MOST, seed: int = 0,
+    claim: Claim | None = None, most: int = MOST, seed: int = 0, told: Callable[[Report], None] | None = None,
 ) -> Work[Report]:  # fmt: skip
     """Test a prompt. `claim` is what each case must keep (0.9 against 0.75, errors of 0.05); requirements bring their
-    own. `most` bounds the runs of a case; `seed` is the first. Raises NookError for what cannot be run."""
+    own. `most` bounds the runs of a case; `seed` is the first; `told` hears after each round how everything stands.
+    Raises NookError for what cannot be run."""
     checked(prompt, cases, judges)
     bounded = [one for one in prompt.requirements if one.metric != "pass"]
     traced = {
         one.id: {case.name for case in cases if one in bounded or one.id in tested(case)} for one in prompt.requirements
     }  # fmt: skip
     most = 1 if steady(prompt) else most
-    gates = {case.name: _Tally(Sprt(claim or Claim(), most)) for case in cases}
+    shares = together([claim or Claim()] * len(cases))
+    gates = {case.name: _Tally(Sprt(share, most)) for case, share in zip(cases, shares)}
+    demanded = [one for one in prompt.requirements if traced[one.id]]
     demands = [
-        (one, _Tally(Sprt(_claim(one), most * len(traced[one.id])))) for one in prompt.requirements if traced[one.id]
+        (one, _Tally(Sprt(share, most * len(traced[one.id]))))
+        for one, share in zip(demanded, together(list(map(claimed, demanded))))
     ]
     order, count = np.random.default_rng(seed), 0
+
+    def report() -> Report:
+        results = [_case(case, gates[case.name], steady(prompt), bool(demands)) for case in cases]
+        verdicts = {one.id: _verdict(one, tally, steady(prompt)) for one, tally in demands}
+        results += [
+            replace(tally.result(f"requirement {one.id}", verdicts[one.id].decision), requirements=(one.id,))
+            for one, tally in demands
+        ]  # fmt: skip
+        tallies = [*gates.values(), *(tally for _, tally in demands)]
+        failing = {
+            one.case: tally.failing
+            for one, tally in zip(results, tallies) if tally.failing and one.decision != "pass"
+        }  # fmt: skip
+        return Report(tuple(results), verdicts, count, failing)
+
     for turn in range(most):
         opened = {name for one, tally in demands if tally.gate.open for name in traced[one.id]}
         wanted = [case for case in cases if gates[case.name].gate.open or case.name in opened]
@@ -125,16 +162,13 @@ def run(
             for one, tally in demands:
                 if found[i].case.name in traced[one.id]:
                     tally.add(found[i], found[i].kept(one))
-    results = [_case(case, gates[case.name], steady(prompt), bool(demands)) for case in cases]
-    verdicts = {one.id: _verdict(one, tally, steady(prompt)) for one, tally in demands}
-    results += [
-        replace(tally.result(f"requirement {one.id}", verdicts[one.id].decision), requirements=(one.id,))
-        for one, tally in demands
-    ]  # fmt: skip
-    return Report(tuple(results), verdicts, count)
+        if told:
+            told(report())
+    return report()
 
 
-def _claim(requirement: Requirement) -> Claim:
+def claimed(requirement: Requirement) -> Claim:
+    """What a requirement demands, as the claim of a test."""
     return Claim(requirement.threshold, requirement.worst, requirement.alpha, requirement.beta)
 
 
@@ -142,7 +176,8 @@ class _Tally:
     """A gate, and what its runs were."""
 
     def __init__(self, gate: Sprt) -> None:
-        self.gate, self.rows, self.seconds, self.message = gate, list[str](), 0.0, ""
+        self.gate, self.rows, self.seconds = gate, list[str](), 0.0
+        self.failing: Trial | None = None
 
     def add(self, trial: Trial, kept: bool) -> None:
         if not self.gate.open:
@@ -150,12 +185,14 @@ class _Tally:
         self.gate.add(int(kept))
         self.rows.append(trial.call.key)
         self.seconds += trial.reply.total_ms / 1e3
-        if not kept and not self.message:
-            self.message = trial.judged.reason or trial.reply.error
+        if not kept and not self.failing:
+            self.failing = trial
 
     def result(self, name: str, decision: Decision) -> Result:
         kept = self.gate.scores.get(1, 0)
-        message = self.message if decision != "pass" else ""
+        message = ""
+        if self.failing and decision != "pass":
+            message = self.failing.judged.reason or self.failing.reply.error
         return Result(name, decision, self.gate.runs, kept, self.seconds, message, (), tuple(self.rows))
 
 

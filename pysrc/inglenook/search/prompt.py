@@ -118,7 +118,7 @@ def window(hit: Hit, room: int, tokenizer: Tokenizer) -> Span | None:
     left = room - sizes[best]
     if left < 0:
         head = clip(hit.text[cuts[best] : cuts[best + 1]], room, tokenizer)
-        return Span(spans[best].start, spans[best].start + len(head))
+        return _trimmed(hit, spans[best].start, spans[best].start + len(head))
     while True:  # what follows usually explains; what comes before is taken when nothing more follows
         if last + 1 < len(spans) and sizes[last + 1] <= left:
             last += 1
