@@ -41,6 +41,14 @@ def signs(made: exam.Report) -> set[str]:
 # ── clean engines ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_whoever_waits_hears_what_became_of_each_probe() -> None:
+    names = QUICK[:3]
+    chosen = [probe for probe in probes.PROBES if probe.name in names]
+    items = list(run.examine(Local(known()[0]), known()[1], deep=False, seconds=10, chosen=chosen))
+    heard = [item.last.probe.name for item in items if isinstance(item, exam.Told) and item.last]
+    assert heard == [probe.name for probe in chosen[:-1]] and items[-1].outcomes[-1].probe is chosen[-1]
+
+
 def test_a_clean_engine_is_well() -> None:
     names = QUICK if sys.platform == "emscripten" else probes.NAMES  # all of it takes a minute there
     made = examined(Local(known()[0]), names)

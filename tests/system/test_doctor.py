@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from engine import faulty
 from engine.faulty import Fault, Patch
+from engine.replays import REPLAYS, Replay
 from inglenook.doctor import probes, report, run
 from inglenook.doctor.asks import Chat
 from inglenook.doctor.engine import Engine
@@ -96,29 +97,20 @@ def test_a_good_server_is_well_with_and_without_the_truth() -> None:
             assert states["chat"] == states["bad requests"] == "passed" and states["scores"] == "cannot tell"
 
 
-def test_a_missing_beginning_of_the_text_is_found_by_counting() -> None:
-    """A server that leaves the first control token out: the oldest bug there is, and its answers look fine."""
-    fault = Fault("bos", "Prompt template", "the first token is left out", (
-        Patch("inglenook.elastic.chat:encode", lambda encode: lambda *a, **k: encode(*a, **k)[1:]),
-    ))  # fmt: skip
+@pytest.mark.parametrize("replay", REPLAYS, ids=lambda replay: str(replay.fault.name))
+def test_real_bugs_are_found_again_through_the_url(replay: Replay) -> None:
     kit = faulty.kit()
-    with served(fault.engine(kit)) as url:
-        alone = run.report(run.examine(Remote(url), None, deep=False))
+    with served(replay.fault.engine(kit)) as url:
         made = run.report(run.examine(Remote(url), kit.truth(), deep=False))
-    assert not alone.failed, "nothing in the answers tells"
-    assert "chat: prompt count" in signs(made)
-    assert "Prompt template" in [suspect.cause.name for suspect in made.suspects[:3]]
+    assert replay.signs & signs(made)
+    if replay.fault.name == "missing BOS":  # of a stale cache only interventions tell more, which a URL does not allow
+        assert replay.fault.cause in [suspect.cause.name for suspect in made.suspects[:3]]
 
 
-def test_a_stale_prefix_cache_is_found_through_the_url() -> None:
-    """What a page held of another prompt is taken for this one's."""
-    fault = Fault("stale", "Incorrect cache management", "one token too many is found again", (
-        Patch("inglenook.elastic.cache:common", lambda common: lambda a, b: min(common(a, b) + 1, len(a), len(b))),
-    ))  # fmt: skip
-    kit = faulty.kit()
-    with served(fault.engine(kit)) as url:
-        made = run.report(run.examine(Remote(url), kit.truth(), deep=False))
-    assert {"chat: choice", "chat: differs"} & signs(made)
+def test_of_a_missing_beginning_nothing_in_the_answers_tells() -> None:
+    """Only counting does, where it is known what should be counted."""
+    with served(REPLAYS[0].fault.engine(faulty.kit())) as url:
+        assert not run.report(run.examine(Remote(url), None, deep=False)).failed
 
 
 @pytest.mark.parametrize(
@@ -217,16 +209,17 @@ def test_a_kernel_with_other_weights_is_not(built: Path, tmp_path: Path) -> None
     assert {"scores: logits", "greedy: choice"} <= signs(made)
 
 
-def onnx(folder: Path, seed: int = 5) -> OnnxKit:
-    """The same as an ONNX file, laid out as exporters do."""
+def onnx(folder: Path, seed: int = 5, form: decoders.Form = "f32") -> OnnxKit:
+    """The same as an ONNX file, laid out as exporters do; in smaller forms its weights are others than the kit's."""
     file = model(seed, "F32")
     shape = Shape.of(file)
     sizes = decoders.Sizes(
         shape.layers, shape.heads, shape.kv_heads, shape.head, context=512, theta=shape.theta, epsilon=shape.epsilon
     )
     path = folder / "onnx" / "model.onnx"
-    path.parent.mkdir()
-    path.write_bytes(decoders.llama({name: tensor.dequantise() for name, tensor in file.tensors.items()}, sizes))
+    path.parent.mkdir(parents=True)
+    weights = {name: tensor.dequantise() for name, tensor in file.tensors.items()}
+    path.write_bytes(decoders.llama(weights, sizes, form))
     told = json.loads(faulty.tokenizer())
     tokens, merges = told["tokens"].split("\n"), told["merges"].split("\n")
     added = [{"id": i, "content": tokens[i]} for i in told["special"]]
@@ -296,3 +289,18 @@ def test_the_command_line_says_what_is_wrong_and_how_to_see_it_again() -> None:
 def test_what_cannot_be_examined_is_told_in_a_line(arguments: tuple[str, ...], code: str) -> None:
     done = doctor(*arguments)
     assert done.returncode == 1 and f"({code})" in done.stderr and not done.stdout
+
+
+def test_clean_runs_go_on_where_they_stopped(tmp_path: Path) -> None:
+    from bench.ward import Finished
+
+    path = tmp_path / "doctor" / "clean.jsonl"
+    first = Finished(path)
+    first.add("plain f32", [])
+    first.add("kernel Q8_0", ["scores, logits: é"])
+    with path.open("a") as file:
+        file.write('{"engine": "torn')
+    second = Finished(path)
+    assert second.alarms == first.alarms and second.ill == ["kernel Q8_0"]
+    second.add("onnx", [])
+    assert len(Finished(path).alarms) == 3

@@ -35,12 +35,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How far it is: `done` of `total` of a stage, and what comes now."""
+    """How far it is: `done` of `total` of a stage, what comes now, and what became of the probe before."""
 
     stage: str
     done: int
     total: int
     note: str = ""
+    last: Outcome | None = None
 
 
 @dataclass(slots=True)
@@ -101,7 +102,7 @@ def examine(
     report = Report(name)
     able = [p for p in chosen if p.tier in tiers and set(p.switches) <= set(switches)]
     for done, probe in enumerate(able):
-        yield Told("examine", done, len(able), probe.name)
+        yield Told("examine", done, len(able), probe.name, report.outcomes[-1] if report.outcomes else None)
         if sum(any(finding.sign == "hang" for finding in outcome.findings) for outcome in report.outcomes) >= HANGS:
             report.outcomes.append(Outcome(probe, UNKNOWN, reason="it hung too often before"))
             continue

@@ -14,11 +14,11 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from inglenook.doctor.plain import Paged, Rounded
-from inglenook.doctor.truth import Truth
+from inglenook.doctor.truth import LOUD, Truth
 from inglenook.elastic import selfcheck
-from inglenook.elastic.convert import NAMES
+from inglenook.elastic.convert import NAMES, numbers
 from inglenook.elastic.gguf import Gguf
-from inglenook.elastic.levels import whole, words
+from inglenook.elastic.levels import whole
 from inglenook.elastic.shape import Shape
 from inglenook.elastic.tokenizer import FORMAT
 from inglenook.errors import NookError
@@ -26,8 +26,6 @@ from inglenook.flow import Forward, Loaded, drive
 from inglenook.kernels import artifact
 from inglenook.types import Json
 
-LOUD = 60.0
-"""So many times larger logits are where sums of exponentials overflow unless the largest is taken off first."""
 Damages = Mapping[str, tuple[str, ...]]
 
 
@@ -207,11 +205,10 @@ class NativeKit:
         for i, name in enumerate(NAMES, 3):
             tensors[i] = dataclasses.replace(tensors[i], name=f"blk.0.{name}.weight")
         level = whole(1, shape.hidden, shape.kv_heads)
-        sizes = [1, shape.width, shape.hidden, shape.heads, shape.kv_heads, shape.vocabulary]
-        numbers = [*sizes, artifact.word(shape.epsilon), *words([level])]
+        told = numbers(shape, [level], tensors)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "layer.nkm"
-            artifact.write(path, "lm", numbers, config_of(shape, f"layer {layer}"), tensors)
+            artifact.write(path, "lm", told, config_of(shape, f"layer {layer}"), tensors)
             yield dataclasses.replace(self, artifact=path)
 
     def _layer(self, layer: int, ids: Sequence[int]) -> np.ndarray:

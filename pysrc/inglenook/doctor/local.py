@@ -12,7 +12,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,6 @@ from inglenook import completions
 from inglenook.doctor import asks
 from inglenook.doctor.asks import Ask, Written
 from inglenook.doctor.engine import API, FILES, INSIDE, TOKENS, Hang
-from inglenook.doctor.kits import Kit
 from inglenook.elastic import chat as chats
 from inglenook.elastic import decode
 from inglenook.elastic.cache import PAGE, Cache, Session
@@ -35,6 +34,9 @@ from inglenook.index.store import MemoryStore
 from inglenook.library import Library
 from inglenook.types import Json
 from inglenook.wire import messages as wire
+
+if TYPE_CHECKING:
+    from inglenook.doctor.kits import Kit
 
 OWN = frozenset(
     {"no prefix cache", "one chunk", "no KV cache", "batch 1", "fresh engine", "no drafts", "eager drafts"}

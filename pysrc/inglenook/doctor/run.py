@@ -10,10 +10,9 @@ from inglenook.doctor import exam, probes
 from inglenook.doctor.asks import Case, Properties
 from inglenook.doctor.engine import FILES, INSIDE, TOKENS, Asked, Crash, Engine, Hang, ask
 from inglenook.doctor.exam import Examining, Report, Step, Told
-from inglenook.doctor.kits import LOUD
 from inglenook.doctor.probes import Probe
 from inglenook.doctor.samples import Facts
-from inglenook.doctor.truth import Truth
+from inglenook.doctor.truth import LOUD, Truth
 from inglenook.errors import NookError
 
 SECONDS = 20.0

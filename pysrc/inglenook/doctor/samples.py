@@ -389,7 +389,8 @@ def bad_requests(facts: Facts) -> Iterator[Case]:
     yield Case((Chat(good | {"tool_choice": {"type": "function", "function": {"name": "no"}}}),), ("tools", "request"))
     yield Case((Chat(good | {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}),), code)
     if facts.room:
-        yield Case((Chat(good | {"messages": _user("word " * 2 * facts.room)}),), ("context",))
+        long = 2 * (facts.truth.context if facts.truth else facts.room)  # `room` may be less than what it can read
+        yield Case((Chat(good | {"messages": _user("word " * long)}),), ("context",))
     yield Case((Chat(good),))
 
 

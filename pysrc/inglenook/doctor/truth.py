@@ -31,6 +31,8 @@ TOP = 64
 """A sampler draws among so many of the best tokens."""
 GUARD = 8
 """Tokens that are not written a second time in a row of so many."""
+LOUD = 60.0
+"""So many times larger logits are where sums of exponentials overflow unless the largest is taken off first."""
 KEPT = 512  # results of passes that are kept
 NOISE = {
     "f32": (1e-4, 3e-4), "f16": (4e-3, 0.03), "int8": (0.02, 0.2), "kernel": (0.6, 2.5), "loud f32": (5e-3, 0.05),

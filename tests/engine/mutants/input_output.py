@@ -135,7 +135,7 @@ def bytes_on_their_own(push: Any) -> Any:
 
 
 @planted(
-    "Detokenisation / streaming", "inglenook.elastic.decode:_Held.flush", shows=answers(chat(regex="abx", stop=["xy"]))
+    "Detokenisation / streaming", "inglenook.elastic.decode:Held.flush", shows=answers(chat(regex="abx", stop=["xy"]))
 )
 def held_text_is_lost(flush: Any) -> Any:
     """What was held back, since it might have begun a stop string, does not come after all."""
@@ -189,7 +189,7 @@ def one_end_of_two(init: Any) -> Any:
 
 
 @planted(
-    "Termination handling", "inglenook.elastic.decode:_Held._partial",
+    "Termination handling", "inglenook.elastic.decode:Held._partial",
     shows=answers(chat(regex="xyz", stop=["y"]), chat(regex="xyz", stop=["yz"])),
 )  # fmt: skip
 def stops_within_a_piece_only(partial: Any) -> Any:
@@ -197,7 +197,7 @@ def stops_within_a_piece_only(partial: Any) -> Any:
     return lambda self, held: 0
 
 
-@planted("Termination handling", "inglenook.elastic.decode:_Held._let", shows=answers(chat(regex="xyz", stop=["y"])))
+@planted("Termination handling", "inglenook.elastic.decode:Held._let", shows=answers(chat(regex="xyz", stop=["y"])))
 def stop_is_part_of_the_answer(let: Any) -> Any:
     """An answer has the stop string at its end."""
 
@@ -215,7 +215,7 @@ def one_more_than_asked(generate: Any) -> Any:
 
 
 @planted(
-    "Termination handling", "inglenook.elastic.decode:_Held.push",
+    "Termination handling", "inglenook.elastic.decode:Held.push",
     shows=answers(chat(regex="xyz", stop=["x"]), chat(regex="xyz", stop=["y"])),
 )  # fmt: skip
 def no_stop_at_the_beginning(push: Any) -> Any:
