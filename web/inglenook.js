@@ -51,11 +51,12 @@ export const MAX_FILE = 200e6;
  * @param {string | URL} [options.server] a WebSocket of `inglenook serve`; questions and files go there
  * @param {string | URL} [options.writer] such a WebSocket that may write what this tab would be too slow for: see
  *   `Nook.writeWith`
+ * @param {string} [options.key] what the server or the writer asks for, if it does
  * @returns {Promise<Nook>}
  */
 export async function open(
   name = 'notes',
-  { onProgress, signal, base, src, network = 'on', app = '', server, writer, model } = {},
+  { onProgress, signal, base, src, network = 'on', app = '', server, writer, key, model } = {},
 ) {
   if ((server || writer) && network === 'off') {
     throw new NookError(
@@ -65,12 +66,12 @@ export async function open(
     );
   }
   const root = new URL(base ?? '.', base ? document.baseURI : import.meta.url);
-  const connect = server ? () => serverLink(new URL(server, location.href)) : () => tabLink(root);
+  const connect = server ? () => serverLink(new URL(server, location.href), key) : () => tabLink(root);
   const opening = { type: 'Open', name, model: model ? new URL(model, document.baseURI).href : '' };
   const nook = new Nook(name, new Client(connect, () => opening), app);
   try {
     await nook.start({ onProgress, signal });
-    if (writer) await nook.writeWith(writer, { signal });
+    if (writer) await nook.writeWith(writer, { key, signal });
     if (src) await sync(nook, new URL(src, document.baseURI), { onProgress, signal });
   } catch (error) {
     nook.dispose();
@@ -161,12 +162,12 @@ export class Nook {
    * there, this tab writes.
    *
    * @param {string | URL} url a WebSocket of `inglenook serve`
-   * @param {{ signal?: AbortSignal }} [options]
+   * @param {{ key?: string, signal?: AbortSignal }} [options] the key that the server asks for, if it does
    * @returns {Promise<{ first_ms: number, delay_ms: number } | undefined>} the time it takes to the first token after
    *   256, and the way there and back; undefined where it did not tell
    */
-  async writeWith(url, { signal } = {}) {
-    const writer = new Writer(new URL(url, location.href));
+  async writeWith(url, { key, signal } = {}) {
+    const writer = new Writer(new URL(url, location.href), key);
     try {
       await writer.visit(signal);
     } catch (error) {

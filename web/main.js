@@ -19,6 +19,7 @@ import { Toasts } from './app/toast.js';
 import { tools } from './app/tools.js';
 import { Viewer } from './app/viewer.js';
 import { Welcome } from './app/welcome.js';
+import { Workshop } from './app/workshop.js';
 import { parts } from './elements/sheet.js';
 import { $ } from './lib/dom.js';
 
@@ -37,11 +38,20 @@ const mantel = new Mantel(room, { filters, history, jobs, toasts, viewer });
 new Shelf($('#shelf'), room, { bring, toasts, viewer });
 const welcome = new Welcome($('#welcome'), room, { bring, history, mantel });
 const map = new MapOfLibrary($('#map'), room, { viewer, question: mantel.input });
-const greet = () => welcome.show(!mantel.text && !map.isOpen);
+const workshop = new Workshop($('#workbench'), room, { network, toasts, question: mantel.input });
+const greet = () => welcome.show(!mantel.text && !map.isOpen && !workshop.isOpen);
 mantel.onidle = greet;
-map.onturn = greet;
+map.onturn = (open) => {
+  if (open && workshop.isOpen) workshop.close();
+  greet();
+};
+workshop.onturn = (open) => {
+  if (open && map.isOpen) map.close();
+  greet();
+};
 tools($('#tools'), room, {
   map: () => map.toggle(),
+  workbench: () => workshop.toggle(),
   history: () => history.open(mantel),
   privacy: () => ledger.open(),
   elastic: () => elastic(room, toasts),
@@ -50,7 +60,7 @@ tools($('#tools'), room, {
   theme,
   help: () => keys.help(),
 });
-keys.listen({ mantel, map, viewer });
+keys.listen({ mantel, map, viewer, workshop });
 
 const sample = new URLSearchParams(location.search).has('sample');
 welcome.expect(sample);

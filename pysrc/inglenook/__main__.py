@@ -1,4 +1,4 @@
-"""The command line: `inglenook index | search | ask | export | serve | train | doctor | prompt | eval`.
+"""The command line: `inglenook index | search | ask | export | serve | train | doctor | prompt | eval | fleet`.
 
 What it prints is on stdout, progress on stderr.
 
@@ -22,6 +22,7 @@ import inglenook
 from inglenook.doctor import command as doctor_command
 from inglenook.errors import NookError
 from inglenook.evals import command as eval_command
+from inglenook.fleet import command as fleet_command
 from inglenook.prompt import command as prompt_command
 from inglenook.train import command as train_command
 from inglenook.types import Filter, Hit
@@ -77,12 +78,19 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("nook", type=Path)
     export.add_argument("output", type=Path)
 
-    serve = _command(commands, "serve", _serve, "answer over a WebSocket, with the site beside it")
+    serve = _command(commands, "serve", _serve, "answer over a WebSocket and as OpenAI does, with the site beside")
     serve.add_argument("nook", type=Path)
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen at (127.0.0.1: this machine only)")
     serve.add_argument("--port", type=int, default=8765, help="the port; 0 takes any (8765)")
     serve.add_argument("--site", type=Path, metavar="DIR", help="a folder of files to serve beside the socket")
+    serve.add_argument("--fleet", type=Path, metavar="TOML", help="serve the models that a file names, too")
     serve.add_argument("--origin", action="append", default=[], metavar="URL", help="a page that may connect, too")
+    serve.add_argument(
+        "--key", help="what clients must know; better in $INGLENOOK_KEY, where no list of processes has it"
+    )
+    serve.add_argument(
+        "--log", choices=("quiet", "text", "json"), default="quiet", help="a line for each request (quiet)"
+    )
     rights = serve.add_mutually_exclusive_group()
     rights.add_argument("--writable", action="store_true", default=None, help="clients may change the nook")
     rights.add_argument("--read-only", dest="writable", action="store_false", help="clients may not change the nook")
@@ -95,6 +103,8 @@ def parser() -> argparse.ArgumentParser:
     eval_command.add(commands.add_parser("eval", help=about, description=about.capitalize() + "."))
     about = "check, try, build and exchange prompts that are files"
     prompt_command.add(commands.add_parser("prompt", help=about, description=about.capitalize() + "."))
+    about = "models for many workers: convert and verify what they fetch"
+    fleet_command.add(commands.add_parser("fleet", help=about, description=about.capitalize() + "."))
     return top
 
 
@@ -212,8 +222,11 @@ def _serve(options: argparse.Namespace) -> int:
     from inglenook.serve import run
 
     writable = run.is_loopback(options.host) if options.writable is None else options.writable
-    with _nook(options.nook, where="server") as nook, suppress(KeyboardInterrupt):
+    key = options.key or os.environ.get("INGLENOOK_KEY", "")
+    with _nook(options.nook, where="server") as nook, _fleet(options.fleet) as fleet, suppress(KeyboardInterrupt):
         rights = "clients may change it" if writable else "read-only"
+        if not key and not run.is_loopback(options.host):
+            rights += "; whoever reaches it may ask, --key lets in who knows it"
         run.serve(
             nook,
             options.host,
@@ -221,6 +234,9 @@ def _serve(options: argparse.Namespace) -> int:
             site=options.site,
             allow=options.origin,
             writable=writable,
+            log=options.log,
+            key=key,
+            fleet=fleet,
             ready=lambda url: print(f"{options.nook} is at {url} ({rights}). Ctrl+C ends it.", flush=True),
         )
     return 0
@@ -237,6 +253,22 @@ def _nook(path: Path, make: bool = False, where: str = "machine") -> Iterator[in
         raise NookError("no-folder", f"The folder {path.parent} is not there.", "Make it first.")
     with inglenook.Nook(path, where=where) as nook:
         yield nook
+
+
+@contextmanager
+def _fleet(path: Path | None) -> Iterator[Any]:
+    if path is None:
+        yield None
+        return
+    from inglenook.fleet.config import Config
+    from inglenook.fleet.serving import Serving
+    from inglenook.fleet.tokenizers import tokenizers
+    from inglenook.serve.fleet import Fleet
+
+    config = Config.load(path)
+    known = tokenizers(config)
+    with Serving.start(config, told=lambda line: print(line, flush=True)) as serving:
+        yield Fleet(serving, known)
 
 
 def _filter(options: argparse.Namespace) -> Filter:

@@ -62,6 +62,7 @@ def ask(library: Library, request: wire.Ask) -> Flow:
 def write(library: Library, request: wire.Write) -> Flow:
     """Write an answer over passages found elsewhere. Events: Token, Citation; Timing. Raises NookError("slo" | …)."""
     plan.check(request.slo)
+    _own(request.model)
     if not 0 <= request.spent_ms < math.inf:
         raise NookError("request", f"{request.spent_ms} ms cannot have gone by.", "Tell the milliseconds since.")
     yield from _write(library, request, clock.now() - request.spent_ms / 1e3)
@@ -113,8 +114,9 @@ def _shortened(writing: _Writing, request: wire.Write, known: Prompt) -> Flow:
 
 
 def chat(library: Library, request: wire.Chat) -> Flow:
-    """The bare model. Events: Token or Called, Timing. Raises NookError("slo" | "context" | …)."""
+    """The bare model. Events: Token or Called, Timing. Raises NookError("slo" | "context" | "no-model" | …)."""
     plan.check(request.slo)
+    _own(request.model)
     started = clock.now()
     asked = Asked.of(request)
     tokenizer = yield from library.tokenizer("lm")
@@ -136,6 +138,13 @@ def chat(library: Library, request: wire.Chat) -> Flow:
         yield wire.Called(calls)
     yield writing.timing(made)
     yield from pace.learn(library, writing.ticket, writing.plan.level)
+
+
+def _own(model: str) -> None:
+    """Raises NookError("no-model") for another model than this one."""
+    if model.lower() not in ("", pace.NAME.lower()):
+        hint = f"This is {pace.NAME}; a server may have others."
+        raise NookError("no-model", f"There is no model {model[:80]!r} here.", hint)
 
 
 def _begin(library: Library, request: wire.Write | wire.Chat, tokens: int, started: float) -> Flow:

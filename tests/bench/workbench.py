@@ -1,6 +1,7 @@
 """The workbench: what its parts can be held to, measured.
 
-    python3 build.py bench workbench [fairness] [finance] [gates] [debugger] [planted] …
+    python3 build.py bench workbench [fairness] [finance] [charts] [gates] [debugger] …
+    python3 build.py bench workbench tab --sample 1000 --minutes 20   # BiasLens in a tab; what is left it goes on with
 
 Parts can be run one by one: each prints its figures as a JSON object of its own, and the last line is one object of
 them all. What a part needs and does not find is said, and its figures are null, as are those of parts not asked for.
@@ -20,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import promptware
 from engine.test_evals_finance import HAND, MARKS
-from inglenook.evals import defects, questions, report
+from inglenook.evals import defects, page, questions, report
 from inglenook.evals.bias import Bias
 from inglenook.evals.finscore import finscore
 from inglenook.evals.outcome import recorded
@@ -46,7 +47,7 @@ def fairness() -> Figures:
     published = json.loads((folder / "published_tables.json").read_text())["biased_counts"]["role"][-1]
     wanted = {model: sum(int(n) for name, n in published.items() if name.startswith(f"{model}_")) for model in biases}
     found = [finding.told() for finding in (*defects.in_questions(asked), *defects.in_outcomes(outcomes))]
-    print(report.text([report.findings(found)]))
+    print(page.text([report.findings(found)]))
     return {
         "biaslens_role_total": sum(bias.total("role") for bias in biases.values()),
         "biaslens_norole_total": sum(bias.total("without_role") for bias in biases.values()),
@@ -90,6 +91,13 @@ def finance() -> Figures:
     }
 
 
+def charts() -> Figures:
+    """The chart reader on questions about synthetic charts, against a blind one."""
+    from bench.charts import reader
+
+    return reader()
+
+
 def doctor() -> Figures:
     """The engine doctor on engines with a planted fault: which it finds, and at which place it names the cause."""
     import ward
@@ -104,27 +112,46 @@ def well() -> Figures:
     return ward.clean()
 
 
+def replays() -> Figures:
+    """The engine doctor on bugs that engines really had."""
+    import ward
+
+    return ward.replays()
+
+
+def tab(sample: int = 1000, minutes: float = 20.0) -> Figures:
+    """BiasLens in a tab, on the model that is there."""
+    import intab
+
+    return intab.fairness(DATA / "biaslens" / "questions.jsonl.gz", sample, minutes)
+
+
 PARTS: dict[str, Callable[[], Figures]] = {
     "fairness": fairness, "finance": finance, "gates": promptware.gates, "debugger": promptware.debugger,
-    "planted": promptware.planted, "doctor": doctor, "well": well,
+    "planted": promptware.planted, "charts": charts, "doctor": doctor, "well": well, "replays": replays, "tab": tab,
 }  # fmt: skip
-LONG = {"planted"}  # only if it is named: it asks a model, for an hour or more
+LONG = {"planted", "tab"}  # only if they are named: they ask a model, for an hour or more
 KEYS = (
     "biaslens_role_total", "biaslens_norole_total", "biaslens_models_exact", "finscore_fixtures_exact",
-    "finmme_tables_reproduced", "gate_false_alarm", "gate_miss", "gate_runs_saved", "debugger_exact_share",
+    "finmme_tables_reproduced", "chart_reader_accuracy", "chart_reader_blind", "chart_reader_classes_above_blind",
+    "gate_false_alarm", "gate_miss", "gate_runs_saved", "debugger_exact_share",
     "debugger_runs_vs_ddmin", "doctor_detected_share", "doctor_false_alarm_share", "doctor_cause_top1",
-    "doctor_cause_top3", "doctor_cause_top1_interventions", "doctor_cause_top3_interventions",
+    "doctor_cause_top3", "doctor_cause_top1_interventions", "doctor_cause_top3_interventions", "doctor_replays_found",
+    "fairness_1000_in_tab",
 )  # fmt: skip
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="part", help=", ".join(PARTS))
-    chosen = parser.parse_args().parts or [name for name in PARTS if name not in LONG]
+    parser.add_argument("--sample", type=int, default=1000, metavar="N", help="tab: questions (1000)")
+    parser.add_argument("--minutes", type=float, default=20.0, metavar="M", help="tab: for so long at most (20)")
+    options = parser.parse_args()
+    chosen = options.parts or [name for name in PARTS if name not in LONG]
     figures: Figures = dict.fromkeys(KEYS)
     for name in chosen:
         say(f"{name} …")
-        found = PARTS[name]()
+        found = tab(options.sample, options.minutes) if name == "tab" else PARTS[name]()
         print(json.dumps(found), flush=True)
         figures |= found
     figures["load_average"] = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None

@@ -69,8 +69,10 @@ def agree(room: Any, to: str) -> None:
     expect(use).to_have_count(0)
     room.keyboard.press("Tab")
     choice = sheet.get_by_role("radio", name=to)
-    while not choice.is_checked():
-        room.keyboard.press("ArrowDown")
+    for _ in range(3):  # as many as there are
+        if not choice.is_checked():
+            room.keyboard.press("ArrowDown")
+    expect(choice).to_be_checked()
     expect(use).to_be_disabled()
     room.keyboard.press("Tab")
     room.keyboard.press("Space")
@@ -87,7 +89,9 @@ def test_with_leave_the_server_writes_what_the_tab_is_too_slow_for(server, sampl
     agree(sampled, "This tab, and the server")
     expect(sampled.get_by_text("reads 256 tokens in 30 ms")).to_be_visible()
     expect(sampled.get_by_role("button", name="Where answers are made: here or on the server")).to_be_visible()
-    assert [message["type"] for message in server.heard] == ["Open", "Look", "Look", "Look", "Levels", "Levels"]
+    assert [message["type"] for message in server.heard] == [
+        "Attach", "Open", "Look", "Look", "Look", "Levels", "Levels",
+    ]  # fmt: skip
 
     answer = ask(sampled, f"{SLOW} Tell")
     expect(answer).to_contain_text("The server says so.")
@@ -97,7 +101,7 @@ def test_with_leave_the_server_writes_what_the_tab_is_too_slow_for(server, sampl
     expect(answer.locator("dt", has_text="network")).to_have_count(1)
     [write] = server.asked("Write")
     assert write["question"] == f"{SLOW} Tell" and 0 < len(write["hits"]) <= 2 and write["slo"]["first"] == 500
-    assert not {message["type"] for message in server.heard} - {"Open", "Look", "Levels", "Write"}
+    assert not {message["type"] for message in server.heard} - {"Attach", "Open", "Look", "Levels", "Write"}
 
     sampled.get_by_role("button", name="Privacy ledger").click()
     ledger = sampled.get_by_role("dialog", name="Privacy")

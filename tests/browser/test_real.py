@@ -162,7 +162,7 @@ def test_search_while_embedding_goes_on_and_stop(room):
 def test_stop_while_the_model_loads(room):
     ask(room, "Who lit the lamp of the lighthouse?")
     expect(room.locator(".lead blockquote")).to_contain_text("Matilda Crane")
-    expect(room.locator(".answer-status")).to_contain_text(re.compile(r"Loading the writing model · \d+ of 97 MB"))
+    expect(room.locator(".answer-status")).to_contain_text(re.compile(r"Loading the writing model · \d+ of 110 MB"))
     room.get_by_role("button", name="Stop").click()
     expect(room.locator(".answer-status")).to_have_text("Stopped.")
     expect(room.get_by_role("button", name="Ask", exact=True)).to_be_enabled()

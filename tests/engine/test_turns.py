@@ -302,3 +302,16 @@ def test_the_plain_way_serves_in_the_order_they_came(came) -> None:
     Simulation(Fcfs, wants, {"a": App(open=20)}).run()
     for early, late in pairwise(sorted(wants, key=lambda want: want.ticket.number)):
         assert early.at <= late.at and early.ended <= late.times[0]
+
+
+def test_who_has_a_small_share_gives_way_and_is_not_starved() -> None:
+    """A run of the workbench beside a person's question: the question takes hardly longer than alone."""
+    apps = {"workbench": App(weight=0.05)}
+    long = Want("workbench", 0.0, 64, 4000)
+    asked = Want("", 5.0, 256, 100)
+    Simulation(Turns, [long, asked], apps).run()
+    alone = Want("", 5.0, 256, 100)
+    Simulation(Turns, [alone], apps).run()
+    took, would = asked.times[-1] - asked.at, alone.times[-1] - alone.at
+    assert took < 1.1 * would
+    assert any(asked.at < at < asked.times[-1] for at in long.times)

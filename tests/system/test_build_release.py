@@ -29,13 +29,14 @@ IMPORT_ALL = """
 import importlib, pathlib, sys
 import inglenook
 root = pathlib.Path(inglenook.__file__).parent
+extra = ("inglenook.train.", "inglenook.fleet.torch.", "inglenook.fleet.cold.worker")
 print(root)
 for path in sorted(root.rglob("*.py")):
     name = ".".join(path.relative_to(root.parent).with_suffix("").parts)
     try:
         importlib.import_module(name.removesuffix(".__init__"))
-    except ModuleNotFoundError as error:  # torch is an extra, for training alone
-        if error.name != "torch" or not name.startswith("inglenook.train."):
+    except ModuleNotFoundError as error:  # torch is an extra, of training and the fleet's workers
+        if error.name != "torch" or not name.startswith(extra):
             raise
 """
 
@@ -90,11 +91,13 @@ def test_the_list_of_a_release_is_what_is_there(site: Path) -> None:
         assert (site / path).stat().st_size == entry["size"], path
     shell = {path for path, entry in files.items() if entry["group"] == "shell"}
     own = {path.relative_to(assets.WEB).as_posix() for path in assets.WEB.rglob("*") if path.is_file()}
-    bundled = {path for path in own if path.startswith("app/")}
+    bundled = {path for path in own if path.startswith(("app/", "workbench/"))}
     assert bundled and shell == own - bundled - {"sw.js"}
     assert sizes.imported(site / "main.js") == [(site / "main.js").resolve()], "one script, not sixty"
     assert files["main.js"]["sha256"] == assets.describe(site / "main.js", site)["sha256"]
-    assert not {path for path in files if "bench" in path or path.endswith((".gguf", ".safetensors"))}
+    assert not {
+        path for path in files if path.startswith(("bench/", "tests/")) or path.endswith((".gguf", ".safetensors"))
+    }
     assert all((site / name).exists() for name in (*release.LEGAL, "sw.js", "static/notices/numpy"))
 
 

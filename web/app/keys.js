@@ -11,15 +11,16 @@ const KEYS = [
   [['Enter'], 'on a passage: open its source'],
   [['Esc'], 'close, stop, clear: whatever is nearest'],
   [['M'], 'the map of the library'],
+  [['W'], 'the workbench'],
   [['?'], 'this page'],
 ];
 
 export const keys = {
   /**
    * @param {{ mantel: import('./mantel.js').Mantel, map: import('./map.js').MapOfLibrary,
-   *   viewer: import('./viewer.js').Viewer }} parts
+   *   viewer: import('./viewer.js').Viewer, workshop: import('./workshop.js').Workshop }} parts
    */
-  listen({ mantel, map, viewer }) {
+  listen({ mantel, map, viewer, workshop }) {
     addEventListener('keydown', (event) => {
       if (document.querySelector('dialog[open]')) return;
       const typing =
@@ -38,9 +39,13 @@ export const keys = {
       } else if (event.key === 'm' && plain && !typing) {
         event.preventDefault();
         map.toggle();
+      } else if (event.key === 'w' && plain && !typing) {
+        event.preventDefault();
+        workshop.toggle();
       } else if (event.key === 'Escape') {
         if (viewer.isOpen) viewer.close();
         else if (map.isOpen) map.close();
+        else if (workshop.isOpen && !typing) workshop.close();
         else mantel.stop();
       }
     });

@@ -2,6 +2,7 @@
 
 import { open } from '../inglenook.js';
 import { serverUrl } from '../lib/remote.js';
+import { given } from './key.js';
 
 /** @typedef {import('../inglenook.js').Nook} Nook */
 /** @typedef {import('../wire.gen.js').Card} Card */
@@ -85,7 +86,7 @@ export class Room extends EventTarget {
    */
   async useHelp() {
     await this.ready;
-    const told = await /** @type {Nook} */ (this.#tab).writeWith(serverUrl());
+    const told = await /** @type {Nook} */ (this.#tab).writeWith(serverUrl(), { key: given() });
     await this.#useOwn();
     this.#helped(true);
     return told;
@@ -93,7 +94,7 @@ export class Room extends EventTarget {
 
   /** Send questions to the server of this site. @throws if it cannot be reached; then the tab goes on answering */
   async useServer() {
-    this.#server = await open(NAME, { server: serverUrl() });
+    this.#server = await open(NAME, { server: serverUrl(), key: given() });
     this.#alone();
     await this.#moved();
   }

@@ -10,11 +10,14 @@ export function sheet(title, ...content) {
     { type: 'button', class: 'plain', 'aria-label': 'Close', on: { click: () => dialog.close() } },
     icon('close'),
   );
+  const body = h('div', { class: 'sheet-body' }, ...content);
+  // What scrolls is reached by keys: by the first thing to use in it, or else by itself.
+  if (!body.querySelector('a[href], button, input, select, textarea, summary, [tabindex]')) body.tabIndex = 0;
   const dialog = h(
     'dialog',
     { class: 'sheet', 'aria-labelledby': id },
     h('header', {}, h('h2', { id }, title), close),
-    h('div', { class: 'sheet-body' }, ...content),
+    body,
   );
   dialog.addEventListener('click', (event) => {
     if (event.target === dialog) dialog.close(); // the backdrop

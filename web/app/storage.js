@@ -1,6 +1,6 @@
 // What the library takes up, its index, and the library as one file.
 
-import { fill, h, icon } from '../lib/dom.js';
+import { download, fill, h, icon } from '../lib/dom.js';
 import { count, size } from '../lib/format.js';
 import { figures } from './figures.js';
 import { sheet } from './sheet.js';
@@ -128,16 +128,6 @@ async function draw(room, box, facts, index) {
     rows.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))),
   );
   if (status.index) figures(index, status.index, room.asked);
-}
-
-/** @param {File} file */
-function download(file) {
-  const href = URL.createObjectURL(file);
-  const link = h('a', { href, download: file.name });
-  document.body.append(link);
-  link.click();
-  link.remove();
-  setTimeout(() => URL.revokeObjectURL(href), 60000);
 }
 
 /** @param {number} some @param {number} all */

@@ -12,6 +12,7 @@ const PLACES = {
 /**
  * @param {HTMLElement} nav @param {import('./room.js').Room} room
  * @param {{ elastic: () => void, history: () => void, map: () => void, privacy: () => void, server: () => void, storage: () => void, help: () => void,
+ *   workbench: () => void,
  *   theme: typeof import('./theme.js').theme }} acts
  */
 export function tools(nav, room, acts) {
@@ -44,6 +45,7 @@ export function tools(nav, room, acts) {
   fill(
     nav,
     tool('map', 'Map of the library', acts.map),
+    tool('bench', 'Workbench', acts.workbench),
     tool('clock', 'History', acts.history),
     tool('down', 'Storage and export', acts.storage),
     tool('dial', 'How elastic is it', acts.elastic),

@@ -48,6 +48,16 @@ export function $(selector) {
   return element;
 }
 
+/** Give the person a file. @param {File} file */
+export function download(file) {
+  const href = URL.createObjectURL(file);
+  const link = h('a', { href, download: file.name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(href), 60_000); // the browser may still be reading it
+}
+
 const SVG = 'http://www.w3.org/2000/svg';
 
 /**
@@ -64,6 +74,7 @@ export function svg(tag, attributes = {}, ...children) {
 /** Line icons on a 24 x 24 grid, drawn for this project. */
 const ICONS = {
   arrow: 'M5 12h14M13 6l6 6-6 6',
+  bench: 'M4 7h16M6 7v12M18 7v12M6 13h12M9 7V4h6v3',
   book: 'M5 4h9a4 4 0 0 1 4 4v12H8a3 3 0 0 1-3-3zM5 17a3 3 0 0 1 3-3h10',
   clock: 'M12 4a8 8 0 1 1 0 16 8 8 0 0 1 0-16zM12 8v4l3 2',
   close: 'M6 6l12 12M18 6L6 18',

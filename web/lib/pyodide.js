@@ -88,6 +88,12 @@ export async function loadPdf(python) {
   python.runPython('import importlib; importlib.invalidate_caches()');
 }
 
+/** Load what the workbench runs beside the engine, for a Python that does nothing else. @param {any} python */
+export async function loadWorkbench(python) {
+  untar(python.FS, await inflated('static/py/workbench.tar.gz'), SITE);
+  python.runPython('import importlib; importlib.invalidate_caches()');
+}
+
 /**
  * Load scikit-learn and what it needs, by Pyodide's own way, but from files that are fetched, checked and kept as all big
  * files are. numpy is there already. For a Python that does nothing else: it stays in memory.

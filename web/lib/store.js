@@ -114,6 +114,38 @@ export class Store {
   }
 
   /**
+   * The same in portions, each read when it is asked for, for what is too much for memory.
+   * @param {string} prefix @param {number} [portion] pages
+   * @returns {AsyncGenerator<{ keys: string[], pages: Uint8Array[] }>}
+   */
+  async *walk(prefix, portion = 256) {
+    let after = prefix;
+    for (let whole = true; whole; ) {
+      const db = await this.#ready();
+      if (!db) return yield this.scan(prefix);
+      const range = IDBKeyRange.bound(after, `${prefix}\uffff`, after !== prefix);
+      const store = db.transaction(PAGES).objectStore(PAGES);
+      const found = [settled(store.getAllKeys(range, portion)), settled(store.getAll(range, portion))];
+      const [keys, pages] = await Promise.all(/** @type {[Promise<IDBValidKey[]>, Promise<Uint8Array[]>]} */ (found));
+      if (keys.length) yield { keys: keys.map(String), pages };
+      whole = keys.length === portion;
+      after = String(keys.at(-1));
+    }
+  }
+
+  /** How many pages have keys that start with `prefix`. @param {string} prefix @returns {Promise<number>} */
+  async count(prefix) {
+    const db = await this.#ready();
+    if (!db) return (await this.scan(prefix)).keys.length;
+    return settled(
+      db
+        .transaction(PAGES)
+        .objectStore(PAGES)
+        .count(IDBKeyRange.bound(prefix, `${prefix}\uffff`)),
+    );
+  }
+
+  /**
    * Write and delete pages: all of it or nothing, durable when it resolves. A key in both is written.
    * @param {string[]} keys @param {Uint8Array[]} pages @param {string[]} deletes
    * @param {Expected} [expected] what has to be stored now, or nothing is written

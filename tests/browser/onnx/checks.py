@@ -3,10 +3,16 @@
 import asyncio
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import js
 import numpy as np
+from inglenook.doctor import probes, run
+from inglenook.doctor.asks import Logits
+from inglenook.doctor.local import Local
+from inglenook.doctor.truth import Truth
+from inglenook.elastic import onnx_folder
 from inglenook.elastic.onnx_model import OnnxModel
 from inglenook.embed.session import OnnxEncoder
 from inglenook.errors import NookError
@@ -132,6 +138,76 @@ async def decoder(providers=("wasm",), cuts=(1, 60, 70, 150)):
 async def decoder_on_webgpu():
     """Few positions: over 60 and more, this runtime's attention is wrong on an adapter made of software."""
     return await decoder(("webgpu", "wasm"), (4, 8))
+
+
+class Kit:
+    """What the doctor examines in the tab: a decoder on a provider, with what lies beside its file."""
+
+    switches, damages, activations = frozenset(), {}, "f32"
+
+    def __init__(self, folder, provider):
+        self.folder, self.name, self.backend = folder, provider, provider
+
+    def open(self, switches):
+        loaded = onnx_folder.loaded({n: (self.folder / n).read_bytes() for n in ("config.json", "tokenizer.json")})
+        session = InferenceSession((self.folder / "onnx/model.onnx").read_bytes(), [self.name])
+        model = OnnxModel(session, loaded.config)
+        return model, replace(loaded, pages=model.pages, context=model.context)
+
+
+class Plain:
+    """The processor's backend as the plain way: every text from its beginning, in one piece."""
+
+    def __init__(self, kit):
+        self.model, loaded = kit.open(frozenset())
+        self.vocabulary = loaded.config["vocabulary"]
+
+    def best(self, tokens, at, top=64):
+        return self.model.forward(tokens, at, top)
+
+    def logits(self, ids):
+        found = self.model.forward(ids, 0, self.vocabulary, each=len(ids))
+        rows = np.empty((len(ids), self.vocabulary), np.float32)
+        for i in range(len(ids)):
+            row = found.row(i)
+            rows[i, row.ids] = row.logits
+        return rows
+
+
+async def doctor_on_webgpu(lengths=(8, 100)):
+    """Both backends examined, held against the processor's; beside that the cosine of their logits."""
+    chosen = [probe for probe in probes.PROBES if probe.name in ("scores", "greedy")]
+    found = []
+    for folder in sorted((HERE / "doctor").iterdir()):
+        right = Kit(folder, "wasm")
+        plain = Plain(right)
+        noise = "f16" if folder.name == "f32" else "int8"  # sums in another order; activations in blocks of bytes
+        _, loaded = right.open(frozenset())
+        told = {"vocabulary": plain.vocabulary}
+        made = lambda activations, plain=plain: plain
+        truth = Truth(made, loaded.tokenizer, context=plain.model.context, told=told, noise=noise)
+        for provider in ("wasm", "webgpu"):
+            engine = Local(Kit(folder, provider))
+            seen = run.report(run.examine(engine, truth, few=True, deep=False, chosen=chosen, seconds=60.0))
+            worst = min(_cosine(engine, plain, length) for length in lengths)
+            found.append({
+                "form": folder.name, "provider": provider, "cosine": worst,
+                "backend": engine._model.providers[0],
+                "checked": [outcome.probe.name for outcome in seen.outcomes if outcome.state != "cannot tell"],
+                "signs": [f"{outcome.probe.name}: {one.sign}" for outcome in seen.failed for one in outcome.findings],
+                "text": [one.text for outcome in seen.failed for one in outcome.findings][:3],
+                "causes": [suspect.cause.name for suspect in seen.suspects[:3]],
+            })  # fmt: skip
+            engine.close()
+        plain.model.close()
+    return found
+
+
+def _cosine(engine, plain, length):
+    """The least of a row of logits."""
+    ids = np.random.default_rng(length).integers(3, plain.vocabulary, length).tolist()
+    a, b = engine.answer(Logits(tuple(ids), length)), plain.logits(ids)
+    return float(((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min())
 
 
 async def int8():

@@ -14,7 +14,7 @@ from pyodide.ffi import JsException, create_proxy, to_js
 
 from inglenook.elastic import selfcheck
 from inglenook.elastic.resident import Resident
-from inglenook.elastic.turns import Turns
+from inglenook.elastic.turns import App, Turns
 from inglenook.errors import NookError
 from inglenook.flow import (
     Admit,
@@ -51,6 +51,8 @@ TOKENIZERS = {
     "lm": "static/models/smollm2-135m-instruct.tokenizer.json",
 }
 CHECK = "static/models/smollm2-135m-instruct.check.json"
+RULES = {"workbench": App(weight=0.05)}
+"""Who takes turns otherwise than by equal shares: what runs for hours gives way to whoever waits for an answer."""
 
 
 def start(kernels: Any, assets: Any) -> Any:
@@ -64,7 +66,7 @@ class Engine:
 
     def __init__(self, kernels: Any, assets: Any) -> None:
         self._kernels, self._assets = kernels, assets
-        self._lane = Lane(Turns())
+        self._lane = Lane(Turns(RULES))
         self._locks: dict[str, asyncio.Lock] = {}
         self._tokenizers: dict[str, bytes] = {}
         self._right: set[int] = set()  # instances of the language model whose first logits were right
@@ -153,12 +155,12 @@ class Engine:
         if self._foreign:
             return await self._foreign.perform(effect)
         if isinstance(effect, Score):
-            how = _options(level=effect.level, pages=_ints(effect.pages))
-            scores = await self._kernels.score(_ints(effect.tokens), effect.at, how)
+            how = options(level=effect.level, pages=ints(effect.pages))
+            scores = await self._kernels.score(ints(effect.tokens), effect.at, how)
             return np.frombuffer(scores.to_bytes(), np.float32)
         allow = to_js(np.frombuffer(effect.allow, np.uint8)) if effect.allow is not None else None
-        how = _options(level=effect.level, pages=_ints(effect.pages), each=effect.each, allow=allow)
-        return _candidates(await self._kernels.forward(_ints(effect.tokens), effect.at, effect.top, how), effect.each)
+        how = options(level=effect.level, pages=ints(effect.pages), each=effect.each, allow=allow)
+        return candidates(await self._kernels.forward(ints(effect.tokens), effect.at, effect.top, how), effect.each)
 
     async def _load(self, model: str, emit: Any) -> Loaded:
         if model == "pdf":
@@ -176,7 +178,7 @@ class Engine:
         if self._kernels.state(model) != "ready":
             abort, report = js.AbortController.new(), create_proxy(progress)
             try:
-                await self._kernels.load(model, _options(onProgress=report, signal=abort.signal))
+                await self._kernels.load(model, options(onProgress=report, signal=abort.signal))
             except asyncio.CancelledError:
                 abort.abort()
                 raise
@@ -230,16 +232,18 @@ class Engine:
         return Clusters(*rows)
 
 
-def _options(**values: Any) -> Any:
+def options(**values: Any) -> Any:
     """A JavaScript object."""
     return js.Object.fromEntries(to_js([[name, value] for name, value in values.items() if value is not None]))
 
 
-def _ints(values: Sequence[int]) -> Any:
+def ints(values: Sequence[int]) -> Any:
+    """An Int32Array."""
     return to_js(np.asarray(values, np.int32))
 
 
-def _candidates(best: Any, each: int) -> Candidates:
+def candidates(best: Any, each: int) -> Candidates:
+    """What a kernel in JavaScript found, as `Forward` is answered."""
     ids = np.frombuffer(best.ids.to_bytes(), np.int32)
     logits, totals = (np.frombuffer(part.to_bytes(), np.float32) for part in (best.logits, best.totals))
     if each == 1:

@@ -59,8 +59,8 @@ class NativeEngine:
         self, store: Store, models: Path | None = None, turns: Turns | None = None, lm: Path | None = None
     ) -> None:
         self.store = store
-        self._turns = turns or Turns()
-        self._lane = Lane(self._turns)
+        self.turns = turns or Turns()
+        self._lane = Lane(self.turns)
         self._running = threading.Lock()
         self._folder = models or models_folder()
         self._lm = lm or os.environ.get("INGLENOOK_LM")
@@ -82,7 +82,7 @@ class NativeEngine:
             case Encode(tokens):
                 return self._model("encoder").encode(tokens)
             case Admit(app, slo, tokens, since):
-                ticket = self._turns.admit(app, slo, tokens, since)
+                ticket = self.turns.admit(app, slo, tokens, since)
                 if ticket.queued:  # who blocks cannot wait for others
                     ticket.leave()
                     raise NookError("busy", "Too many answers are being written.", "Finish or close one of them.")
@@ -136,12 +136,12 @@ class NativeEngine:
         ticket: Ticket | None = effect.turn
         if ticket is None:
             return self._run(effect)
-        self._turns.ask(ticket, len(effect.tokens), effect.at, effect.level)
-        self._turns.next()
+        self.turns.ask(ticket, len(effect.tokens), effect.at, effect.level)
+        self.turns.next()
         try:
             return self._run(effect)
         finally:
-            self._turns.done(ticket)
+            self.turns.done(ticket)
 
     def _run(self, effect: Forward | Score) -> Any:
         model = self._model("lm")
