@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from engine.tiny import tokenizer
 from engine.written import valid, write
-from hypothesis import assume, given, settings
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 from inglenook.elastic.grammar import Grammar, expression
+from inglenook.elastic.grammar.expression import TooLarge
 from inglenook.elastic.grammar.formats import FORMATS
 from inglenook.errors import NookError
 
@@ -106,7 +107,10 @@ def compiled(schema: dict[str, Any]) -> tuple[dict[str, Any], Grammar]:
 @given(schemas, st.integers(0, 9))
 def test_what_is_written_is_valid(schema: dict[str, Any], seed: int) -> None:
     schema, grammar = compiled(schema)
-    text = write(grammar, TINY, seed, most=25)
+    try:
+        text = write(grammar, TINY, seed, most=25)
+    except TooLarge:
+        reject()  # the search for the shortest end met more states than an automaton holds: no word on what is valid
     value = json.loads(text)
     assert valid(schema, value), text
     again = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
