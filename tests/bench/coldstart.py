@@ -31,9 +31,9 @@ import numpy as np
 from inglenook.elastic.shape import Shape
 from inglenook.fleet import safetensors
 from inglenook.fleet.arena import Arena, token_bytes
-from inglenook.fleet.cold import remote
 from inglenook.fleet.cold.chunks import Cache, Fetch, Share
 from inglenook.fleet.cold.hosts import Bucket, Host, Hosts
+from inglenook.fleet.cold.machine import PRELOAD, Here
 from inglenook.fleet.cold.pipeline import Pipeline, Source
 from inglenook.fleet.cold.plan import Place, Plan
 from inglenook.fleet.cold.split import cut
@@ -52,6 +52,7 @@ PAGES, TOKENS = 128, 16
 PROMPT, SHORT, AFTER = 64, 24, 24  # tokens: of the prompt, of an answer at least, and written after the merging
 ARMS = {"serial": 1, "overlap": 1, "pp2": 2, "pp4": 4}
 SLACK = 1.05
+KEY = b"only for workers of this bench"
 GIGA = 1e9
 SHAPE = Shape(
     layers=10, width=576, hidden=1536, heads=9, kv_heads=3, vocabulary=8192, context=2048, theta=1e4, epsilon=1e-5
@@ -79,7 +80,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """All arms in turn, five times; then the real model once."""
     rounds = 1 if options.quick else 5
     folder = cache() / "bench" / "cold"
-    preload = [*remote.PRELOAD, __name__]
+    preload = [*PRELOAD, __name__]
     with Hosts.open(4, RATE) as hosts, Store(folder, (hosts.gateway, 0)) as store, Zygote(preload) as zygote:
         zygote.wait()
         downs, ups = zip(*(hosts.probe(host) for host in hosts))
@@ -152,13 +153,13 @@ class Bed:
         """From the request to its last token."""
         degree = ARMS[arm]
         plan = Plan(tuple(Place(f"h{i}", full=i == 0) for i in range(degree)), ttft=0, tpot=0, met=True)
-        hosts = {host.name: host for host in self.hosts}
+        machines = {host.name: Here(host, self.zygote, KEY) for host in self.hosts}
         load, used, began = os.getloadavg()[0], processor(self.zygote.pid), time.monotonic()
         kept = Path(f"/dev/shm/nook-cold-{os.getpid()}") if arm == "serial" else None
         if kept:
             download(self.zygote, self.hosts[0], source, kept)
         pipeline = Pipeline.start(
-            source, plan, hosts, self.zygote, pages=PAGES, tokens=TOKENS, cache=str(kept or ""), merges=degree > 1
+            source, plan, machines, pages=PAGES, tokens=TOKENS, cache=str(kept or ""), merges=degree > 1
         )
         try:
             written, times, reserved = decode(pipeline, prompt, began)

@@ -11,14 +11,16 @@ from fleet import llama
 from inglenook.errors import NookError
 from inglenook.fleet.arena import Arena
 from inglenook.fleet.cold import hosts as bed
+from inglenook.fleet.cold import machine as machines
 from inglenook.fleet.cold import plan as plans
-from inglenook.fleet.cold import remote
 from inglenook.fleet.cold.channel import Channel
 from inglenook.fleet.cold.hosts import Hosts
 from inglenook.fleet.cold.keeper import Fleet, Keeper
+from inglenook.fleet.cold.machine import Here
 from inglenook.fleet.cold.network import Network
 from inglenook.fleet.cold.pipeline import Pipeline, Source, WorkerLost
 from inglenook.fleet.cold.plan import Place, Plan, Wanted
+from inglenook.fleet.cold.remote import Remote
 from inglenook.fleet.cold.scale import Demand
 from inglenook.fleet.cold.store import Store
 from inglenook.fleet.cold.zygote import Zygote
@@ -32,7 +34,7 @@ WAYS = {"a": Sampling(), "b": Sampling(temperature=1, seed=5), "c": Sampling()}
 
 @pytest.fixture(scope="module")
 def zygote():
-    with Zygote(remote.PRELOAD) as zygote:
+    with Zygote(machines.PRELOAD) as zygote:
         yield zygote
 
 
@@ -103,7 +105,12 @@ class Writer:
 def start(source, hosts, zygote, degree, full, **more):
     places = tuple(Place(f"h{i}", full=i < full) for i in range(degree))
     plan = Plan(places, ttft=1, tpot=1, met=True)
-    return Pipeline.start(source, plan, {host.name: host for host in hosts}, zygote, pages=PAGES, tokens=TOKENS, **more)
+    here = {machine.name: machine for machine in on(hosts, zygote)}
+    return Pipeline.start(source, plan, here, pages=PAGES, tokens=TOKENS, **more)
+
+
+def on(hosts, zygote):
+    return [Here(host, zygote, b"k" * 32) for host in hosts]
 
 
 def same(written, truth):
@@ -154,11 +161,11 @@ def test_a_worker_that_dies_in_its_fetch_is_a_clear_error_and_a_second_start_ans
             writer = Writer(pipeline)
             writer.admit("a")
             victim = pipeline._members[2].remote
-            threading.Timer(0.5, victim.child.kill).start()
+            threading.Timer(0.5, victim.forked.kill).start()
             with pytest.raises(WorkerLost) as error:
                 writer.iterate()
             assert error.value.code == "worker-lost" and error.value.hint and error.value.requests == ("a",)
-            assert not any("loaded" in what and victim.host.name in what for _, what in pipeline.events)
+            assert not any("loaded" in what and victim.host in what for _, what in pipeline.events)
         finally:
             pipeline.close()
     with Hosts.open(4, 1e9, namespaces=False) as hosts:
@@ -179,7 +186,7 @@ def test_when_a_stage_dies_before_the_merging_the_whole_worker_goes_on(source, h
         writer.admit("a")
         writer.until(lambda: writer.written["a"])
         pipeline.merges = True
-        pipeline._members[1].remote.child.kill()
+        pipeline._members[1].remote.forked.kill()
         with pytest.raises(WorkerLost) as error:
             for _ in range(3):
                 writer.iterate()
@@ -199,7 +206,7 @@ def test_when_the_full_worker_dies_nobody_is_left(source, hosts, zygote):
         writer = Writer(pipeline)
         writer.admit("a")
         writer.iterate()
-        pipeline._members[0].remote.child.kill()
+        pipeline._members[0].remote.forked.kill()
         with pytest.raises(WorkerLost):
             for _ in range(3):
                 writer.iterate()
@@ -215,8 +222,8 @@ def test_damaged_weights_are_a_typed_error_for_whoever_waits(source, hosts, zygo
     pipeline = start(Source(source.checkpoint, manifest, source.url), hosts, zygote, 2, 1)
     try:
         writer = Writer(pipeline)
-        writer.admit("a")
         with pytest.raises(NookError) as error:
+            writer.admit("a")
             writer.iterate()
         assert error.value.code == "model-corrupt" and error.value.hint
     finally:
@@ -224,7 +231,7 @@ def test_damaged_weights_are_a_typed_error_for_whoever_waits(source, hosts, zygo
 
 
 def test_a_worker_turns_away_who_has_no_key(source, hosts, zygote):
-    worker = remote.Remote.start(zygote, hosts[0], b"k" * 32)
+    worker = Remote.start(Here(hosts[0], zygote, b"k" * 32))
     try:
         with pytest.raises(NookError) as error:
             Channel.connect(worker.address, b"x" * 32)
@@ -263,7 +270,7 @@ def test_from_nothing_and_back_on_demand(source, hosts, zygote, model):
     size = sum(place.end - place.start for place in source.checkpoint.places.values())
     names = [host.name for host in hosts]
     fleet = Fleet(
-        hosts, zygote=zygote,
+        on(hosts, zygote),
         memory=dict.fromkeys(names, 3.0 * size), bandwidth=dict.fromkeys(names, float(size)),
     )  # fmt: skip
     known = plans.Model(size=size, prefill=0.01, token=0.01, reserve=size, settle=0.1)
@@ -296,7 +303,7 @@ def test_a_keeper_starts_anew_after_its_workers_were_lost(source, hosts, zygote,
     size = sum(place.end - place.start for place in source.checkpoint.places.values())
     names = [host.name for host in hosts]
     fleet = Fleet(
-        hosts, zygote=zygote,
+        on(hosts, zygote),
         memory=dict.fromkeys(names, 3.0 * size), bandwidth=dict.fromkeys(names, 1e9),
     )  # fmt: skip
     known = plans.Model(size=size, prefill=0.01, token=0.01, reserve=size, settle=0.1)
@@ -305,7 +312,7 @@ def test_a_keeper_starts_anew_after_its_workers_were_lost(source, hosts, zygote,
         writer = Writer(keeper)
         writer.admit("a")
         writer.iterate()
-        keeper.pipeline._members[0].remote.child.kill()
+        keeper.pipeline._members[0].remote.forked.kill()
         with pytest.raises(WorkerLost):
             writer.iterate()
         keeper.release("a")

@@ -1,8 +1,10 @@
-"""The command line of the fleet: `inglenook fleet convert MODEL -o DIR`, `inglenook fleet verify DIR`."""
+"""The command line of the fleet: `inglenook fleet convert MODEL -o DIR`, `… verify DIR`, `… host --key FILE`."""
 
 from __future__ import annotations
 
 import argparse
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from inglenook.errors import NookError
@@ -24,6 +26,22 @@ def add(command: argparse.ArgumentParser) -> None:
     verify = kinds.add_parser("verify", help=about, description=about.capitalize() + ".")
     verify.set_defaults(command=_verify)
     verify.add_argument("folder", type=Path, metavar="DIR")
+    about = "hold workers ready on this machine for a gateway that has the same key; see [hosts.NAME] of a fleet's file"
+    host = kinds.add_parser("host", help=about, description=about.capitalize() + ".")
+    host.set_defaults(command=_host)
+    host.add_argument("--key", type=Path, required=True, metavar="FILE", help="a key that all machines of a fleet have")
+    host.add_argument(
+        "--listen", type=_address, default=("127.0.0.1", 4100), metavar="ADDRESS:PORT",
+        help="where, on a network of your own: nothing is encrypted (127.0.0.1:4100)",
+    )  # fmt: skip
+    host.add_argument("--threads", type=_whole, default=os.cpu_count() or 1, help="of each worker (all processors)")
+
+
+def _address(said: str) -> tuple[str, int]:
+    name, _, port = said.rpartition(":")
+    if not name or not port.isdecimal() or int(port) >= 1 << 16:
+        raise argparse.ArgumentTypeError(f"{said} is no ADDRESS:PORT")
+    return name, int(port)
 
 
 def _whole(said: str) -> int:
@@ -53,4 +71,15 @@ def _verify(options: argparse.Namespace) -> int:
     manifest = Manifest.parse(listed.read_bytes())
     manifest.verify(options.folder / Path(manifest.file).name)
     print(f"{options.folder}: all {len(manifest.sums)} chunks are what they should be")
+    return 0
+
+
+def _host(options: argparse.Namespace) -> int:
+    from inglenook.fleet.cold.channel import read_key
+    from inglenook.fleet.cold.host import Host
+
+    with suppress(KeyboardInterrupt), Host(options.listen, read_key(options.key), options.threads) as host:
+        host.wait()
+        print(f"Workers can be had at {host.address[0]}:{host.address[1]}. Ctrl+C ends them.", flush=True)
+        host.run()
     return 0

@@ -15,12 +15,17 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, Listener, answer_challenge, deliver_challenge
+from pathlib import Path
 from typing import Any, Self
 
 from inglenook.errors import NookError
 
 LARGEST = 1 << 28  # bytes of a message
+HELLO = 5.0  # seconds for a connection, and for each message of the proof
+GONE = 30  # seconds of silence after which a machine that answers nothing is taken to have gone
+SHORTEST = 16  # bytes of a key
 _LENGTH = struct.Struct("<I")
 
 Address = tuple[str, int]
@@ -39,19 +44,33 @@ class Channel:
     def __init__(self, connection: Connection, up: Pace = free, down: Pace = free) -> None:
         self._connection, self._up, self._down = connection, up, down
         self._sending = threading.Lock()
-        with socket.socket(fileno=connection.fileno()) as end:
+        with _socket(connection) as end:
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            end.detach()
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in _GONE.items():
+                end.setsockopt(socket.IPPROTO_TCP, option, value)
 
     @classmethod
     def connect(cls, address: Address, key: bytes, up: Pace = free, down: Pace = free) -> Self:
         """Raises NookError("worker-lost") if nobody is there, or has another key."""
+        where = f"{address[0]}:{address[1]}"
         try:
-            return cls(Client(address, authkey=key), up, down)
-        except (OSError, EOFError, ValueError) as error:
-            raise lost(f"There is no worker at {address[0]}: {error!r}") from error
+            end = socket.create_connection(address, HELLO)
+        except (OSError, ValueError) as error:
+            raise lost(f"There is nobody at {where}: {error}") from error
+        end.settimeout(None)
+        connection = Connection(end.detach())
+        try:
+            with _timed(connection):
+                answer_challenge(connection, key)
+                deliver_challenge(connection, key)
+        except (OSError, EOFError) as error:
+            connection.close()
+            raise lost(f"Whoever is at {where} hung up, or has another key: {error!r}") from error
         except Exception as error:  # AuthenticationError is no OSError
-            raise lost(f"The worker at {address[0]} has another key") from error
+            connection.close()
+            raise lost(f"Whoever is at {where} has another key") from error
+        return cls(connection, up, down)
 
     def send(self, said: Mapping[str, Any], *blobs: bytes | memoryview) -> None:
         """Raises NookError("worker-lost")."""
@@ -94,25 +113,76 @@ class Channel:
                 return
 
     def close(self) -> None:
+        """Hang up; who waits in `receive` hears of it, too."""
+        with suppress(OSError), _socket(self._connection) as end:
+            end.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 
 
-def listen(address: str) -> Listener:
-    """A listener at a free port of `address`."""
-    return Listener((address, 0), backlog=16)
+def listen(address: str, port: int = 0) -> Listener:
+    """A listener at a port (0: a free one) of `address`."""
+    return Listener((address, port), backlog=16)
 
 
 def accept(connection: Connection, key: bytes, up: Pace = free, down: Pace = free) -> Channel:
-    """The channel of an accepted connection. Raises NookError("worker-lost") if the other side has another key."""
+    """The channel of an accepted connection. Raises NookError("worker-lost") if the other side has another key, or says
+    nothing."""
     try:
-        deliver_challenge(connection, key)
-        answer_challenge(connection, key)
+        with _timed(connection):
+            deliver_challenge(connection, key)
+            answer_challenge(connection, key)
     except Exception as error:
         connection.close()
         raise lost("Somebody without the key was turned away") from error
     return Channel(connection, up, down)
 
 
+def read_key(path: Path) -> bytes:
+    """The key in a file: all of its text but the white space around it. Raises NookError("key")."""
+    make = f"Make one, and copy it to all machines: head -c 32 /dev/urandom | base64 > {path.name}"
+    try:
+        key = path.read_bytes().strip()
+    except OSError as error:
+        raise NookError("key", f"The key {path} can't be read: {error.strerror}.", make) from error
+    if len(key) < SHORTEST:
+        raise NookError("key", f"The key {path} is shorter than {SHORTEST} bytes.", make)
+    return key
+
+
 def lost(what: str) -> NookError:
     """The error of a worker that has gone."""
     return NookError("worker-lost", f"{what}.", "It can be tried again.")
+
+
+_GONE = {
+    getattr(socket, name): value
+    for name, value in {
+        "TCP_KEEPIDLE": GONE // 3, "TCP_KEEPINTVL": GONE // 6, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 1000 * GONE,
+    }.items()
+    if hasattr(socket, name)
+}  # fmt: skip
+"""What makes a connection to a machine that has lost its power, or its network, end in about that time."""
+
+
+@contextmanager
+def _socket(connection: Connection) -> Iterator[socket.socket]:
+    """The socket of a connection, which stays open."""
+    end = socket.socket(fileno=connection.fileno())
+    try:
+        yield end
+    finally:
+        end.detach()
+
+
+@contextmanager
+def _timed(connection: Connection) -> Iterator[None]:
+    """Reads and writes meanwhile raise OSError after `HELLO` seconds."""
+    _patience(connection, int(HELLO))
+    yield
+    _patience(connection, 0)
+
+
+def _patience(connection: Connection, seconds: int) -> None:
+    with _socket(connection) as end:
+        for way in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            end.setsockopt(socket.SOL_SOCKET, way, struct.pack("ll", seconds, 0))

@@ -1,6 +1,6 @@
 """A model that runs when it is asked for, on a fleet of hosts that models share.
 
-    fleet = Fleet(hosts, memory={"h0": 2e9, …}, bandwidth={"h0": 10e6, …}, zygote=zygote)
+    fleet = Fleet(machines, memory={"h0": 2e9, …}, bandwidth={"h0": 10e6, …})
     keeper = Keeper("smollm2", source, model, Wanted(ttft=5, tpot=0.5), fleet, pages=256, tokens=16)
     keeper.admit(…); keeper.run(…)      # an `iteration.Executor`: the first request starts it
     keeper.tick()                       # now and then: it merges, and ends when nobody asks any more
@@ -11,42 +11,47 @@ A model whose workers have all ended starts anew with the next request.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
+from inglenook.errors import NookError
 from inglenook.fleet.cold import plan as plans
-from inglenook.fleet.cold.hosts import Host
 from inglenook.fleet.cold.network import Network
-from inglenook.fleet.cold.pipeline import Pipeline, Source, WorkerLost
+from inglenook.fleet.cold.pipeline import Flight, Pipeline, Source, WorkerLost
 from inglenook.fleet.cold.plan import Model, Plan, Wanted
+from inglenook.fleet.cold.remote import HostLost, Machine
 from inglenook.fleet.cold.scale import Demand
-from inglenook.fleet.cold.zygote import Zygote
 from inglenook.fleet.iteration import Iteration, Sampling
 
 
 class Fleet:
-    """Hosts with `memory` bytes and `bandwidth` bytes/s each, by name."""
+    """Machines with `memory` bytes and `bandwidth` bytes/s each, by name."""
 
     def __init__(
-        self, hosts: Iterable[Host], *, memory: Mapping[str, float], bandwidth: Mapping[str, float], zygote: Zygote
+        self, machines: Iterable[Machine], *, memory: Mapping[str, float], bandwidth: Mapping[str, float]
     ) -> None:
-        self.hosts = {host.name: host for host in hosts}
-        self.zygote = zygote
+        self.machines = {machine.name: machine for machine in machines}
         self.network = Network(bandwidth)
         self._memory = dict(memory)
         self._held: dict[str, Mapping[str, float]] = {}
 
-    def offer(self, now: float) -> list[plans.Host]:
-        """What a cold start may use now: hosts with the bandwidth and the memory that are free."""
-        return [
-            plans.Host(name, self.network.offer(name, now), self.free(name))
-            for name in self.hosts
-            if self.network.offer(name, now)
-        ]
+    def offer(self, now: float, but: Collection[str] = ()) -> list[plans.Host]:
+        """What a cold start may use now: machines that are up, with the bandwidth and the memory that are free there,
+        but for some. Raises NookError("fleet-down") if none is up."""
+        up = [name for name, machine in self.machines.items() if not machine.problem and name not in but]
+        if not up:
+            told = " ".join(machine.problem.message for machine in self.machines.values() if machine.problem)
+            raise NookError("fleet-down", f"No host can be reached. {told}", "Start them: inglenook fleet host.")
+        shares = {name: self.network.offer(name, now) for name in up}
+        return [plans.Host(name, share, self.free(name)) for name, share in shares.items() if share]
 
     def free(self, host: str) -> float:
         """Bytes of a host's memory that no model holds."""
         return self._memory[host] - sum(held.get(host, 0.0) for held in self._held.values())
+
+    def fits(self, memory: float) -> bool:
+        """Whether a machine that is up has so many bytes free."""
+        return any(self.free(name) >= memory for name, machine in self.machines.items() if not machine.problem)
 
     def hold(self, model: str, held: Mapping[str, float]) -> None:
         """A model holds so many bytes, by host."""
@@ -87,10 +92,19 @@ class Keeper:
 
     def run(self, iteration: Iteration) -> dict[str, int]:
         """As `Executor.run`, of requests that were admitted. Raises what `Pipeline.run` does."""
+        return self.finish(self.begin(iteration))
+
+    def begin(self, iteration: Iteration) -> Flight:
+        """As `Pipeline.begin`."""
         if not self.pipeline:
             raise WorkerLost("The workers of this model have ended.", [piece.request for piece in iteration.pieces])
-        tokens = self.pipeline.run(iteration)
-        for piece in iteration.pieces:
+        return self.pipeline.begin(iteration)
+
+    def finish(self, flight: Flight) -> dict[str, int]:
+        """As `Pipeline.finish`."""
+        assert self.pipeline
+        tokens = self.pipeline.finish(flight)
+        for piece in flight.iteration.pieces:
             self.demand.began(piece.request)
         self._hold(self.pipeline)
         return tokens
@@ -120,12 +134,18 @@ class Keeper:
         wanted = replace(
             self.wanted, waited=self.demand.waited(now), workers=max(self.wanted.workers, self.demand.wanted(now))
         )
-        self.plan = plans.choose(self.model, self.fleet.offer(now), wanted)
-        pipeline = Pipeline.start(
-            self.source, self.plan, self.fleet.hosts, self.fleet.zygote, pages=self._pages, tokens=self._tokens,
-            network=self.fleet.network, deadline=now + wanted.ttft - wanted.waited - self.model.settle,
-            clock=self._clock,
-        )  # fmt: skip
+        lost: set[str] = set()
+        while True:
+            self.plan = plans.choose(self.model, self.fleet.offer(now, lost), wanted)
+            try:
+                pipeline = Pipeline.start(
+                    self.source, self.plan, self.fleet.machines, pages=self._pages, tokens=self._tokens,
+                    network=self.fleet.network, deadline=now + wanted.ttft - wanted.waited - self.model.settle,
+                    clock=self._clock,
+                )  # fmt: skip
+                break
+            except HostLost as error:
+                lost.add(error.host)
         self.demand.started(now)
         self._hold(pipeline)
         return pipeline

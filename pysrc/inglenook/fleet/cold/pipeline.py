@@ -1,7 +1,8 @@
 """A model started as a pipeline of several workers, and merged into whole ones while it answers.
 
-    pipeline = Pipeline.start(source, plan, hosts, zygote, pages=256, tokens=16)
+    pipeline = Pipeline.start(source, plan, machines, pages=256, tokens=16)
     pipeline.admit("r", Sampling()); pipeline.run(iteration)      # an `iteration.Executor`: from the first moment on
+    flight = pipeline.begin(iteration); …; pipeline.finish(flight)       # or in two parts, with other work between them
 
 The pipeline answers as soon as each stage has its part. Then the full workers fetch the parts they lack, beside the
 work; new requests go to a worker that has all of them; those that are under way follow between two iterations, their
@@ -15,8 +16,8 @@ interface, pages have the same numbers everywhere (so what moves is not renumber
 
 from __future__ import annotations
 
-import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
@@ -26,12 +27,10 @@ from inglenook.errors import NookError
 from inglenook.fleet.cold import split
 from inglenook.fleet.cold.channel import Message
 from inglenook.fleet.cold.chunks import Share
-from inglenook.fleet.cold.hosts import Host
 from inglenook.fleet.cold.network import Claim, Fetch, Network
 from inglenook.fleet.cold.plan import Place, Plan
-from inglenook.fleet.cold.remote import Remote
+from inglenook.fleet.cold.remote import Machine, Remote
 from inglenook.fleet.cold.split import Part
-from inglenook.fleet.cold.zygote import Zygote
 from inglenook.fleet.iteration import Iteration, Piece, Sampling
 from inglenook.fleet.manifest import Manifest
 from inglenook.fleet.weights import Checkpoint
@@ -80,6 +79,11 @@ class _Member:
         """Whether it can answer alone."""
         return _fine(self.whole) and not self.remote.lost
 
+    @property
+    def gone(self) -> bool:
+        """Whether it ended, or can't get its part."""
+        return self.remote.lost or (self.loaded.done() and not _fine(self.loaded))
+
 
 @dataclass(slots=True)
 class _Held:
@@ -91,10 +95,24 @@ class _Held:
     tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """An iteration under way: its pieces by who runs them, each with what is waited for."""
+
+    iteration: Iteration
+    asked: Sequence[tuple[Sequence[Piece], Future[Message]]]
+
+    @property
+    def waiting(self) -> list[Future[Message]]:
+        """What has not come yet."""
+        return [future for _, future in self.asked if not future.done()]
+
+
 @dataclass(slots=True)
 class Pipeline:
-    """See above. `events` are (seconds since the start, what happened): loaded, whole, merged; `moved` bytes of keys
-    and values; `problem` the last error of a fetch in the background, which is tried again."""
+    """See above; all calls come from one thread. `events` are (seconds since the start, what happened): loaded, whole,
+    merged; `moved` bytes of keys and values; `problem` the last error of a fetch in the background, which is tried
+    again."""
 
     source: Source
     network: Network | None
@@ -108,23 +126,24 @@ class Pipeline:
     problem: NookError | None = None
     _began: float = 0.0
     _answered: bool = False
+    _flying: bool = False
     _claim: Claim | None = None
     _members: list[_Member] = field(default_factory=list)
     _held: dict[str, _Held] = field(default_factory=dict)
+    _ended: deque[Fetch] = field(default_factory=deque)  # told by the threads that hear of it
 
     @classmethod
     def start(
-        cls, source: Source, plan: Plan, hosts: Mapping[str, Host], zygote: Zygote, *, pages: int, tokens: int,
+        cls, source: Source, plan: Plan, machines: Mapping[str, Machine], *, pages: int, tokens: int,
         network: Network | None = None, deadline: float = float("inf"), merges: bool = True, cache: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> Self:  # fmt: skip
         """Fork the workers and have them fetch; returns at once. `pages` of `tokens` tokens are what the arena has that
         numbers them; `cache`, a folder of each host, keeps chunks. Raises NookError("worker-lost")."""
         made = cls(source, network, clock, pages, tokens, merges, cache, _began=clock())
-        key = secrets.token_bytes(32)
         try:
             for part, place in zip(split.cut(source.checkpoint, plan.degree), plan.places, strict=True):
-                remote = Remote.start(zygote, hosts[place.host], key)
+                remote = Remote.start(machines[place.host])
                 member = _Member(remote, part, place.full, Future())
                 made._members.append(member)
                 member.loaded = made._load(member, [part], whole=plan.degree == 1, deadline=deadline)
@@ -138,7 +157,7 @@ class Pipeline:
     @property
     def places(self) -> list[Place]:
         """Where workers run."""
-        return [Place(m.remote.host.name, m.full) for m in self._members if not m.remote.lost]
+        return [Place(m.remote.host, m.full) for m in self._members if not m.remote.lost]
 
     @property
     def reserved(self) -> int:
@@ -153,26 +172,38 @@ class Pipeline:
         return all(member.ready for member in self._members)
 
     @property
+    def ready(self) -> bool:
+        """Whether somebody can answer now."""
+        return any(m.ready for m in self._members) or (self._piped and all(_fine(m.loaded) for m in self._members))
+
+    @property
     def broken(self) -> bool:
         """Whether nobody is left who could answer a new request, now or later."""
         return not self._piped and not self._completing
 
+    def why(self, requests: Iterable[str] = ()) -> NookError:
+        """What `requests` hear that nobody is left to answer: why a stage could not be loaded, or that it ended."""
+        failed = (member.loaded.exception() for member in self._members if member.gone and not member.remote.lost)
+        known = next((error for error in failed if isinstance(error, NookError)), None)
+        return known or WorkerLost("The workers of this model have ended.", requests)
+
     @property
     def _piped(self) -> bool:
         """Whether the pipeline has all its stages."""
-        alive = [member.part for member in self._members if not member.remote.lost]
+        alive = [member.part for member in self._members if not member.gone]
         return sum(part.last - part.first for part in alive) == self.source.checkpoint.shape.layers
 
     @property
     def _completing(self) -> list[_Member]:
         """Workers that have the whole model, or will."""
-        return [member for member in self._members if member.whole and not member.remote.lost]
+        return [member for member in self._members if member.whole and not member.gone]
 
     def close(self) -> None:
         """End all workers."""
         for member in self._members:
             member.remote.kill()
         self._members.clear()
+        self._settle()
         if self._claim and self.network:
             self.network.release(self._claim)
 
@@ -183,7 +214,7 @@ class Pipeline:
         waiting = [] if self._piped else self._completing
         member = next(iter([*ready, *waiting]), None)
         if not member and not self._piped:
-            raise WorkerLost("The workers of this model have ended.", [request])
+            raise self.why([request])
         if member:
             member.requests += 1
         self._held[request] = _Held(sampling, member)
@@ -195,6 +226,10 @@ class Pipeline:
 
     def run(self, iteration: Iteration) -> dict[str, int]:
         """As `Executor.run`: pieces of different places at once. Raises WorkerLost, and what a fetch raises."""
+        return self.finish(self.begin(iteration))
+
+    def begin(self, iteration: Iteration) -> Flight:
+        """The first half of `run`: ask for it. One is under way at a time."""
         self.step()
         groups: dict[_Member | None, list[Piece]] = {}
         for piece in iteration.pieces:
@@ -203,30 +238,37 @@ class Pipeline:
                     "iteration", f"Request {piece.request} was not admitted.", "This is a defect: report it."
                 )
             groups.setdefault(self._held[piece.request].member, []).append(piece)
-        asked = [(pieces, self._ask(member, pieces)) for member, pieces in groups.items()]
+        self._flying = True
+        return Flight(iteration, [(pieces, self._ask(member, pieces)) for member, pieces in groups.items()])
+
+    def finish(self, flight: Flight) -> dict[str, int]:
+        """The second half: wait for what came of it. Requests may have been released meanwhile."""
         tokens: dict[str, int] = {}
         lost: list[str] = []
         problem: NookError | None = None
-        for pieces, future in asked:
+        for pieces, future in flight.asked:
             try:
                 tokens |= future.result()[0]["tokens"]
             except NookError as error:
                 if error.code == "worker-lost":
                     lost += [piece.request for piece in pieces]
                 problem = error
+        self._flying = False
         if lost:
             raise WorkerLost(str(problem and problem.message), lost)
         if problem:
             raise problem
-        for piece in iteration.pieces:
-            held = self._held[piece.request]
-            held.pages, held.tokens = piece.pages, piece.start + len(piece.tokens)
+        for piece in flight.iteration.pieces:
+            if held := self._held.get(piece.request):
+                held.pages, held.tokens = piece.pages, piece.start + len(piece.tokens)
         self._answered = True
         return tokens
 
     def step(self) -> None:
-        """Go on with merging as far as that is possible now; every iteration does."""
-        if not self.merges or not self._answered:
+        """Go on with merging as far as that is possible now; every iteration does. While one is under way nothing is
+        moved: its keys and values are still being written."""
+        self._settle()
+        if self._flying or not self.merges or not self._answered:
             return
         now = self.clock()
         for member in self._members:
@@ -255,7 +297,7 @@ class Pipeline:
             self.problem = error if isinstance(error, NookError) else None
             member.whole, member.again = None, now + AGAIN
         elif member.whole is None and _fine(member.loaded):
-            host = member.remote.host.name
+            host = member.remote.host
             if self.network is None or self.network.offer(host, now):
                 parts = split.missing(member.part, self.source.checkpoint.shape.layers)
                 member.whole = self._load(member, parts, whole=True, deadline=float("inf"))
@@ -266,7 +308,7 @@ class Pipeline:
         if self.network is None or not moving:
             return True
         now = self.clock()
-        self._claim = self._claim or self.network.claim({m.remote.host.name for m in self._members}, now)
+        self._claim = self._claim or self.network.claim({m.remote.host for m in self._members}, now)
         return self.network.granted(self._claim, now)
 
     def _pull(self, member: _Member, moving: Sequence[_Held]) -> None:
@@ -297,7 +339,7 @@ class Pipeline:
             row = [(other.remote, other.part.first, other.part.last) for other in self._members]
             if not self._piped:
                 failed: Future[Message] = Future()
-                failed.set_exception(WorkerLost("A stage of the pipeline has ended.", [p.request for p in pieces]))
+                failed.set_exception(self.why(piece.request for piece in pieces))
                 return failed
         hops = [{"address": remote.address, "first": first, "last": last} for remote, first, last in row]
         sent = [[p.request, p.tokens, p.start, p.pages, p.wants] for p in pieces]
@@ -310,7 +352,7 @@ class Pipeline:
         checkpoint = self.source.checkpoint
         share = self.source.share(parts, () if member.part in parts else [member.part])
         layers = (0, checkpoint.shape.layers) if member.full else (member.part.first, member.part.last)
-        name, fetch = member.remote.host.name, None
+        name, fetch = member.remote.host, None
         if self.network:
             fetch = self.network.begin(name, share.size, deadline, self.clock())
         future = member.remote.ask(
@@ -322,9 +364,14 @@ class Pipeline:
         return future
 
     def _loaded(self, host: str, fetch: Fetch | None, done: Future[Message], whole: bool) -> None:
-        if fetch and self.network:
-            self.network.end(fetch, self.clock())
+        if fetch:
+            self._ended.append(fetch)
         self._note(f"{host} {'whole' if whole else 'loaded'}" if _fine(done) else f"{host} failed")
+
+    def _settle(self) -> None:
+        """Tell the network which fetches have ended."""
+        while self._ended and self.network:
+            self.network.end(self._ended.popleft(), self.clock())
 
     def _note(self, what: str) -> None:
         self.events.append((self.clock() - self._began, what))

@@ -1,8 +1,10 @@
 """A worker in another process, as its owner sees it: questions, answers, and that it has gone.
 
-remote = Remote.start(zygote, host, key)
+remote = Remote.start(machine)
 remote.ask("load", …).result()           # (answer, blobs), or NookError
 remote.lost                              # it ended; all that was asked failed with NookError("worker-lost")
+
+`machine` has the kinds of machines there are.
 """
 
 from __future__ import annotations
@@ -10,27 +12,50 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 from inglenook.errors import NookError
 from inglenook.fleet.cold import channel as channels
 from inglenook.fleet.cold.channel import Address, Channel, Message
-from inglenook.fleet.cold.hosts import Host
-from inglenook.fleet.cold.zygote import Child, Zygote
 
-ENTRY = "inglenook.fleet.cold.worker:serve"
-PRELOAD = ("inglenook.fleet.cold.worker:warm",)
-"""What a zygote of workers imports."""
 _numbers = itertools.count(1)
 
 
-class Remote:
-    """The owner's end of one worker."""
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A process that was forked: where it listens, and how it is ended."""
 
-    def __init__(self, host: Host, address: Address, channel: Channel, child: Child | None = None) -> None:
-        self.host, self.address, self.child = host, address, child
+    address: Address
+    kill: Callable[[], None]
+
+
+class Machine(Protocol):
+    """Where workers are forked, which know `key`, as all of one fleet do. `problem`: why that can't be asked now."""
+
+    name: str
+    key: bytes
+    problem: NookError | None
+
+    def fork(self) -> Forked:
+        """A worker that listens. Raises NookError("worker-lost")."""
+
+
+class HostLost(NookError):
+    """A worker could not be started on the machine called `host`."""
+
+    def __init__(self, host: str, why: NookError) -> None:
+        self.host = host
+        super().__init__("worker-lost", why.message, why.hint)
+
+
+class Remote:
+    """The owner's end of one worker, on the machine called `host`."""
+
+    def __init__(self, host: str, channel: Channel, forked: Forked) -> None:
+        self.host, self.forked = host, forked
         self.lost = False
         self._channel = channel
         self._waiting: dict[int, Future[Message]] = {}
@@ -39,14 +64,22 @@ class Remote:
         self._thread.start()
 
     @classmethod
-    def start(cls, zygote: Zygote, host: Host, key: bytes) -> Self:
-        """Fork a worker into `host`, and connect. Raises NookError("worker-lost")."""
-        spec: dict[str, Any] = {"address": host.address, "key": key.hex()}
-        if host.down:
-            spec |= {"down": host.down, "up": host.up, "rate": host.rate}
-        child = zygote.spawn(ENTRY, spec, host.namespace)
-        address = (host.address, int((child.told or {})["port"]))
-        return cls(host, address, Channel.connect(address, key), child)
+    def start(cls, machine: Machine) -> Self:
+        """Fork a worker on a machine, and connect. Raises HostLost."""
+        try:
+            forked = machine.fork()
+            try:
+                return cls(machine.name, Channel.connect(forked.address, machine.key), forked)
+            except NookError:
+                forked.kill()
+                raise
+        except NookError as error:
+            raise HostLost(machine.name, error) from error
+
+    @property
+    def address(self) -> Address:
+        """Where it is for other workers."""
+        return self.forked.address
 
     def ask(self, op: str, *blobs: bytes, also: Sequence[Remote] = (), **said: Any) -> Future[Message]:
         """The answer is (said, blobs), its exception a NookError. `also` are workers that may answer in place of this
@@ -64,15 +97,18 @@ class Remote:
         try:
             self._channel.send({"op": op, "id": number, **said}, *blobs)
         except NookError:
-            self._fail(future)
+            self._lose()
         return future
+
+    def join(self) -> None:
+        """Wait until it is lost."""
+        self._thread.join()
 
     def kill(self) -> None:
         """End the worker."""
-        if self.child:
-            self.child.kill()
+        self.forked.kill()
         self._channel.close()
-        self._thread.join()
+        self.join()
 
     def _listen(self) -> None:
         with contextlib.suppress(NookError):
@@ -83,6 +119,9 @@ class Remote:
                             future.set_exception(NookError(*said["error"]))
                         else:
                             future.set_result((said, blobs))
+        self._lose()
+
+    def _lose(self) -> None:
         with self._lock:
             self.lost = True
             waiting = [*self._waiting.values()]
@@ -91,4 +130,4 @@ class Remote:
 
     def _fail(self, future: Future[Message]) -> None:
         with contextlib.suppress(InvalidStateError):
-            future.set_exception(channels.lost(f"The worker on {self.host.name} has ended"))
+            future.set_exception(channels.lost(f"The worker on {self.host} has ended"))

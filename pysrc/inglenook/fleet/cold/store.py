@@ -10,10 +10,11 @@ section 14.1.2); a range that the file does not hold is 416, anything else about
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})")
@@ -24,8 +25,7 @@ class Store:
 
     def __init__(self, folder: Path, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         handler = type("Handler", (_Handler,), {"folder": folder.resolve()})
-        self._server = ThreadingHTTPServer(address, handler)
-        self._server.daemon_threads = True
+        self._server = _Server(address, handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -47,6 +47,15 @@ class Store:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Workers that end hang up in the middle: that is nothing to tell."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -97,6 +97,7 @@ class Worker:
             for said, blobs in channel:
                 self._take(channel, said, blobs)
         finally:
+            channel.close()
             if channel is self._owner:
                 self._fail(channels.lost("The owner of this worker has gone"))
                 self._jobs.put(None)

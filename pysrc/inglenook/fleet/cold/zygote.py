@@ -166,6 +166,7 @@ def _named(name: str) -> Any:
 def _main(control: socket.socket, preload: Sequence[str]) -> None:
     """The zygote's process: import, then fork as told until the owner hangs up."""
     namespaces.die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for its owner, who ends it and its children
     for name in preload:
         if called := _named(name):
             called()
