@@ -260,12 +260,14 @@ def _fleet(path: Path | None) -> Iterator[Any]:
     if path is None:
         yield None
         return
+    from inglenook.fleet.cold import outline
     from inglenook.fleet.config import Config
     from inglenook.fleet.serving import Serving
     from inglenook.fleet.tokenizers import tokenizers
     from inglenook.serve.fleet import Fleet
 
     config = Config.load(path)
+    outline.bring(config)
     known = tokenizers(config)
     with Serving.start(config, told=lambda line: print(line, flush=True)) as serving:
         yield Fleet(serving, known)

@@ -14,6 +14,7 @@ from inglenook.elastic.tokenizer import FORMAT
 from inglenook.errors import NookError
 from inglenook.fleet.convert import TOKENIZER, convert
 from inglenook.fleet.iteration import Iteration, Sampling
+from inglenook.fleet.manifest import CHUNK
 
 ENGINE = "fleet.served:Counting"
 SHAPES: dict[str, dict[str, Any]] = {
@@ -23,13 +24,13 @@ SHAPES: dict[str, dict[str, Any]] = {
 CONTEXT = 2048
 
 
-def models(folder: Path) -> None:
+def models(folder: Path, shapes: dict[str, dict[str, Any]] = SHAPES, chunk: int = CHUNK) -> None:
     """Tiny Llamas of several shapes, as `inglenook fleet convert` leaves them, with a tokenizer of all bytes."""
     known = tiny.tokenizer()
-    for name, sizes in SHAPES.items():
+    for name, sizes in shapes.items():
         gguf = tiny.llama(vocabulary=len(known), **sizes, **{"llama.context_length": CONTEXT})
         (folder / f"{name}.gguf").write_bytes(gguf._data.tobytes())
-        convert(folder / f"{name}.gguf", folder / name, "F32")
+        convert(folder / f"{name}.gguf", folder / name, "F32", chunk)
         said = {
             "format": FORMAT, "tokens": "\n".join(known.tokens), "merges": "\n".join(tiny.MERGES),
             "special": [0, 1, 2], "ends": [0, 2], "template": "",

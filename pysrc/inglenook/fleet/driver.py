@@ -55,7 +55,11 @@ class Driver:
         if request.id in self._outs:
             raise NookError("duplicate", f"A request {request.id} is under way.", "Give each request its own id.")
         self.loop.arrive(request, self._clock())
-        self.executor.admit(request.id, request.sampling)
+        try:
+            self.executor.admit(request.id, request.sampling)
+        except NookError:
+            self.loop.cancel(request.id, self._clock())
+            raise
         self._outs[request.id] = out
         out.on_close = lambda: self.cancel(request.id)
 
@@ -81,15 +85,20 @@ class Driver:
         except NookError as error:
             self._fail(iteration, error, start)
             return True
+        self._ran(iteration, tokens, start)
+        return True
+
+    def _ran(self, iteration: Iteration, tokens: dict[str, int], start: float) -> None:
+        """Send what an iteration gave. Requests may have been cancelled since `start`."""
         self.iterations += 1
         now = self._clock()
         done = self.loop.ran(iteration, tokens, now - start, now)
         for request, token in tokens.items():
-            self._outs[request].send(token)
+            if out := self._outs.get(request):
+                out.send(token)
         for finished in done:
             self.executor.release(finished.request.id)
             self._outs.pop(finished.request.id).end(finished.reason)
-        return True
 
     def _fail(self, iteration: Iteration, error: NookError, start: float) -> None:
         """An iteration that could not be run ends the requests that were in it, and no others."""

@@ -19,6 +19,8 @@ from inglenook.depth import parse
 from inglenook.errors import NookError
 from inglenook.fleet.arena import token_bytes
 from inglenook.fleet.calibrate import fit
+from inglenook.fleet.cold.driver import Piped
+from inglenook.fleet.cold.plan import Wanted
 from inglenook.fleet.config import ITEMS, Config, Model
 from inglenook.fleet.host import Lot
 from inglenook.fleet.placement import Placement, Plan
@@ -32,11 +34,13 @@ from inglenook.fleet.simulate import STOP, Arrival
 from inglenook.fleet.weights import Checkpoint
 
 HOST, VLLM = "inglenook.fleet.host:Host", "inglenook.fleet.vllm:open"
+PIPES = "inglenook.fleet.cold.driver:Driver"
 CLASSES = {"doubling": "Doubling", "fcfs": "FirstCome", "roundrobin": "RoundRobin", "adbs": "AdaptiveBatches"}
 PATIENCE = 120.0  # seconds that a worker may be silent
 BEGIN = 900.0  # seconds that a worker may need to start: vLLM compiles, and loads weights before
 SAMPLE, BUSY = 40, 0.6  # requests that placement simulates, and how busy they keep the workers
 RARE = 1e-9  # requests a second of a model that nobody asks
+NUMBER, BANDWIDTH, FLOPS = 4, 10e9, 50e9  # of a host's processor: bytes of a number, bytes/s, FLOP/s, until it is known
 PER_PAGE, PAGE = 16, 1 << 14  # a page holds so many tokens of the largest model, and so many bytes, at least
 
 
@@ -47,6 +51,7 @@ class Layout:
         self.config, self._engine = config, engine
         self.services: dict[str, Service] = {}
         self._shared: list[Service] = []  # those that share workers
+        self._piped: dict[str, Piped] = {}  # those that run on the hosts
         item, heads = ITEMS[config.dtype], 1
         for model in config.models.values():
             if model.engine == "vllm":
@@ -58,7 +63,12 @@ class Layout:
                 what = f"models.{model.name}.context is {model.context:,} tokens"
                 raise self._wrong(what, f"The model reads {shape.context:,}: say less, or leave it out.")
             weights = sum(place.end - place.start for place in checkpoint.places.values())
-            context, each = model.context or shape.context, token_bytes(shape, item)
+            context = model.context or shape.context
+            if model.engine == "pipeline":
+                self._piped[model.name] = self._pipe(model, checkpoint, context)
+                self.services[model.name] = self._piped[model.name].service
+                continue
+            each = token_bytes(shape, item)
             known = Service(model.name, Profile(1, 0, 0), each, context, weights=weights, rate=Rate(model.share))
             self.services[model.name] = known
             self._shared.append(known)
@@ -144,7 +154,11 @@ class Layout:
             for n, (names, some, pages) in enumerate(groups, 1)
         ]
         alone = [model for model in self.config.models.values() if model.engine == "vllm"]
-        return specs + [([one.name], self._alone(f"worker {n}", one)) for n, one in enumerate(alone, len(specs) + 1)]
+        specs += [([one.name], self._alone(f"worker {n}", one)) for n, one in enumerate(alone, len(specs) + 1)]
+        if self._piped:
+            config, name = self.config, f"worker {len(specs) + 1}"
+            specs.append(([*self._piped], Spec(name, PIPES, (config.key, config.sites, [*self._piped.values()]))))
+        return specs
 
     def _spec(self, name: str, some: Sequence[Service], pages: int, here: Sequence[str] = ()) -> Spec:
         config = self.config
@@ -160,6 +174,24 @@ class Layout:
         cards = model.options.get("tensor_parallel_size", 1) if self.config.device.startswith("cuda") else 0
         env = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
         return Spec(name, VLLM, (model.name, str(model.weights.resolve()), told), self.config.threads, cards, env=env)
+
+    def _pipe(self, model: Model, checkpoint: Checkpoint, context: int) -> Piped:
+        """What the worker of all pipelines is told of a model. The hosts compute with numbers of `NUMBER` bytes."""
+        places, each = checkpoint.places.values(), token_bytes(checkpoint.shape, NUMBER)
+        count = sum(math.prod(place.shape) for place in places)
+        pages, memory = self.config.arena // (PER_PAGE * each), NUMBER * count + self.config.arena
+        if -(-context // PER_PAGE) > pages:
+            what = f"one request of {model.name} may need {context * each >> 20:,} MiB"
+            raise self._wrong(what, f"Give `arena` more, or models.{model.name} a smaller `context`.")
+        if memory > max(site.memory for site in self.config.sites):
+            what = f"models.{model.name} needs {memory >> 20:,} MiB on one of the hosts"
+            raise self._wrong(what, "Give a host more `memory`, or all less `arena`.")
+        guess = Profile.roofline(count, each, bandwidth=BANDWIDTH, flops=FLOPS, weight_bytes=NUMBER)
+        first, token = (ms / 1e3 if ms else math.inf for ms in (model.slo.first, model.slo.token))
+        return Piped(
+            Service(model.name, guess, each, context, weights=sum(place.end - place.start for place in places)),
+            model.weights.resolve(), model.url, Wanted(first, token), model.idle, pages, PER_PAGE, memory,
+        )  # fmt: skip
 
     def _context(self, model: Model) -> int:
         """How many tokens a model of vLLM's reads."""

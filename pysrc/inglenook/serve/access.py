@@ -30,7 +30,7 @@ STATUS = {
     "key": 401, "origin": 403, "no-model": 404, "method": 405, "too-large": 413, "busy": 429, "quota": 429,
     "model-missing": 503, "kernel-missing": 503, "memory": 503, "worker-died": 503, "slow": 503, "internal": 500,
     "worker-lost": 503, "worker-slow": 503, "worker-down": 503, "worker-failed": 500, "forward": 500,
-    "model-corrupt": 500,
+    "model-corrupt": 500, "fleet-full": 503, "fleet-down": 503, "network-busy": 503, "fetch": 503,
 }  # fmt: skip
 
 

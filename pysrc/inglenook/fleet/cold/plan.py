@@ -38,7 +38,7 @@ class Model:
 
     `prefill` and `token` are the times of a prompt and of a token on one whole worker; `reserve` is memory for KV
     pages; `start` is the runtime's start, beside which the fetch runs, `settle` what follows both; `stages[p - 1]`,
-    where known, the bytes of the largest of p stages.
+    where known, the bytes of the largest of p stages, of which there are no more then.
     """
 
     size: float
@@ -125,7 +125,7 @@ def choose(model: Model, hosts: Iterable[Host], wanted: Wanted, deepest: int = D
             "Stop a model that is idle, or add a host.",
         )  # fmt: skip
     if model.token < wanted.tpot:
-        for degree in range(1, deepest + 1):
+        for degree in range(1, min(deepest, len(model.stages) or deepest) + 1):
             for full in range(min(degree, max(wanted.workers, 1)), degree + 1):
                 places = place(model, hosts, degree, full)
                 if not places:

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 @dataclass(slots=True)
 class Demand:
     """What one model is asked. `batch`: requests a worker takes at a time; `window`: seconds between two starts;
-    `idle`: seconds without a request after which no worker is needed; `most`: workers of one start."""
+    `idle`: seconds without a request after which no worker is needed; `most`: workers of one start; `last`: when a
+    request last came or ended."""
 
     batch: int = 8
     window: float = 1.0
@@ -25,13 +26,13 @@ class Demand:
     most: int = 4
     _waiting: dict[str, float] = field(default_factory=dict)
     _served: set[str] = field(default_factory=set)
-    _last: float = -math.inf
+    last: float = -math.inf
     _started: float = -math.inf
 
     def arrived(self, request: str, now: float) -> None:
         """A request waits for a worker."""
         self._waiting[request] = now
-        self._last = now
+        self.last = now
 
     def began(self, request: str) -> None:
         """A worker serves it."""
@@ -42,7 +43,7 @@ class Demand:
         """It is done, or given up."""
         self._waiting.pop(request, None)
         self._served.discard(request)
-        self._last = now
+        self.last = now
 
     def waited(self, now: float) -> float:
         """Seconds that the first of the waiting has waited."""
@@ -61,4 +62,4 @@ class Demand:
 
     def idle(self, now: float) -> bool:
         """Whether nobody has asked for long enough."""
-        return not self._waiting and not self._served and now >= self._last + self.idle_after
+        return not self._waiting and not self._served and now >= self.last + self.idle_after
