@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 FLAGS = """--no-sandbox --disable-quic --no-first-run --disable-background-networking
-  --disable-component-update --disable-sync""".split()  # noqa: SIM905
+  --disable-component-update --disable-sync --enable-blink-features=ForceEagerMeasureMemory""".split()  # noqa: SIM905
 
 # Machines that test are busy: how long an example takes says nothing.
 settings.register_profile("inglenook", deadline=None)

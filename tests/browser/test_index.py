@@ -8,36 +8,9 @@ import signal
 import pytest
 
 from buildlib.server import Page, serve
-from tests.browser.test_opfs import PAGE
-from tests.browser.test_store import engine, launch
+from tests.browser import python
+from tests.browser.test_store import launch
 
-WORKER = """
-import * as opfs from '/lib/opfs.js';
-import * as store from '/lib/store.js';
-try {
-  const { loadPyodide } = await import('/static/pyodide/pyodide.mjs');
-  const python = await loadPyodide({ indexURL: '/static/pyodide/' });
-  python.unpackArchive(await (await fetch('/engine.tar')).arrayBuffer(), 'tar', { extractDir: '/engine' });
-  python.runPython("import sys; sys.path.insert(0, '/engine')");
-  python.registerJsModule('inglenook_opfs', opfs);
-  python.registerJsModule('inglenook_store', store);
-  await python.loadPackage('numpy');
-  python.FS.mkdirTree('/lib/inglenook');
-  const kernel = await (await fetch('/static/kernels/vectors.simd.so')).arrayBuffer();
-  python.FS.writeFile('/lib/inglenook/vectors.so', new Uint8Array(kernel));
-  globalThis.tell = (n) => postMessage(['told', n]);
-  onmessage = async ({ data: [id, code] }) => {
-    try {
-      postMessage([id, await python.runPythonAsync(code)]);
-    } catch (error) {
-      postMessage([id, null, String(error)]);
-    }
-  };
-  postMessage(['ready']);
-} catch (error) {
-  postMessage(['ready', null, String(error)]);
-}
-"""
 START = """
 import asyncio, js
 import numpy as np
@@ -58,23 +31,14 @@ async def nearest(index, query, **more):
     labels, _ = await index.knn_query(query, 1, **more)
     return int(labels[0, 0])
 """
-SOON = """(code) => {
-  const late = new Promise((_, no) => setTimeout(() => no(new Error('No answer for a minute')), 60_000));
-  return Promise.race([python(code), late]);
-}"""
 KEPT = pytest.mark.parametrize("storage", ["indexeddb", "opfs"])
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def pages(root):
+def pages():
     """Pages of the site that know no ranges; tests may lay more."""
-    told = "if (id === 'told') return void globalThis.told?.(result);\n  if (id === 'ready')"
-    return {
-        "opfs": Page(PAGE.replace("if (id === 'ready')", told).encode()),
-        "opfs-worker.js": Page(WORKER.encode(), "text/javascript"),
-        "engine.tar": Page(engine(root), "application/x-tar"),
-    }
+    return python.pages()
 
 
 @pytest.fixture(scope="module")
@@ -108,15 +72,7 @@ def tab(profile, site, start=""):
 
 
 def boot(page, site, start=""):
-    page.goto(site + "/opfs")
-    page.wait_for_function("globalThis.ready")
-    assert page.evaluate("ready") == "ready"
-
-    def run(code):
-        return page.evaluate(SOON, code)
-
-    run(START + start)
-    return run
+    return python.start(page, site, START + start)
 
 
 @pytest.mark.parametrize("storage", ["memory", "indexeddb", "opfs"])

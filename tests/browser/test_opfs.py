@@ -2,45 +2,9 @@
 
 import pytest
 
-from buildlib.server import Page, serve
-from tests.browser.test_store import engine
+from buildlib.server import serve
+from tests.browser import python
 
-WORKER = """
-import { openFolder, deleteFolder } from '/lib/opfs.js';
-import * as opfs from '/lib/opfs.js';
-import * as store from '/lib/store.js';
-try {
-  const { loadPyodide } = await import('/static/pyodide/pyodide.mjs');
-  const python = await loadPyodide({ indexURL: '/static/pyodide/' });
-  python.unpackArchive(await (await fetch('/engine.tar')).arrayBuffer(), 'tar', { extractDir: '/engine' });
-  python.runPython("import sys; sys.path.insert(0, '/engine')");
-  python.registerJsModule('inglenook_opfs', opfs);
-  python.registerJsModule('inglenook_store', store);
-  await python.loadPackage('numpy');
-  onmessage = async ({ data: [id, code] }) => {
-    try {
-      postMessage([id, await python.runPythonAsync(code)]);
-    } catch (error) {
-      postMessage([id, null, String(error)]);
-    }
-  };
-  postMessage(['ready']);
-} catch (error) {
-  postMessage(['ready', null, String(error)]);
-}
-"""
-PAGE = """<!doctype html><script type="module">
-const worker = new Worker('/opfs-worker.js', { type: 'module' });
-const waiting = new Map();
-let last = 0;
-worker.onmessage = ({ data: [id, result, error] }) => {
-  if (id === 'ready') globalThis.ready = error ?? 'ready';
-  else if (error) waiting.get(id)[1](new Error(error));
-  else waiting.get(id)[0](result);
-};
-globalThis.python = (code) =>
-  new Promise((...both) => { waiting.set(++last, both); worker.postMessage([last, code]); });
-</script>"""
 START = """
 from inglenook.errors import NookError
 from inglenook.platform.browser import opfs
@@ -60,12 +24,7 @@ store = await OpfsStore.open("notes")
 @pytest.fixture(scope="module")
 def site(root, needs):
     needs("static/pyodide/pyodide.mjs")
-    pages = {
-        "opfs": Page(PAGE.encode()),
-        "opfs-worker.js": Page(WORKER.encode(), "text/javascript"),
-        "engine.tar": Page(engine(root), "application/x-tar"),
-    }
-    with serve(root, isolated=False, pages=pages) as url:
+    with serve(root, isolated=False, pages=python.pages()) as url:
         yield url.rstrip("/")
 
 
@@ -80,15 +39,7 @@ def profile(browser):
 def tab(profile, site, start=START):
     """A page whose worker runs Python: returns it and a function that runs code there."""
     page = profile.new_page()
-    page.goto(site + "/opfs")
-    page.wait_for_function("globalThis.ready")
-    assert page.evaluate("ready") == "ready"
-
-    def run(code):
-        return page.evaluate("(code) => python(code)", code)
-
-    run(start)
-    return page, run
+    return page, python.start(page, site, start)
 
 
 @pytest.mark.slow

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ from inglenook.prompt.patterns import PATTERNS
 from inglenook.prompt.release import load
 from playwright.sync_api import expect
 
+from buildlib.server import Page
 from tests.browser import test_a11y
-from tests.browser.fakes.site import ROOT
+from tests.browser.fakes import site as sites
 from tests.browser.test_real import SLOW, ready
 
 LONG = 8 * SLOW
@@ -204,44 +207,58 @@ def test_prompts_are_linted_tested_and_found_again(profile, built, tmp_path):
 
 
 class Asked(list[str]):
-    """What a server was asked; after so many it answers no more."""
+    """What a server was asked; after so many it answers no more until `over`."""
 
-    patience = 1_000_000
+    def __init__(self) -> None:
+        super().__init__()
+        self.patience, self.over = 1_000_000, threading.Event()
+
+    def answer(self, body: Any) -> Page:
+        text = " ".join(str(one["content"]) for one in body["messages"])
+        if len(self) >= self.patience:
+            self.over.wait()
+        self.append(text)
+        return said("What?" if body.get("model") == "curt" else greeter(text))
+
+
+def said(text: str) -> Page:
+    reply = {"id": "1", "choices": [{"index": 0, "message": {"content": text}, "finish_reason": "stop"}]}
+    return Page(json.dumps(reply).encode(), "application/json")
+
+
+@pytest.fixture(scope="module")
+def folder(built, tmp_path_factory):
+    """The page with a scripted engine beside the real workbench: for tests that ask nothing of this tab's model."""
+    folder = sites.pretend(tmp_path_factory.mktemp("bench"))
+    shutil.rmtree(folder / "static")
+    (folder / "static").symlink_to(built.root / "static")
+    return folder
 
 
 @pytest.fixture
-def served(browser, built):
+def served(browser, folder):
     """The workbench with a server that greets as it is told to, unless something makes it be rude; and what it was
     asked."""
+    asked = Asked()
     context = browser.new_context(
         viewport={"width": 1280, "height": 900}, service_workers="block", accept_downloads=True
     )
-    asked = Asked()
+    with sites.running(folder, answer=asked.answer) as site:
+        page = opened(context, site.url)
+        page.get_by_label("Prompt file").fill(GREETING)
+        page.get_by_label("Tests", exact=True).fill(GREETINGS)
+        by_server(page, 0, site.url)
+        yield page, asked
+        asked.over.set()
+        context.close()
 
-    def answer(route: Any) -> None:
-        body = json.loads(route.request.post_data)
-        text = " ".join(str(one["content"]) for one in body["messages"])
-        if len(asked) >= asked.patience:
-            return
-        asked.append(text)
-        said = "What?" if body.get("model") == "curt" else greeter(text)
-        route.fulfill(
-            json={"id": "1", "choices": [{"index": 0, "message": {"content": said}, "finish_reason": "stop"}]}
-        )
 
-    context.route("**/v1/chat/completions", answer)
-    page = context.new_page()
-    page.goto(built.url)
-    ready(page)
-    shown(page)
-    page.get_by_label("Prompt file").fill(GREETING)
-    page.get_by_label("Tests", exact=True).fill(GREETINGS)
-    panel = page.locator("#bench-part-0")
+def by_server(page: Any, number: int, url: str) -> None:
+    """Choose, on a part of the workbench, that a server answers."""
+    panel = page.locator(f"#bench-part-{number}")
     panel.get_by_label("A server").check()
-    panel.get_by_label("Address").fill(f"{built.url}v1")
+    panel.get_by_label("Address").fill(f"{url}v1")
     panel.get_by_label("I agree").check()
-    yield page, asked
-    context.close()
 
 
 def greeter(text: str) -> str:
@@ -337,7 +354,7 @@ def test_a_build_in_this_tab_counts_by_its_own_tokenizer(profile, built):
     page.get_by_label("Tests", exact=True).fill(any_words.replace("contains, value: Hello Bob", 'regex, value: "."'))
     stage(page, "Build").get_by_role("button", name="Build this prompt").click()
     ended(page)
-    [vocabulary] = (ROOT / "static" / "models").glob("smollm2*.tokenizer.json")
+    [vocabulary] = (sites.ROOT / "static" / "models").glob("smollm2*.tokenizer.json")
     tokenizer = Tokenizer.load(vocabulary.read_bytes())
     many = tokens(parse(WARM, "warm"), lambda text: len(tokenizer.encode(text, special=False)))
     expect(page.locator(".run").first).to_contain_text(f"Steps: 0 kept, {many} → {many} tokens")
@@ -554,28 +571,23 @@ def test_a_server_is_asked_with_leave_and_only_where_the_policy_lets_it(profile,
     expect(go).to_be_disabled()
 
 
-def test_memory_does_not_grow_with_what_is_asked(browser, built, tmp_path):
+def test_memory_does_not_grow_with_what_is_asked(browser, folder, tmp_path):
     """Hundreds of questions to a server that says No: rows are kept, not remembered."""
     context = browser.new_context(accept_downloads=True, service_workers="block")
-    said = {"id": "1", "choices": [{"index": 0, "message": {"content": "No."}, "finish_reason": "stop"}]}
-    context.route("**/v1/chat/completions", lambda route: route.fulfill(json=said))
-    page = context.new_page()
-    page.goto(built.url)
-    ready(page)
-    shown(page)
-    part(page, "Fairness")
-    panel = page.locator("#bench-part-1")
-    panel.get_by_label("A server").check()
-    panel.get_by_label("Address").fill(f"{built.url}v1")
-    panel.get_by_label("I agree").check()
-    sizes = []
-    for n, many in enumerate((60, 60, 240)):
-        asked = [(f"age-{n}-{i}", "yn", f"Is the number {i} of {n} worse than its neighbours?") for i in range(many)]
-        asks(page, questions(tmp_path / f"{n}.jsonl", asked))
-        ended(page)
-        sizes.append(page.evaluate("async () => (await performance.measureUserAgentSpecificMemory()).bytes"))
-    expect(page.locator(".bench-foot")).to_contain_text("2,160 answers kept")
-    context.close()
+    with sites.running(folder, answer=lambda body: said("No.")) as site:
+        page = opened(context, site.url)
+        part(page, "Fairness")
+        by_server(page, 1, site.url)
+        sizes = []
+        for n, many in enumerate((60, 60, 240)):
+            asked = [
+                (f"age-{n}-{i}", "yn", f"Is the number {i} of {n} worse than its neighbours?") for i in range(many)
+            ]
+            asks(page, questions(tmp_path / f"{n}.jsonl", asked))
+            ended(page)
+            sizes.append(page.evaluate("async () => (await performance.measureUserAgentSpecificMemory()).bytes"))
+        expect(page.locator(".bench-foot")).to_contain_text("2,160 answers kept")
+        context.close()
     assert sizes[2] - sizes[1] < 6e6, sizes
 
 

@@ -9,13 +9,14 @@ import hashlib
 import json
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from buildlib.server import Handler, Server
+from buildlib.server import Handler, Page, Server
 
 ROOT = Path(__file__).parents[3]
 HERE = Path(__file__).parent
@@ -66,11 +67,20 @@ class Site:
 
 
 class _Noting(Handler):
-    """Writes down each request."""
+    """Writes down each request; what is posted is given to `answer`."""
+
+    answer: Callable[[Any], Page] | None = None
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)  # type: ignore[attr-defined]
         super().do_GET()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.answer is None:
+            self._refuse(HTTPStatus.METHOD_NOT_ALLOWED)
+        else:
+            self._give(self.answer(json.loads(body)), body=True)
 
 
 def until(page: Any, test: str, argument: object = None, patience: float = 20_000) -> None:
@@ -90,10 +100,12 @@ def until(page: Any, test: str, argument: object = None, patience: float = 20_00
 
 
 @contextmanager
-def running(root: Path, *, isolated: bool = True, port: int = 0) -> Iterator[Site]:
-    """Serve `root` (with web/ and static/ in it) until the block ends."""
+def running(
+    root: Path, *, isolated: bool = True, port: int = 0, answer: Callable[[Any], Page] | None = None
+) -> Iterator[Site]:
+    """Serve `root` (with web/ and static/ in it) until the block ends. `answer` gets the JSON of what is posted."""
     with Server(root, port, isolated, None) as server:
-        server.RequestHandlerClass = _Noting
+        server.RequestHandlerClass = type("Noting", (_Noting,), {"answer": answer and staticmethod(answer)})
         site = Site(server.url, root)
         server.asked = site.asked  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
