@@ -64,11 +64,16 @@ def plain(site: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory, needs: Callable[..., Path]) -> Path:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return wheels.own(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory, needs: Callable[..., Path]) -> Path:
     """A folder with both wheels installed by pip and nothing else of ours."""
     needs("pysrc/inglenook/kernels/libmodels.so")
     folder = tmp_path_factory.mktemp("wheels")
-    made = [wheels.own(folder), wheels.kernels(folder, release.version())]
+    made = [wheel, wheels.kernels(folder, release.version())]
     target = folder / "installed"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index", "--no-deps"]
     subprocess.run([*pip, "--target", target, *made], check=True)
@@ -129,10 +134,9 @@ def test_the_wheel_indexes_and_searches(installed: Path, needs: Callable[..., Pa
     assert "chimney" in told
 
 
-def test_a_wheel_is_the_same_each_time_and_keeps_lines_and_docstrings(tmp_path: Path) -> None:
-    first, second = (wheels.own(path) for path in (tmp_path / "a", tmp_path / "b") if not path.mkdir())
-    assert first.read_bytes() == second.read_bytes()
-    with zipfile.ZipFile(first) as archive:
+def test_a_wheel_is_the_same_each_time_and_keeps_lines_and_docstrings(wheel: Path, tmp_path: Path) -> None:
+    assert wheels.own(tmp_path).read_bytes() == wheel.read_bytes()
+    with zipfile.ZipFile(wheel) as archive:
         assert archive.testzip() is None
         assert not [name for name in archive.namelist() if name.endswith(".so")]
     source = '"""Doc. # no comment"""\n\n# gone\nx = "# stays"  # gone\n'
