@@ -9,8 +9,13 @@ const VERDICTS = /** @type {Record<string, string>} */ ({ good: 'pass', bad: 'fa
 
 /** @param {import('./runs.js').Table} table */
 export function table({ title, columns, rows, note }) {
+  const numeric = columns.map(
+    (_, at) => rows.some((row) => number(row[at])) && rows.every((row) => row[at] === null || number(row[at])),
+  );
   const cell = (/** @type {any} */ value, /** @type {number} */ at) =>
-    h('td', { class: number(value) ? 'number' : '', 'data-name': columns[at] }, value === null ? '–' : shown(value));
+    h('td', { class: numeric[at] ? 'number' : '', 'data-name': columns[at] }, value === null ? '–' : shown(value));
+  const head = (/** @type {string} */ name, /** @type {number} */ at) =>
+    name ? h('th', { scope: 'col', class: numeric[at] ? 'number' : '' }, name) : h('td');
   return h(
     'div',
     {
@@ -23,8 +28,12 @@ export function table({ title, columns, rows, note }) {
       'table',
       {},
       h('caption', {}, title),
-      h('thead', {}, h('tr', {}, ...columns.map((name) => (name ? h('th', { scope: 'col' }, name) : h('td'))))),
-      h('tbody', {}, ...rows.map((row) => h('tr', {}, ...row.map(cell)))),
+      rows.length > 0 && h('thead', {}, h('tr', {}, ...columns.map(head))),
+      h(
+        'tbody',
+        {},
+        ...(rows.length ? rows.map((row) => h('tr', {}, ...row.map(cell))) : [h('tr', {}, h('td', {}, 'none'))]),
+      ),
     ),
     note && h('p', { class: 'fine' }, note),
   );

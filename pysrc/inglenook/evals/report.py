@@ -28,12 +28,12 @@ def fairness(told: Any) -> list[Table]:
     roles, place = told["roles"], told["position"]
     judge = f" Why questions were judged by {told['judge']}." if told["judge"] else ""
     return [
-        Table("Biased questions as published", ("", "questions", "biased"), rows,
+        Table("Biased questions as published", ("asked", "questions", "biased"), rows,
               "By BiasLens' own oracles, for comparison: refusals, empty and unreadable answers count as unbiased."),
-        Table("By what was answered", ("kind", "", "questions", "biased", "fair", "abstained", "unreadable", "coverage",
+        Table("By what was answered", ("kind", "asked", "questions", "biased", "fair", "abstained", "unreadable", "coverage",
               "biased of decided", "runs differ"), kept,
               f"An answer that refuses or says nothing is neither biased nor fair: see the coverage.{judge}"),
-        Table("The role's effect on the same questions", ("", "pairs", "only in role", "only without", "difference",
+        Table("The role's effect on the same questions", ("oracle", "pairs", "only in role", "only without", "difference",
               "95 %", "p"), pairs, "Exact McNemar test; difference in percentage points."),
         Table(f"Roles that change answers ({roles['changed']} of {roles['tested']})",
               ("attribute", "role", "pairs", "difference", "p"),

@@ -122,7 +122,7 @@ async def examine(desk: Desk, told: Told, emit: Emit) -> None:
     assert made
     for outcome in made.outcomes[shown:]:
         probed(outcome)
-    tables = [Table("Probes", ("probe", "tier", "", "what was found"), [
+    tables = [Table("Probes", ("probe", "tier", "result", "what was found"), [
         [o.probe.name, o.probe.tier, o.state, "; ".join(f.text for f in o.findings) or o.reason] for o in made.outcomes
     ])]  # fmt: skip
     if made.suspects:
