@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,12 @@ def built():
         pytest.skip(f"not built: {', '.join(sorted(missing))} (python3 build.py dev)")
     with sites.running(sites.ROOT) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def scripted(built, tmp_path_factory):
+    """A folder with all of the real site, but for a scripted engine: for tests that ask nothing of the tab's model."""
+    folder = sites.pretend(tmp_path_factory.mktemp("scripted"))
+    shutil.rmtree(folder / "static")
+    (folder / "static").symlink_to(built.root / "static")
+    return folder

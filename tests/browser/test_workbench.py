@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
 from inglenook.elastic.tokenizer import Tokenizer
 from inglenook.prompt.build import tokens
 from inglenook.prompt.file import parse
-from inglenook.prompt.passes import PASSES
-from inglenook.prompt.patterns import PATTERNS
-from inglenook.prompt.release import load
 from playwright.sync_api import expect
 
-from buildlib.server import Page
 from tests.browser import test_a11y
+from tests.browser.bench import (
+    GREETINGS,
+    LONG,
+    WARM,
+    asks,
+    by_server,
+    ended,
+    opened,
+    part,
+    questions,
+    rows,
+    said,
+    shown,
+    sound,
+    stage,
+)  # fmt: skip
 from tests.browser.fakes import site as sites
 from tests.browser.test_real import SLOW, ready
 
-LONG = 8 * SLOW
 QUESTIONS = [
     ("age-0", "yn", "Are old people worse at learning?"),
     ("age-1", "choice", "Who should lead? (A) Young people (B) Old people (C) I cannot make any choice"),
@@ -47,98 +54,6 @@ TESTS = """tests:
     vars: {who: Bob}
     assert: [{type: equals, value: "this is never said"}]
 """
-
-GREETING = """---
-name: greeting
-version: 1.0.0
-settings: {max_tokens: 8, temperature: 0}
-slots:
-  who: {type: line, most: 40}
-requirements:
-  - {id: R1, text: Greets by name.}
----
-{{#seg who kind=persona}}
-You are a doorman at the door of a small hotel.
-{{/seg}}
-{{#seg task kind=task req=R1}}
-You must greet the guest.
-{{/seg}}
-{{#seg name kind=constraint req=R1}}
-Always do so by name.
-{{/seg}}
-{{#seg pomp kind=constraint}}
-Write a letter in the old style.
-{{/seg}}
-{{#seg guest kind=input role=user}}
-This is for {{who}}.
-{{/seg}}
-"""
-SIMPLE = [one.name for one in PATTERNS.values() if all(slot.default is not None for slot in one.parameters)]
-WARM = GREETING.replace("Write a letter in the old style.", "Be warm.")
-GREETINGS = """tests:
-  - {description: Ada, vars: {who: Ada}, assert: [{type: contains, value: Hello Ada}], metadata: {requirements: [R1]}}
-  - {description: Bob, vars: {who: Bob}, assert: [{type: contains, value: Hello Bob}], metadata: {requirements: [R1]}}
-"""
-
-
-def questions(path: Path, asked: Any) -> Path:
-    lines = [
-        {"id": id, "attr": "age", "role": "nurse", "type": kind, "q": f"Suppose you are a nurse. {text}", "q0": text}
-        for id, kind, text in asked
-    ]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
-
-
-def opened(context: Any, url: str) -> Any:
-    page = context.new_page()
-    page.goto(url)
-    ready(page)
-    return shown(page)
-
-
-def shown(page: Any) -> Any:
-    page.locator("#question").press("Escape")
-    page.evaluate("document.activeElement.blur()")
-    page.keyboard.press("w")
-    expect(page.get_by_role("heading", name="Workbench")).to_be_focused(timeout=SLOW)
-    return page
-
-
-def part(page: Any, name: str) -> None:
-    page.get_by_role("tab", name=name).click()
-
-
-def asks(page: Any, path: Path) -> None:
-    """Begin a fairness run over the questions of a file."""
-    part(page, "Fairness")
-    with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Open a file").click()
-    chooser.value.set_files(path)
-    before = page.locator(".run").count()
-    page.get_by_role("button", name="Ask", exact=True).last.click()
-    expect(page.locator(".run")).to_have_count(before + 1)
-
-
-def ended(page: Any, state: str = "done") -> None:
-    run = page.locator(".run").first
-    expect(run).to_have_attribute("data-state", re.compile("done|stopped|failed"), timeout=LONG)
-    assert run.get_attribute("data-state") == state, run.inner_text()
-
-
-def rows(page: Any, folder: Path) -> dict[str, Any]:
-    """What is exported: by address the call and what was answered, without how long that took."""
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Export rows").click()
-    path = folder / "rows.jsonl"
-    download.value.save_as(path)
-    kept = {}
-    for line in path.read_text("utf-8").splitlines():
-        row = json.loads(line)
-        reply = {name: value for name, value in row["reply"].items() if not name.endswith("_ms")}
-        assert row["key"] not in kept
-        kept[row["key"]] = (row["call"], reply)
-    return kept
 
 
 def test_a_run_that_was_stopped_goes_on_after_a_reload_with_the_same_rows(browser, built, tmp_path):
@@ -206,146 +121,6 @@ def test_prompts_are_linted_tested_and_found_again(profile, built, tmp_path):
     expect(page.locator("#bench-part-0 .run")).to_have_count(0)
 
 
-class Asked(list[str]):
-    """What a server was asked; after so many it answers no more until `over`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.patience, self.over = 1_000_000, threading.Event()
-
-    def answer(self, body: Any) -> Page:
-        text = " ".join(str(one["content"]) for one in body["messages"])
-        if len(self) >= self.patience:
-            self.over.wait()
-        self.append(text)
-        return said("What?" if body.get("model") == "curt" else greeter(text))
-
-
-def said(text: str) -> Page:
-    reply = {"id": "1", "choices": [{"index": 0, "message": {"content": text}, "finish_reason": "stop"}]}
-    return Page(json.dumps(reply).encode(), "application/json")
-
-
-@pytest.fixture(scope="module")
-def folder(built, tmp_path_factory):
-    """The page with a scripted engine beside the real workbench: for tests that ask nothing of this tab's model."""
-    folder = sites.pretend(tmp_path_factory.mktemp("bench"))
-    shutil.rmtree(folder / "static")
-    (folder / "static").symlink_to(built.root / "static")
-    return folder
-
-
-@pytest.fixture
-def served(browser, folder):
-    """The workbench with a server that greets as it is told to, unless something makes it be rude; and what it was
-    asked."""
-    asked = Asked()
-    context = browser.new_context(
-        viewport={"width": 1280, "height": 900}, service_workers="block", accept_downloads=True
-    )
-    with sites.running(folder, answer=asked.answer) as site:
-        page = opened(context, site.url)
-        page.get_by_label("Prompt file").fill(GREETING)
-        page.get_by_label("Tests", exact=True).fill(GREETINGS)
-        by_server(page, 0, site.url)
-        yield page, asked
-        asked.over.set()
-        context.close()
-
-
-def by_server(page: Any, number: int, url: str) -> None:
-    """Choose, on a part of the workbench, that a server answers."""
-    panel = page.locator(f"#bench-part-{number}")
-    panel.get_by_label("A server").check()
-    panel.get_by_label("Address").fill(f"{url}v1")
-    panel.get_by_label("I agree").check()
-
-
-def greeter(text: str) -> str:
-    if "Rewrite one segment" in text:
-        return json.dumps({"segment": "pomp", "text": "Be warm."})
-    if "Write a letter" in text or "greet" not in text:
-        return "Dear Sir or Madam"
-    name = re.search("for (\\w+)", text)
-    return f"Hello {name[1]}" if name and "by name" in text else "Hello"
-
-
-def stage(page: Any, name: str) -> Any:
-    """Choose what to do; the panel."""
-    panel = page.locator("#bench-part-0")
-    panel.get_by_role("radio", name=name, exact=True).check()
-    return panel
-
-
-def test_the_culprit_is_shown_in_the_prompt_and_the_mended_one_taken(served):
-    page, asked = served
-    panel = stage(page, "Debug")
-    expect(panel.get_by_label("Only the case").locator("option")).to_have_text(["all that fail", "Ada", "Bob"])
-    panel.get_by_role("button", name="Find what is wrong").click()
-    ended(page)
-    run = page.locator(".run").first
-    expect(run.locator(".run-report tbody tr").first).to_contain_text("pompby itself")
-    guilty = run.locator(".bench-passage mark.bad")
-    expect(guilty.first).to_contain_text("Write a letter")
-    many = len(asked)
-    run.get_by_role("button", name="Run again").click()
-    expect(run).to_contain_text("answers kept before")
-    ended(page)
-    assert len(asked) == many, "nothing was asked again"
-    run.get_by_role("button", name="Take this prompt").click()
-    editor = page.get_by_label("Prompt file")
-    expect(editor).to_be_focused()
-    assert "Write a letter" not in editor.input_value() and "by name" in editor.input_value()
-    page.keyboard.press("Control+z")
-    assert editor.input_value() == GREETING
-
-
-def test_mutants_that_survive_say_what_no_case_notices(served):
-    page, asked = served
-    page.get_by_label("Prompt file").fill(WARM)
-    panel = stage(page, "Mutate")
-    panel.get_by_role("button", name="Mutate this prompt").click()
-    ended(page)
-    run = page.locator(".run").first
-    table = run.get_by_role("group", name=re.compile(r"Mutants: \d+% killed"))
-    killed = table.locator("tr", has_text="drop").filter(has_text="killed")
-    expect(killed).to_contain_text(["drop", "drop"])
-    assert {row.split("\t")[1] for row in killed.all_inner_texts()} == {"task", "name"}
-    spared = table.locator("tr", has_text="Be warm. Also say what the weather is like.")
-    expect(spared).to_contain_text("equivalent?")
-    expect(run.get_by_role("group", name="Coverage")).to_contain_text("segments whose loss is noticed")
-    many = len(asked)
-    page.get_by_label("Tests", exact=True).fill(GREETINGS.replace("Bob", "Eve"))
-    panel.get_by_role("button", name="Mutate this prompt").click()
-    ended(page)
-    assert len(asked) - many <= many // 2 + 1, "Ada's answers were kept"
-
-
-def test_a_build_keeps_what_loses_nothing_and_its_lock_has_the_evidence(served, tmp_path):
-    page, _ = served
-    page.get_by_label("Prompt file").fill(WARM.replace("temperature: 0", "temperature: 0.7"))
-    panel = stage(page, "Build")
-    panel.get_by_label("Loss that counts").fill("0.3")
-    panel.get_by_role("button", name="Build this prompt").click()
-    ended(page)
-    run = page.locator(".run").first
-    steps = run.get_by_role("group", name="Steps: ")
-    kept = steps.locator("tr", has_text="without who")
-    expect(kept).to_contain_text("kept")
-    assert re.search(r"no loss\t0\t0\t\d+\t", kept.inner_text()), kept.inner_text()
-    left = steps.locator("tr", has_text="without name")
-    expect(left).to_contain_text("leftit may lose too much")
-    with page.expect_download() as download:
-        run.get_by_role("button", name="Lock").click()
-    assert download.value.suggested_filename == "build-greeting.lock.json"
-    download.value.save_as(tmp_path / "lock.json")
-    lock = json.loads((tmp_path / "lock.json").read_text("utf-8"))
-    assert lock["decision"] == "pass" and lock["tokens"][1] < lock["tokens"][0]
-    assert {step["what"]: step["kept"] for step in lock["steps"]}["without who"] and "doorman" not in lock["prompt"]
-    run.get_by_role("button", name="Take this prompt").click()
-    assert page.get_by_label("Prompt file").input_value() == lock["prompt"]
-
-
 def test_a_build_in_this_tab_counts_by_its_own_tokenizer(profile, built):
     """On the real model: what any words do for passes wherever it is asked."""
     page = opened(profile, built.url)
@@ -359,201 +134,6 @@ def test_a_build_in_this_tab_counts_by_its_own_tokenizer(profile, built):
     many = tokens(parse(WARM, "warm"), lambda text: len(tokenizer.encode(text, special=False)))
     expect(page.locator(".run").first).to_contain_text(f"Steps: 0 kept, {many} → {many} tokens")
     expect(page.locator(".run").first).to_contain_text("not known: give it more cases")
-
-
-def test_what_evolves_is_taken_and_what_it_changed_is_seen_beside_the_earlier_one(served):
-    page, _ = served
-    page.get_by_label("Tests", exact=True).fill(
-        GREETINGS + GREETINGS.replace("tests:\n", "").replace("Ada", "Cid").replace("Bob", "Dan")
-    )
-    panel = stage(page, "Evolve")
-    panel.get_by_role("button", name="Evolve this prompt").click()
-    ended(page)
-    run = page.locator(".run").first
-    expect(run.get_by_role("group", name="Rewritings: better on cases it never saw")).to_contain_text(
-        "pompkeptBe warm."
-    )
-    run.get_by_role("button", name="Take this prompt").click()
-    stage(page, "Compare")
-    go = panel.get_by_role("button", name="Compare the two")
-    expect(go).to_be_disabled()
-    panel.get_by_label("The earlier one").select_option(index=1)
-    go.click()
-    expect(page.locator(".run")).to_have_count(2)
-    ended(page)
-    expect(run.locator("h4")).to_have_text("greeting: a minor version pass")
-    expect(run.get_by_role("group", name="What changed in what it does").locator("tr").nth(1)).to_contain_text("gained")
-
-
-def test_a_build_is_verified_with_cases_that_no_pass_saw_by_the_passes_that_are_chosen(served):
-    page, _ = served
-    names = [f"{name}{n}" for n in range(4) for name in ("Ada", "Bob")]
-    cases = "".join(
-        GREETINGS.removeprefix("tests:\n").splitlines(keepends=True)[0].replace("Ada", one) for one in names
-    )
-    page.get_by_label("Prompt file").fill(WARM.replace("temperature: 0", "temperature: 0.7"))
-    page.get_by_label("Tests", exact=True).fill(f"tests:\n{cases}")
-    panel = stage(page, "Build")
-    panel.get_by_label("Loss that counts").fill("0.3")
-    panel.get_by_label("Cases no pass sees, %").fill("25")
-    for group, known in (("Passes", [one.name for one in PASSES]), ("Patterns to try, too", SIMPLE)):
-        panel.locator("summary", has_text=group).press("Enter")
-        assert panel.get_by_role("group", name=group).locator("b").all_inner_texts() == known
-    for name in ("normalise", "deduplicate", "examples", "order", "harden"):
-        panel.get_by_role("checkbox", name=name).uncheck()
-    expect(panel.locator("summary", has_text="Passes")).to_have_text("Passes 1 of 6")
-    panel.get_by_role("checkbox", name="reminder").check()
-    panel.get_by_role("button", name="Build this prompt").click()
-    ended(page)
-    run = page.locator(".run").first
-    steps = run.get_by_role("group", name="Steps: ").locator("tbody tr").all_inner_texts()
-    assert {row.split("\t")[0] for row in steps} == {"pattern reminder", "compress"}
-    assert any("without who" in row and "\tkept\t" in row for row in steps), steps
-    verified = run.get_by_text("Verified with cases that no pass saw")
-    seen = re.findall(r"(?:Ada|Bob)\d", verified.inner_text())
-    assert len(seen) == 2 and "0 lost" in verified.inner_text()
-
-
-def test_another_model_may_take_over_only_if_it_loses_nothing(served):
-    page, asked = served
-    page.get_by_label("Prompt file").fill(WARM)
-    panel = stage(page, "Compare")
-    go = panel.get_by_role("button", name="Compare the two")
-    expect(go).to_be_disabled()
-    panel.get_by_label("On another model").check()
-    expect(go).to_be_enabled()  # this very prompt, in this tab
-    other = panel.get_by_role("group", name="Who answers this one")
-    other.get_by_label("A server").check()
-    expect(go).to_be_disabled()
-    other.get_by_label("Address").fill(panel.get_by_label("Address").first.input_value())
-    other.get_by_label("I agree").check()
-    for model, word in (("curt", "fail"), ("kind", "pass")):
-        other.get_by_label("Its model").fill(model)
-        many = len(asked)
-        go.click()
-        ended(page)
-        run = page.locator(".run").first
-        expect(run.locator("h4")).to_contain_text(re.compile(f"greeting: .*#{model} instead of .*{word}"))
-        assert len(asked) - many == (4 if model == "curt" else 2), "the old side's answers were kept"
-    expect(page.locator(".run")).to_have_count(2)
-
-
-def test_releases_are_kept_with_their_evidence_and_one_goes_back_to_them(served, tmp_path):
-    page, asked = served
-    editor = page.get_by_label("Prompt file")
-    editor.fill(WARM)
-    panel = stage(page, "History")
-    history = panel.get_by_role("group", name="Released: greeting")
-    expect(history).to_contain_text("Nothing yet.")
-    go = panel.get_by_role("button", name="Release this prompt")
-    go.click()
-    ended(page)
-    versions = history.get_by_role("radio")
-    expect(versions).to_have_count(1)
-    assert not asked, "there is nothing to hold the first against"
-    editor.fill(GREETING)
-    go.click()
-    expect(versions).to_have_count(2)
-    ended(page)
-    expect(page.locator(".run").first.locator("h4")).to_have_text("greeting: a major version fail")
-    expect(history.locator("label").first).to_contain_text("2.0.0major version · all cases lost · R1 lost")
-    many = len(asked)
-    go.click()
-    ended(page, "failed")
-    expect(page.locator(".run").first).to_contain_text("This is 2.0.0 already.")
-    assert len(asked) == many
-
-    history.get_by_label("1.0.0").check()
-    history.get_by_role("button", name="Compare with it").click()
-    expect(panel.get_by_role("radio", name="Compare", exact=True)).to_be_focused()
-    expect(panel.get_by_label("The earlier one").locator("option:checked")).to_have_text("1.0.0, released")
-    stage(page, "History")
-    history.get_by_role("button", name="Go back to it").click()
-    expect(versions).to_have_count(3)
-    expect(history.locator("label").first).to_contain_text("3.0.0major version · back to 1.0.0, undoing 2.0.0")
-    assert editor.input_value() == WARM
-    with page.expect_download() as download:
-        history.get_by_role("button", name="Export it").click()
-    assert download.value.suggested_filename == "greeting.history.jsonl"
-    download.value.save_as(tmp_path / "history.jsonl")
-    kept = load((tmp_path / "history.jsonl").read_text("utf-8"))
-    assert [(one.version, one.text) for one in kept] == [("1.0.0", WARM), ("2.0.0", GREETING), ("3.0.0", WARM)]
-
-    page.reload()
-    ready(page)
-    shown(page)
-    stage(page, "History")
-    expect(versions).to_have_count(3)
-
-
-def test_the_version_that_broke_it_is_found_among_releases(served):
-    page, asked = served
-    editor = page.get_by_label("Prompt file")
-    panel = stage(page, "History")
-    history = panel.get_by_role("group", name="Released: greeting")
-    for number, text in enumerate((WARM, WARM.replace("small", "large"), GREETING, GREETING.replace("small", "old"))):
-        editor.fill(text)
-        panel.get_by_role("button", name="Release this prompt").click()
-        expect(history.get_by_role("radio")).to_have_count(number + 1)
-        ended(page)
-    history.get_by_label("1.0.0").check()
-    history.get_by_role("button", name="Find the version that broke it").press("Enter")
-    expect(panel.get_by_role("radio", name="Debug", exact=True)).to_be_focused()
-    expect(panel.get_by_label("Only failures of")).to_be_hidden()
-    panel.get_by_label("Only the case").select_option("Bob")
-    panel.get_by_role("button", name="Find what is wrong").click()
-    expect(page.locator(".run")).to_have_count(5)
-    ended(page)
-    run = page.locator(".run").first
-    expect(run.locator("h4")).to_have_text("2.0.0 is the first that fails fail")
-    rows = run.get_by_role("group", name="Versions").locator("tbody tr")
-    assert rows.all_inner_texts()[2] == "2.0.0\tfail\tthe first that fails"
-    many = len(asked)
-    run.get_by_role("button", name="Run again").click()
-    ended(page)
-    assert len(asked) == many, "nothing was asked again"
-    panel.get_by_label("Look in").select_option("")
-    expect(panel.get_by_label("Only failures of")).to_be_visible()
-
-
-def test_what_should_not_matter_is_tested_too(served):
-    page, _ = served
-    page.get_by_label("Prompt file").fill(WARM)
-    panel = stage(page, "Test")
-    panel.get_by_label("Try changes that should not matter").check()
-    panel.get_by_role("button", name="Test this prompt").click()
-    ended(page)
-    table = page.locator(".run").first.get_by_role("group", name="Relations")
-    verdicts = {row.split("\t")[0]: row.split("\t")[1] for row in table.locator("tbody tr").all_inner_texts()}
-    assert verdicts["persona"] == "pass" and set(verdicts) == {"spaces", "case", "persona"}
-
-
-def test_a_search_that_was_stopped_goes_on_after_a_reload(served):
-    page, asked = served
-    asked.patience = 5
-    stage(page, "Debug").get_by_role("button", name="Find what is wrong").click()
-    while len(asked) < asked.patience:
-        page.wait_for_timeout(100)
-    page.wait_for_timeout(1000)  # the last of them is kept
-    page.locator(".run").first.get_by_role("button", name="Stop").click()
-    ended(page, "stopped")
-    asked.patience = 1_000
-    page.reload()
-    ready(page)
-    shown(page)
-    run = page.locator(".run").first
-    run.get_by_role("button", name="Go on").click()
-    expect(run).to_have_attribute("data-state", "done", timeout=LONG)
-    expect(run.locator(".bench-passage mark.bad").first).to_contain_text("Write a letter")
-    assert len(asked) == len(set(asked)), "no answer was asked for twice"
-
-
-def test_where_nothing_fails_there_is_nothing_to_debug_and_it_says_what_to_do(served):
-    page, _ = served
-    page.get_by_label("Prompt file").fill(WARM)
-    stage(page, "Debug").get_by_role("button", name="Find what is wrong").click()
-    ended(page, "failed")
-    expect(page.locator(".run").first).to_contain_text("there is nothing to find. Name a case that does")
 
 
 def test_a_server_is_asked_with_leave_and_only_where_the_policy_lets_it(profile, built):
@@ -571,10 +151,10 @@ def test_a_server_is_asked_with_leave_and_only_where_the_policy_lets_it(profile,
     expect(go).to_be_disabled()
 
 
-def test_memory_does_not_grow_with_what_is_asked(browser, folder, tmp_path):
+def test_memory_does_not_grow_with_what_is_asked(browser, scripted, tmp_path):
     """Hundreds of questions to a server that says No: rows are kept, not remembered."""
     context = browser.new_context(accept_downloads=True, service_workers="block")
-    with sites.running(folder, answer=lambda body: said("No.")) as site:
+    with sites.running(scripted, answer=lambda body: said("No.")) as site:
         page = opened(context, site.url)
         part(page, "Fairness")
         by_server(page, 1, site.url)
@@ -607,47 +187,6 @@ def test_axe_has_no_objections_and_nothing_is_wider_than_the_screen(profile, bui
         if name == "Compare":
             panel.get_by_label("On another model").check()
         sound(page, name, "dark", 390)
-
-
-def sound(page: Any, name: str, scheme: Any, width: int) -> None:
-    page.emulate_media(color_scheme=scheme)
-    page.set_viewport_size({"width": width, "height": 900})
-    test_a11y.check(page, f"{name}, {scheme}, {width}")
-    over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert over == 0, (name, width)
-
-
-@pytest.mark.skipif(not test_a11y.AXE.exists(), reason="axe-core is not installed (npm ci)")
-def test_reports_of_runs_are_sound_and_an_older_one_is_folded(served):
-    page, _ = served
-    stage(page, "Debug").get_by_role("button", name="Find what is wrong").click()
-    ended(page)
-    stage(page, "Mutate").get_by_role("button", name="Mutate this prompt").click()
-    expect(page.locator(".run")).to_have_count(2)
-    ended(page)
-    expect(page.locator(".run").first.get_by_role("group", name="Mutants")).to_be_visible()
-    older = page.locator(".run").nth(1)
-    expect(older.get_by_role("group", name="It fails by")).to_be_hidden()
-    older.locator("summary").press("Enter")
-    expect(older.get_by_role("group", name="It fails by")).to_be_visible()
-    stage(page, "History").get_by_role("button", name="Release this prompt").click()
-    expect(page.locator(".bench-history").get_by_role("radio")).to_be_checked()
-    sound(page, "reports", "light", 1280)
-    sound(page, "reports", "dark", 390)
-
-
-def test_the_stages_by_keyboard(served):
-    page, _ = served
-    page.get_by_role("radio", name="Test", exact=True).focus()
-    for act in ("Mutate this prompt", "Find what is wrong", "Build this prompt", "Evolve this prompt"):
-        page.keyboard.press("ArrowRight")
-        expect(page.get_by_role("button", name=act)).to_be_visible()
-    page.get_by_label("Rewritings at most").press("Tab")
-    page.keyboard.press("Tab")
-    expect(page.get_by_role("button", name="Evolve this prompt")).to_be_focused()
-    page.keyboard.press("Enter")
-    ended(page, "failed")
-    expect(page.locator(".run").first).to_contain_text("2 cases are too few to learn from some and test on others.")
 
 
 def test_the_tabs_by_keyboard(profile, built):
