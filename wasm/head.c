@@ -1,7 +1,12 @@
 /* Logits, and what is made of them: the best, their log-sum-exp, the log-probabilities of given tokens.
  *
  * The head's rows are cut into spans of SPAN, whose sums are added up in their order: the same bits from any number of
- * threads. */
+ * threads.
+ *
+ * Of a small model the head is the largest part, and no level makes it smaller. So below the whole model it is screened:
+ * all rows by their high 4 bits, half of the bytes, then by all bits those that may be among the best. The best logits
+ * are what the whole head gives, as far as they were among those that were looked at; what the others differ by shows in
+ * the log-sum-exp alone. Ours, after what the index does with vectors (codes steer, vectors confirm). */
 #include "llama.h"
 
 /* The peak of n values, and the sum of their e^(x - peak). */
@@ -20,7 +25,8 @@ void head_rows(Llama *m, int me, int rows) {
   for (int s = from; s < to; s++) {
     int first = s * SPAN, n = m->vocabulary - first < SPAN ? m->vocabulary - first : SPAN;
     float *out = m->scores ? m->local[me] : m->logits + (size_t)m->row * (size_t)stride + first;
-    multiply(Q8, &m->embedding, &m->attn, 0, out, stride, 0, first / PANEL, (first + n) / PANEL);
+    multiply(m->screened ? HIGH : PLANES, &m->embedding, &m->attn, 0, out, stride, 0, first / PANEL,
+             (first + n) / PANEL);
     for (int r = 0; r < rows; r++) {
       const float *x = out + (size_t)r * (size_t)stride;
       size_t at = (size_t)(m->scores ? r : m->row + r) * (size_t)m->spans + (size_t)s;
@@ -78,4 +84,24 @@ int head_best(const float *logits, int count, int top, const uint8_t *allow, int
   }
   for (int i = 0; i < size; i++) values[i] = logits[ids[i]];
   return size;
+}
+
+/* Logits by all bits of those that may be among the `top` best of row `row` of the chunk (`allow` as for head_best), and
+ * of their neighbours in the panel, once head_rows has screened them. */
+void head_confirm(Llama *m, int row, int top, const uint8_t *allow) {
+  float *logits = m->logits + (size_t)(m->row + row) * (size_t)m->vocabulary, *values = m->local[0];
+  float *exact = values + MAX_SCREENED;
+  int32_t *ids = (int32_t *)(exact + MAX_EACH * PANEL);
+  size_t at = (size_t)(m->row + row) * (size_t)m->spans;
+  int count = head_best(logits, m->vocabulary, top + MARGIN, allow, ids, values);
+  for (int i = 0; i < count; i++) {
+    int panel = ids[i] / PANEL;
+    multiply(PLANES, &m->embedding, &m->attn, 0, exact, PANEL, 0, panel, panel + 1);
+    __builtin_memcpy(logits + panel * PANEL, exact + row * PANEL, PANEL * sizeof(float));
+  }
+  for (int s = 0; s < m->spans; s++) {
+    int n = m->vocabulary - s * SPAN < SPAN ? m->vocabulary - s * SPAN : SPAN, touched = 0;
+    for (int i = 0; i < count && !touched; i++) touched = ids[i] / SPAN == s;
+    if (touched) sum_up(logits + s * SPAN, n, &m->peaks[at + (size_t)s], &m->sums[at + (size_t)s]);
+  }
 }

@@ -169,10 +169,12 @@ static int refuse(const Llama *m, const int32_t *tokens, int n, int at, const in
   return 0;
 }
 
-/* Runs the tokens, with logits of the last `each`; or, with `scores`, the log-probabilities of all but the first. */
-static void run(Llama *m, const int32_t *tokens, int n, int at, const int32_t *table, int level, int each,
-                float *scores) {
+/* Runs the tokens, with logits of the last `each`, of which the `top` best matter (after the last token, those that are
+ * allowed); or, with `scores`, the log-probabilities of all but the first. */
+static void run(Llama *m, const int32_t *tokens, int n, int at, const int32_t *table, int level, int each, int top,
+                const uint8_t *allow, float *scores) {
   m->table = table, m->active = m->size + level * m->layers;
+  m->screened = level > 0 && !scores && top + MARGIN <= MAX_SCREENED;
   for (int done = 0; done < n; done += m->n) {
     int from = scores ? 0 : n - each - done, end = scores ? n - 1 - done : n - done;
     m->tokens = tokens + done, m->at = at + done;
@@ -185,6 +187,10 @@ static void run(Llama *m, const int32_t *tokens, int n, int at, const int32_t *t
     team_start(&m->team);
     run_chunk(m, 0);
     for (int r = 0; scores && r < m->rows; r++) scores[done + r] -= head_total(m, r);
+    for (int r = 0; m->screened && r < m->rows; r++) {
+      head_confirm(m, r, top, 0);
+      if (allow && m->row + r == each - 1) head_confirm(m, r, top, allow);
+    }
     for (int p = m->at / PAGE; p * PAGE < m->at + m->n; p++) {
       int held = m->at + m->n - p * PAGE;
       m->held[table[p]] = held < PAGE ? held : PAGE;
@@ -202,7 +208,7 @@ API int llama_forward(Llama *m, const int32_t *tokens, int n, int at, const int3
   int wrong = refuse(m, tokens, n, at, table, level), count = 0;
   if (wrong) return wrong;
   if (each < 0 || each > MAX_EACH || each > n || top < 0 || top > m->vocabulary) return -4;
-  run(m, tokens, n, at, table, level, each, 0);
+  run(m, tokens, n, at, table, level, each, top, allow, 0);
   for (int r = 0; r < each; r++, ids += top, logits += top) {
     count = head_best(m->logits + (size_t)r * (size_t)m->vocabulary, m->vocabulary, top, r == each - 1 ? allow : 0, ids,
                       logits);
@@ -215,7 +221,7 @@ API int llama_forward(Llama *m, const int32_t *tokens, int n, int at, const int3
 /* Runs tokens as llama_forward does, and writes the log-probability of each but the first, given those before it. */
 API int llama_score(Llama *m, const int32_t *tokens, int n, int at, const int32_t *table, int level, float *scores) {
   int wrong = refuse(m, tokens, n, at, table, level);
-  if (!wrong) run(m, tokens, n, at, table, level, 0, scores);
+  if (!wrong) run(m, tokens, n, at, table, level, 0, 0, 0, scores);
   return wrong;
 }
 

@@ -8,6 +8,7 @@
 
 enum { CHUNK = 64, PAGE = 64, MAX_LAYERS = 64, MAX_LEVELS = 16, MAX_HEAD = 128, MAX_THREADS = 16, UNIT = 32, QUAD = 4 };
 enum { MAX_EACH = 16, SPAN = 256 }; /* tokens whose logits are kept; rows of the head that are summed up at a time */
+enum { MARGIN = 64, MAX_SCREENED = 512 }; /* rows beyond those wanted that are looked at by all bits; and all together */
 
 typedef struct {
   const float *attn_norm, *ffn_norm;
@@ -43,6 +44,7 @@ typedef struct {
   const Size *active;            /* its level, */
   int n, at, first, rows, row;   /* and for which of its n tokens logits are wanted: `rows` from `first` on, as `row` */
   float *scores;                 /* if logits are only to be scored: where to put those of the tokens that follow */
+  int screened;                  /* whether the head's high bits alone are read first */
   const uint8_t *read;           /* or bytes that are only to be read */
   size_t bytes;
 } Llama;
@@ -81,6 +83,7 @@ size_t attend_floats(const Llama *m); /* scratch a thread needs */
 
 /* head.c: logits of the tokens whose normed states are in m->attn, `rows` of them; and what is made of them. */
 void head_rows(Llama *m, int me, int rows);
+void head_confirm(Llama *m, int row, int top, const uint8_t *allow);
 float head_total(const Llama *m, int row);
 int head_best(const float *logits, int count, int top, const uint8_t *allow, int32_t *ids, float *values);
 

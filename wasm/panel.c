@@ -56,8 +56,9 @@ void acts_set(Acts *a, int t, const float *x, int from, int to) {
 /* One panel times one tile of n tokens: out[token][part]. All of these are specialised for n = 4, 2, 1. Indices are
  * unsigned, because only then may WebAssembly loads take them as constant offsets. */
 
-INLINE void tile_q4(size_t n, const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,
-                    Floats out[TILE][PARTS]) {
+INLINE void tile_q4(size_t n, const uint8_t *p, const uint8_t *low, int blocks, const int8_t *q, const float *scale,
+                    const float *sum, Floats out[TILE][PARTS]) {
+  (void)low;
   for (int b = 0; b < blocks; b++, p += 160, q += 8 * n * ACT, scale += n, sum += n) {
     Sums acc[TILE][PARTS];
     UNROLL for (size_t t = 0; t < n; t++)
@@ -91,8 +92,9 @@ INLINE void tile_q4(size_t n, const uint8_t *p, int blocks, const int8_t *q, con
   }
 }
 
-INLINE void tile_q7(size_t n, const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,
-                    Floats out[TILE][PARTS]) {
+INLINE void tile_q7(size_t n, const uint8_t *p, const uint8_t *low, int blocks, const int8_t *q, const float *scale,
+                    const float *sum, Floats out[TILE][PARTS]) {
+  (void)low;
   for (int b = 0; b < blocks; b++, p += 528, scale += n, sum += n) {
     Sums acc[TILE][PARTS];
     UNROLL for (size_t t = 0; t < n; t++)
@@ -126,29 +128,87 @@ INLINE void tile_q7(size_t n, const uint8_t *p, int blocks, const int8_t *q, con
   }
 }
 
-INLINE void tile_q8(size_t n, const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,
-                    Floats out[TILE][PARTS]) {
+INLINE void tile_q8(size_t n, const uint8_t *p, const uint8_t *low, int blocks, const int8_t *q, const float *scale,
+                    const float *sum, Floats out[TILE][PARTS]) {
+  (void)low;
   for (int b = 0; b < blocks; b++, p += 272, q += 8 * n * ACT, scale += n, sum += n) {
-    Sums low[TILE][PARTS], high[TILE][PARTS];
+    Sums lows[TILE][PARTS], highs[TILE][PARTS];
     UNROLL for (size_t t = 0; t < n; t++)
-      UNROLL for (size_t h = 0; h < PARTS; h++) low[t][h] = high[t][h] = (Sums){0};
+      UNROLL for (size_t h = 0; h < PARTS; h++) lows[t][h] = highs[t][h] = (Sums){0};
     UNROLL for (size_t g = 0; g < 8; g++) {
       Wide w[PARTS];
       wide_load(p + 16 + g * 32, w);
       UNROLL for (size_t t = 0; t < n; t++) {
         Act a = act_load(q + (g * n + t) * ACT);
         UNROLL for (size_t h = 0; h < PARTS; h++) {
-          low[t][h] += dot(low_nibbles(w[h]), a);
-          high[t][h] += dot(high_nibbles(w[h]), a);
-          SETTLE(low[t][h]);
-          SETTLE(high[t][h]);
+          lows[t][h] += dot(low_nibbles(w[h]), a);
+          highs[t][h] += dot(high_nibbles(w[h]), a);
+          SETTLE(lows[t][h]);
+          SETTLE(highs[t][h]);
         }
       }
     }
     UNROLL for (size_t h = 0; h < PARTS; h++) {
       Floats d = halves_load((const uint16_t *)p + h * ROWS);
       UNROLL for (size_t t = 0; t < n; t++) {
-        Ints whole = (pairs(high[t][h]) << 4) + pairs(low[t][h]);
+        Ints whole = (pairs(highs[t][h]) << 4) + pairs(lows[t][h]);
+        out[t][h] += d * (floats_of(whole) * scale[t] - 128.0f * sum[t]);
+      }
+    }
+  }
+}
+
+INLINE void tile_high(size_t n, const uint8_t *p, const uint8_t *low, int blocks, const int8_t *q, const float *scale,
+                      const float *sum, Floats out[TILE][PARTS]) {
+  (void)low;
+  for (int b = 0; b < blocks; b++, p += 144, q += 8 * n * ACT, scale += n, sum += n) {
+    Sums acc[TILE][PARTS];
+    UNROLL for (size_t t = 0; t < n; t++)
+      UNROLL for (size_t h = 0; h < PARTS; h++) acc[t][h] = (Sums){0};
+    UNROLL for (size_t g = 0; g < 8; g++) {
+      Wide w[PARTS];
+      nibbles_load(p + 16 + g * 16, w);
+      UNROLL for (size_t h = 0; h < PARTS; h++) SETTLE(w[h]);
+      UNROLL for (size_t t = 0; t < n; t++) {
+        Act a = act_load(q + (g * n + t) * ACT);
+        UNROLL for (size_t h = 0; h < PARTS; h++) {
+          acc[t][h] += dot(w[h], a);
+          SETTLE(acc[t][h]);
+        }
+      }
+    }
+    UNROLL for (size_t h = 0; h < PARTS; h++) {
+      Floats d = halves_load((const uint16_t *)p + h * ROWS);
+      UNROLL for (size_t t = 0; t < n; t++)
+        out[t][h] += d * (floats_of(pairs(acc[t][h]) << 4) * scale[t] - 120.5f * sum[t]);
+    }
+  }
+}
+
+INLINE void tile_planes(size_t n, const uint8_t *p, const uint8_t *low, int blocks, const int8_t *q, const float *scale,
+                        const float *sum, Floats out[TILE][PARTS]) {
+  for (int b = 0; b < blocks; b++, p += 144, low += LOW, q += 8 * n * ACT, scale += n, sum += n) {
+    Sums lows[TILE][PARTS], highs[TILE][PARTS];
+    UNROLL for (size_t t = 0; t < n; t++)
+      UNROLL for (size_t h = 0; h < PARTS; h++) lows[t][h] = highs[t][h] = (Sums){0};
+    UNROLL for (size_t g = 0; g < 8; g++) {
+      Wide w[PARTS], v[PARTS];
+      nibbles_load(p + 16 + g * 16, w);
+      nibbles_load(low + g * 16, v);
+      UNROLL for (size_t t = 0; t < n; t++) {
+        Act a = act_load(q + (g * n + t) * ACT);
+        UNROLL for (size_t h = 0; h < PARTS; h++) {
+          lows[t][h] += dot(v[h], a);
+          highs[t][h] += dot(w[h], a);
+          SETTLE(lows[t][h]);
+          SETTLE(highs[t][h]);
+        }
+      }
+    }
+    UNROLL for (size_t h = 0; h < PARTS; h++) {
+      Floats d = halves_load((const uint16_t *)p + h * ROWS);
+      UNROLL for (size_t t = 0; t < n; t++) {
+        Ints whole = (pairs(highs[t][h]) << 4) + pairs(lows[t][h]);
         out[t][h] += d * (floats_of(whole) * scale[t] - 128.0f * sum[t]);
       }
     }
@@ -156,25 +216,37 @@ INLINE void tile_q8(size_t n, const uint8_t *p, int blocks, const int8_t *q, con
 }
 
 #define TILES(name)                                                                                                    \
-  static void name##_4(const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,            \
-                       Floats out[TILE][PARTS]) {                                                                      \
-    tile_##name(4, p, blocks, q, scale, sum, out);                                                                     \
+  static void name##_4(const uint8_t *p, const uint8_t *low, int blocks, const int8_t *q, const float *scale,          \
+                       const float *sum, Floats out[TILE][PARTS]) {                                                    \
+    tile_##name(4, p, low, blocks, q, scale, sum, out);                                                                \
   }                                                                                                                    \
-  static void name##_2(const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,            \
-                       Floats out[TILE][PARTS]) {                                                                      \
-    tile_##name(2, p, blocks, q, scale, sum, out);                                                                     \
+  static void name##_2(const uint8_t *p, const uint8_t *low, int blocks, const int8_t *q, const float *scale,          \
+                       const float *sum, Floats out[TILE][PARTS]) {                                                    \
+    tile_##name(2, p, low, blocks, q, scale, sum, out);                                                                \
   }                                                                                                                    \
-  static void name##_1(const uint8_t *p, int blocks, const int8_t *q, const float *scale, const float *sum,            \
-                       Floats out[TILE][PARTS]) {                                                                      \
-    tile_##name(1, p, blocks, q, scale, sum, out);                                                                     \
+  static void name##_1(const uint8_t *p, const uint8_t *low, int blocks, const int8_t *q, const float *scale,          \
+                       const float *sum, Floats out[TILE][PARTS]) {                                                    \
+    tile_##name(1, p, low, blocks, q, scale, sum, out);                                                                \
   }
 TILES(q4)
 TILES(q7)
 TILES(q8)
+TILES(planes)
+TILES(high)
 
-typedef void (*Tile)(const uint8_t *, int, const int8_t *, const float *, const float *, Floats[TILE][PARTS]);
-static const Tile tiles[3][5] = {
-    [Q4] = {0, q4_1, q4_2, 0, q4_4}, [Q7] = {0, q7_1, q7_2, 0, q7_4}, [Q8] = {0, q8_1, q8_2, 0, q8_4}};
+typedef void (*Tile)(const uint8_t *, const uint8_t *, int, const int8_t *, const float *, const float *,
+                     Floats[TILE][PARTS]);
+static const Tile tiles[5][5] = {[Q4] = {0, q4_1, q4_2, 0, q4_4},
+                                 [Q7] = {0, q7_1, q7_2, 0, q7_4},
+                                 [Q8] = {0, q8_1, q8_2, 0, q8_4},
+                                 [PLANES] = {0, planes_1, planes_2, 0, planes_4},
+                                 [HIGH] = {0, high_1, high_2, 0, high_4}};
+
+/* Where the low plane of a matrix in planes has a panel. */
+INLINE const uint8_t *low_plane(const Mat *m, int panel) {
+  size_t blocks = (size_t)(m->cols / block_of(PLANES));
+  return m->data + blocks * ((size_t)(m->rows / PANEL) * block_bytes(PLANES) + (size_t)panel * LOW);
+}
 
 void multiply(Kind kind, const Mat *m, const Acts *a, const float *bias, float *out, int stride, int add, int from,
               int to) {
@@ -184,6 +256,7 @@ void multiply(Kind kind, const Mat *m, const Acts *a, const float *bias, float *
     const uint8_t *data = m->data + (size_t)b * (size_t)(m->rows / PANEL) * block_bytes(kind);
     for (int panel = from; panel < to; panel++) {
       const uint8_t *p = data + (size_t)panel * (size_t)wide * block_bytes(kind);
+      const uint8_t *low = kind == PLANES ? low_plane(m, panel) : 0;
       for (int t = 0, n; t < a->tokens; t += n) {
         n = tile_of(a->tokens - t);
         Floats sums[TILE][PARTS];
@@ -194,7 +267,7 @@ void multiply(Kind kind, const Mat *m, const Acts *a, const float *bias, float *
             if (add || b) sums[i][h] += floats_load(o + (size_t)i * (size_t)stride + h * ROWS);
           }
         int done = t * blocks + b * n;
-        tiles[kind][n](p, n_blocks, a->q + (size_t)done * (size_t)(a->block / GROUP) * ACT, a->scale + done,
+        tiles[kind][n](p, low, n_blocks, a->q + (size_t)done * (size_t)(a->block / GROUP) * ACT, a->scale + done,
                        a->sum + done, sums);
         for (int i = 0; i < n; i++)
           for (int h = 0; h < PARTS; h++) floats_store(o + (size_t)i * (size_t)stride + h * ROWS, sums[i][h]);
@@ -206,7 +279,8 @@ void multiply(Kind kind, const Mat *m, const Acts *a, const float *bias, float *
 void unpack_row(Kind kind, const Mat *m, int row, float *out) {
   int block = block_of(kind), blocks = m->cols / block, r = row % PANEL;
   const uint8_t *p = m->data + (size_t)(row / PANEL) * (size_t)blocks * block_bytes(kind);
-  for (int b = 0; b < blocks; b++, p += block_bytes(kind)) {
+  const uint8_t *low = kind == PLANES ? low_plane(m, row / PANEL) : p;
+  for (int b = 0; b < blocks; b++, p += block_bytes(kind), low += LOW) {
     float scale[PANEL], minimum[PANEL];
     for (int h = 0; h < PARTS; h++) {
       floats_store(scale + h * ROWS, halves_load((const uint16_t *)p + h * ROWS));
@@ -214,8 +288,10 @@ void unpack_row(Kind kind, const Mat *m, int row, float *out) {
     }
     const uint8_t *q = p + (kind == Q4 ? 32 : 16);
     for (int c = 0; c < block; c++) {
-      int g = c / GROUP, i = c % GROUP;
-      int v = kind == Q4 ? (q[g * 16 + r % 4 * 4 + i] >> (r >= 4 ? 4 : 0)) & 15 : q[g * 32 + r * 4 + i];
+      int g = c / GROUP, i = c % GROUP, at = g * 16 + r % 4 * 4 + i, shift = r >= 4 ? 4 : 0;
+      int v = kind == Q4       ? q[at] >> shift & 15
+              : kind == PLANES ? (q[at] >> shift & 15) << 4 | (low[at] >> shift & 15)
+                               : q[g * 32 + r * 4 + i];
       *out++ = kind == Q4 ? scale[r] * (float)v + minimum[r] : scale[r] * (float)(v - (kind == Q7 ? 64 : 128));
     }
   }

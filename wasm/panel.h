@@ -7,8 +7,12 @@
  *   Q7   64 columns   8 scales (half floats), then 16 groups of 32 bytes                   w = scale * (q - 64)
  *   Q8   32 columns   8 scales (half floats), then 8 groups of 32 bytes                    w = scale * (q - 128)
  *
- * A group is 4 columns of 8 rows, a byte (row, column) at 4 * row + column; in Q4 the low nibbles are rows 0..3 and the
- * high ones rows 4..7. Quantised activations are cut into the same blocks, each with a scale.
+ * The weights of Q8 may stand in two planes instead: the high 4 bits of all panels, in blocks of 8 scales and 8 groups of
+ * 16 bytes, then the low 4 bits of all, 8 groups of 16 bytes a block. PLANES reads both, and gives what Q8 gives, bit by
+ * bit; HIGH reads the first alone, half as much, and takes the middle of what the low bits may be.
+ *
+ * A group is 4 columns of 8 rows, a byte (row, column) at 4 * row + column; in Q4 (and in planes) the low nibbles are
+ * rows 0..3 and the high ones rows 4..7. Quantised activations are cut into the same blocks, each with a scale.
  *
  * Of a matrix of which a pass may need the first columns alone, BAND blocks of all panels stand together, then the next
  * ones: a prefix of the columns is a prefix of the bytes, but for a part of the last band. (Skipping the rest of each
@@ -25,11 +29,12 @@
 
 #include "vec.h"
 
-typedef enum { Q4, Q7, Q8 } Kind;
+typedef enum { Q4, Q7, Q8, PLANES, HIGH } Kind;
 enum { GROUP = 4, TILE = 4, BAND = 6 }; /* columns in a group; tokens in a tile; blocks in a band */
+enum { LOW = 128 };                     /* bytes of a block of the low plane */
 
 INLINE int block_of(Kind kind) { return kind == Q7 ? 64 : 32; }
-INLINE size_t block_bytes(Kind kind) { return kind == Q4 ? 160 : kind == Q7 ? 528 : 272; }
+INLINE size_t block_bytes(Kind kind) { return kind == Q4 ? 160 : kind == Q7 ? 528 : kind == Q8 ? 272 : 144; }
 
 typedef struct {
   const uint8_t *data;

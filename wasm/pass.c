@@ -116,7 +116,7 @@ void run_chunk(Llama *m, int me) {
   }
   int first = m->first, rows = m->rows; /* after the barrier that ends a chunk, the job may already be the next one */
   for (int t = me; t < m->n; t += m->team.count)
-    unpack_row(Q8, &m->embedding, m->tokens[t], m->x + (size_t)t * (size_t)m->width);
+    unpack_row(PLANES, &m->embedding, m->tokens[t], m->x + (size_t)t * (size_t)m->width);
   for (int i = 0; i < m->layers; i++) {
     const Size *size = &m->active[i];
     if (size->groups) attention(m, i, size->groups, me);
@@ -124,7 +124,7 @@ void run_chunk(Llama *m, int me) {
     else if (size->bias) add_bias(m, size->bias, me);
   }
   if (!rows) return;
-  if (me == 0) acts_place(&m->attn, m->attn_at, rows, m->width, Q8);
+  if (me == 0) acts_place(&m->attn, m->attn_at, rows, m->width, PLANES);
   if (rows > 1) team_barrier(&m->team);
   norm_tokens(m, me, m->norm, first, rows);
   team_barrier(&m->team);

@@ -4,7 +4,7 @@
 /* Bytes of scratch models_multiply needs. */
 API size_t models_scratch(int kind, int cols, int tokens) { return acts_bytes(tokens, cols, block_of((Kind)kind)); }
 
-/* out (tokens, rows) = x (tokens, first) times the first columns of a packed matrix; kind is 0: q4, 1: q7, 2: q8. */
+/* out (tokens, rows) = x (tokens, first) times the first columns of a packed matrix; kind is that of panel.h. */
 API void models_multiply(int kind, int banded, const uint8_t *packed, int rows, int cols, int first, const float *x, int tokens, void *scratch,
                          float *out) {
   Acts acts;

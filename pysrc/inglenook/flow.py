@@ -121,7 +121,8 @@ class Copy(Effect):
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """The best next tokens: `ids` int32 and `logits` float32, logits descending; `total` is the log-sum-exp of all
-    logits, allowed or not, so `logits - total` are log-probabilities.
+    logits, allowed or not, so `logits - total` are log-probabilities. (Below the whole model our kernel knows those
+    that are far from the best by their weights' high bits alone, and so the total within a few hundredths.)
 
     For one row the shapes are (top,), less where fewer are allowed, and a float; for several (each, top), filled up
     with -1 and minus infinity, and float32 (each,).

@@ -20,7 +20,10 @@ def some(rows: int, columns: int) -> pack.Array:
     return w
 
 
-@pytest.mark.parametrize(("form", "top"), [("q4", 15), ("q4b", 15), ("q7", 127), ("q8", 255), ("q8b", 255)])
+FORMS = [("q4", 15), ("q4b", 15), ("q7", 127), ("q8", 255), ("q8b", 255), ("q8p", 255)]
+
+
+@pytest.mark.parametrize(("form", "top"), FORMS)
 def test_every_value_stands_in_its_place(form: str, top: int) -> None:
     rows, columns = 24, 640
     block = pack.BLOCK[form]
@@ -46,6 +49,11 @@ def test_bytes_of_a_block_are_those_the_kernel_reads() -> None:
     assert np.count_nonzero(packed[32:]) == 1
     assert pack.pack("q7", np.zeros((8, 64), np.uint8), scale).size == 528
     assert pack.pack("q8", np.zeros((8, 32), np.uint8), scale).size == 272
+    q[2, 5], q[6, 5] = 0x9A, 0x4B
+    planes = pack.pack("q8p", q, scale)
+    assert len(planes) == 144 + 128
+    assert planes[at - 16] == 9 | 4 << 4 and planes[144 + at - 32] == 0xA | 0xB << 4
+    assert np.count_nonzero(planes[16:]) == 2
 
 
 def test_quantising_errs_by_half_a_step_at_most() -> None:

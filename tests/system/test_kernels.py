@@ -27,7 +27,11 @@ GGUF = "static/models/SmolLM2-135M-Instruct.Q4_1.gguf"
 LM = "static/models/smollm2-135m-instruct.nkm"
 SAFETENSORS = "static/models/minilm-l6.safetensors"
 ENCODER = "static/models/minilm-l6.nkm"
-KINDS = {"q4": 0, "q4b": 0, "q7": 1, "q8": 2, "q8b": 2}
+KINDS = {"q4": 0, "q4b": 0, "q7": 1, "q8": 2, "q8b": 2, "q8p": 3, "high": 4}
+FORMS = [form for form in KINDS if form != "high"]
+
+WHOLE = 512
+"""So many best that the head is not screened for them."""
 
 Needs = Callable[..., Path]
 
@@ -66,7 +70,7 @@ def rounded(x: np.ndarray, form: str) -> np.ndarray:
     return (np.rint(cut * inverse) * (peak.astype(np.float64) / top)).reshape(x.shape)
 
 
-@pytest.mark.parametrize("form", KINDS)
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("tokens", [1, 2, 3, 4, 5, 7, 64])
 def test_products_are_those_of_numpy(build: str, form: str, tokens: int) -> None:
     rng = np.random.default_rng(tokens)
@@ -84,23 +88,34 @@ def test_products_are_those_of_numpy(build: str, form: str, tokens: int) -> None
         np.testing.assert_allclose(got, part, rtol=0, atol=2e-6 * np.abs(x).max() * first)
 
 
-@pytest.mark.parametrize(("plain", "banded"), [("q4", "q4b"), ("q8", "q8b")])
-def test_bands_change_no_bit(build: str, plain: str, banded: str) -> None:
+@pytest.mark.parametrize(("plain", "other"), [("q4", "q4b"), ("q8", "q8b"), ("q8", "q8p")])
+def test_bands_and_planes_change_no_bit(build: str, plain: str, other: str) -> None:
     rng = np.random.default_rng(3)
     weights, x = (rng.standard_normal(shape).astype(np.float32) for shape in ((40, 640), (7, 544)))
-    one, other = (multiply(form, pack.quantise(form, weights), 40, x, 640) for form in (plain, banded))
-    np.testing.assert_array_equal(one, other)
+    one, two = (multiply(form, pack.quantise(form, weights), 40, x, 640) for form in (plain, other))
+    np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize(("form", "top"), [("q4", 15), ("q8", 255), ("q8", 1)])
+@pytest.mark.parametrize("tokens", [1, 3, 7])
+def test_the_high_plane_alone_stands_for_the_middle_of_the_low_bits(build: str, tokens: int) -> None:
+    rng = np.random.default_rng(tokens)
+    x = rng.standard_normal((tokens, 320)).astype(np.float32)
+    q, scale = pack.cut_q8(rng.standard_normal((40, 320)).astype(np.float32))
+    middle = (q >> 4 << 4) + 7.5 - pack.ZERO["q8p"]
+    expected = rounded(x, "q8p") @ (middle * np.repeat(scale.astype(np.float64), 32, axis=1)).T
+    got = multiply("high", pack.pack("q8p", q, scale), 40, x)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=2e-6 * np.abs(x).max() * 320)
+
+
+@pytest.mark.parametrize(("form", "top"), [("q4", 15), ("q8", 255), ("q8", 1), ("q8p", 255), ("q8p", 1)])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_largest_sums_do_not_overflow(build: str, form: str, top: int, sign: int) -> None:
     """All weights and activations at their ends: 16-bit sums reach 30,480 (q4), and must not wrap."""
     rows, columns = 8, 128
     scale = np.ones((rows, columns // pack.BLOCK[form]), np.float16)
     zero = np.zeros_like(scale)
-    packed = pack.pack(form, np.full((rows, columns), top, np.uint8), scale, None if form == "q8" else zero)
-    value = (top - 128) if form == "q8" else top
+    packed = pack.pack(form, np.full((rows, columns), top, np.uint8), scale, None if form in pack.ZERO else zero)
+    value = top - pack.ZERO.get(form, 0)
     x = np.full((5, columns), sign, np.float32)
     np.testing.assert_allclose(multiply(form, packed, rows, x), np.full((5, rows), sign * value * columns), rtol=1e-5)
 
@@ -223,7 +238,7 @@ def test_what_cannot_be_run_is_said(model: LanguageModel) -> None:
     ]  # fmt: skip
     for tokens, at, code, how in wrong:
         with pytest.raises(NookError) as caught:
-            model.forward(tokens, at, 1, **how)
+            model.forward(tokens, at, WHOLE, **how)
         assert caught.value.code == code
     with pytest.raises(NookError):
         model.copy(0, 4)
@@ -256,7 +271,7 @@ def test_pages_may_lie_anywhere(needs: Needs, model: LanguageModel) -> None:
 
 def after(model: LanguageModel, tokens: list[int], at: int, **how: Any) -> np.ndarray:
     """All logits after the last token."""
-    model.forward(tokens, at, 1, **how)
+    model.forward(tokens, at, WHOLE, **how)
     return model.logits()
 
 
@@ -319,7 +334,7 @@ def test_levels_are_those_of_the_plain_pass(build: str, elastic: Path, level: in
     np.testing.assert_array_less(0.998, cosines(got, expected))
     other = reference.logits(tokens, (level + 1) % 3)
     assert cosines(got, other).mean() < 0.99, "another level is something else"
-    kernel.forward(tokens, 0, 1, level=level)
+    kernel.forward(tokens, 0, WHOLE, level=level)
     np.testing.assert_array_equal(kernel.logits(), got[-1])
     np.testing.assert_allclose(kernel.score(tokens, 0, level=level), reference.score(tokens, 0, level), atol=0.2)
     kernel.close()
@@ -337,10 +352,35 @@ def test_a_layer_does_what_the_plain_one_does(build: str, tmp_path: Path, level:
         got = []
         for at in range(0, len(tokens), 16):
             part = tokens[at : at + 16]
-            kernel.forward(part, at, 1, level=level, each=len(part))
+            kernel.forward(part, at, WHOLE, level=level, each=len(part))
             got += [kernel.logits(row) for row in range(len(part))]
         found += list(cosines(np.array(got), reference.logits(tokens, level)))
     assert np.median(found) > 1 - 1e-7 and min(found) > 0.999
+    kernel.close()
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_the_best_by_the_screened_head_are_those_of_the_whole_head(build: str, elastic: Path, level: int) -> None:
+    kernel = LanguageModel(elastic, threads=2, context=128)
+    rng = np.random.default_rng(9)
+    allowed = rng.random(512) < 0.3
+    allow = np.packbits(allowed, bitorder="little").tobytes()
+    same, of = 0, 0
+    for at in range(0, 96, 8):
+        part = [int(t) for t in rng.integers(0, 512, 8)]
+        whole = kernel.forward(part, at, WHOLE, level=level, each=8)
+        for some, many in (
+            (kernel.forward(part, at, 8, level=level, each=8), 8),
+            (kernel.forward(part, at, 8, level=level, each=3), 3),
+        ):
+            wanted = whole.ids[-many:, :8]
+            same, of = same + int((some.ids == wanted).sum()), of + wanted.size
+            np.testing.assert_array_equal(some.logits[some.ids == wanted], whole.logits[-many:, :8][some.ids == wanted])
+            np.testing.assert_allclose(some.total, whole.total[-many:], atol=0 if level == 0 else 0.05)
+        one = kernel.forward(part, at, 8, level=level, allow=allow)
+        first = [(int(i), float(x)) for i, x in zip(whole.ids[-1], whole.logits[-1], strict=True) if allowed[i]][:8]
+        assert list(zip(one.ids.tolist(), one.logits.tolist(), strict=True)) == first
+    assert same / of > 0.99
     kernel.close()
 
 

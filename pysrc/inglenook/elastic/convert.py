@@ -1,6 +1,6 @@
 """A Llama model from GGUF to the kernel's artifact (`kernels.artifact`, wasm/llama.c), and its tokenizer to a file.
 
-Blocks of Q4_1 become panels of q4 and the embedding, which is the head as well, panels of q8: the same numbers in
+Blocks of Q4_1 become panels of q4 and the embedding, which is the head as well, planes of q8: the same numbers in
 another order, nothing is rounded. What is stored otherwise is brought to these formats first.
 
 With a recipe (`elastic.recipe`) the units of each layer stand in its order, and the artifact has levels
@@ -186,7 +186,7 @@ def _tensors(
         return weight if isinstance(weight, Tensor) else _panels(name, form, weight)
 
     yield artifact.floats("rotation", _rotation(shape), "f64")
-    yield tensor("token_embd.weight", "q8")
+    yield tensor("token_embd.weight", "q8p")
     yield tensor("output_norm.weight", "f32")
     for layer in range(shape.layers):
         for name in NAMES:
@@ -230,7 +230,7 @@ def _packed(tensor: Stored) -> Weight:
     if tensor.kind == "Q8_0" and tensor.shape[0] % pack.ROWS == 0 and embedding:
         blocks = tensor.blocks
         signs = np.ascontiguousarray(blocks["qs"]).view(np.uint8).reshape(tensor.shape)
-        return Tensor(tensor.name, "q8", tensor.shape, pack.pack("q8", signs ^ np.uint8(128), blocks["d"]))
+        return Tensor(tensor.name, "q8p", tensor.shape, pack.pack("q8p", signs ^ np.uint8(128), blocks["d"]))
     return tensor.dequantise()
 
 

@@ -30,11 +30,11 @@ def fairness(told: Any) -> list[Table]:
     return [
         Table("Biased questions as published", ("asked", "questions", "biased"), rows,
               "By BiasLens' own oracles, for comparison: refusals, empty and unreadable answers count as unbiased."),
-        Table("By what was answered", ("kind", "asked", "questions", "biased", "fair", "abstained", "unreadable", "coverage",
-              "biased of decided", "runs differ"), kept,
+        Table("By what was answered", ("kind", "asked", "questions", "biased", "fair", "abstained", "unreadable",
+              "coverage", "biased of decided", "runs differ"), kept,
               f"An answer that refuses or says nothing is neither biased nor fair: see the coverage.{judge}"),
-        Table("The role's effect on the same questions", ("oracle", "pairs", "only in role", "only without", "difference",
-              "95 %", "p"), pairs, "Exact McNemar test; difference in percentage points."),
+        Table("The role's effect on the same questions", ("oracle", "pairs", "only in role", "only without",
+              "difference", "95 %", "p"), pairs, "Exact McNemar test; difference in percentage points."),
         Table(f"Roles that change answers ({roles['changed']} of {roles['tested']})",
               ("attribute", "role", "pairs", "difference", "p"),
               [[one["attribute"], one["role"], one["pairs"], _points(one["difference"]), f"{one['p']:.2g}"]

@@ -1,6 +1,6 @@
 """`.nkm`: a model as the kernel wants it in memory, so that loading is copying bytes.
 
-    bytes 0..3   "NKM3"
+    bytes 0..3   "NKM4"
     bytes 4..7   length of the header, uint32 little endian; 16 + length is a multiple of 64
     bytes 8..11  CRC-32 of the header
     bytes 12..15 zero
@@ -29,7 +29,7 @@ from inglenook.errors import NookError
 from inglenook.kernels import pack
 from inglenook.types import Json
 
-MAGIC = b"NKM3"
+MAGIC = b"NKM4"
 ALIGN = 64
 PIECE = 1 << 20
 """Bytes that have a checksum together."""

@@ -9,7 +9,8 @@ Q4 its 8 minima (half floats), and then for each group of 4 columns the values o
     q8      32       scale * (q - 128)        16      +  8 * 32
 
 "q4b" and "q8b" are the same in bands: the first BAND blocks of all panels, then the next of all panels, and so on, so
-that a prefix of the columns is a prefix of the bytes, but for a part of the last band.
+that a prefix of the columns is a prefix of the bytes, but for a part of the last band. "q8p" is q8 in two planes: the
+scales and high 4 bits of all panels, then the low 4 bits of all, both in groups as those of q4.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ Array = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 ROWS, GROUP, BAND = 8, 4, 6
-BLOCK = {"q4": 32, "q4b": 32, "q7": 64, "q8": 32, "q8b": 32}
-ZERO = {"q7": 64, "q8": 128, "q8b": 128}
+BLOCK = {"q4": 32, "q4b": 32, "q7": 64, "q8": 32, "q8b": 32, "q8p": 32}
+ZERO = {"q7": 64, "q8": 128, "q8b": 128, "q8p": 128}
 """The q that stands for a weight of zero, where there is no minimum."""
 LANE = 32767 // 63
 """What the |q - 64| of a q7 block may sum to in each lane: columns 0, 1, 4, 5, 8, 9 … of a row, and the others. So the
@@ -41,9 +42,11 @@ def pack(form: str, q: Bytes, scale: NDArray[np.float16], minimum: NDArray[np.fl
         raise ValueError(f"{q.shape} does not fill panels of {ROWS} rows and blocks of {block} columns")
     values = q.reshape(panels, ROWS, blocks, block // GROUP, GROUP).transpose(0, 2, 3, 1, 4)
     values = values.reshape(panels, blocks, block // GROUP, ROWS * GROUP)
+    if form == "q8p":
+        high, low = (_nibbles(plane).reshape(panels, blocks, -1) for plane in np.divmod(values, np.uint8(16)))
+        return np.concatenate([np.concatenate([_heads(scale, panels), high], axis=2).ravel(), low.ravel()])
     if form not in ZERO:
-        half = ROWS * GROUP // 2
-        values = (values[..., :half] | (values[..., half:] << 4)).astype(np.uint8)
+        values = _nibbles(values)
     parts = [_heads(scale, panels)] + ([] if minimum is None else [_heads(minimum, panels)])
     whole = np.concatenate([*parts, values.reshape(panels, blocks, -1)], axis=2)
     if form.endswith("b"):
@@ -58,12 +61,17 @@ def unpack(form: str, packed: Bytes, rows: int, columns: int) -> Array:
     if form.endswith("b"):
         bands = np.split(packed.reshape(-1), np.arange(BAND, blocks, BAND) * (packed.size // blocks))
         whole = np.concatenate([band.reshape(panels, -1, packed.size // (panels * blocks)) for band in bands], axis=1)
+    elif form == "q8p":
+        high, low = np.split(packed.reshape(-1), [panels * blocks * (2 * ROWS + block * ROWS // 2)])
+        high = high.reshape(panels, blocks, -1)
+        both = _values(high[..., 2 * ROWS :]) * np.uint8(16) + _values(low.reshape(panels, blocks, -1))
+        whole = np.concatenate([high[..., : 2 * ROWS], both], axis=-1)
     else:
         whole = packed.reshape(panels, blocks, -1)
     split = whole[..., : heads * 2 * ROWS].copy().view("<f2").astype(np.float32).reshape(panels, blocks, heads, ROWS)
-    values = whole[..., heads * 2 * ROWS :].reshape(panels, blocks, block // GROUP, -1)
+    values = whole[..., heads * 2 * ROWS :]
     if form not in ZERO:
-        values = np.concatenate([values & 15, values >> 4], axis=-1)
+        values = _values(values)
     q = values.reshape(panels, blocks, block // GROUP, ROWS, GROUP).astype(np.float32)
     scale = split[:, :, 0, None, :, None]
     weights = (q - ZERO[form]) * scale if form in ZERO else q * scale + split[:, :, 1, None, :, None]
@@ -119,6 +127,18 @@ def cut_q8(weights: Array) -> tuple[Bytes, NDArray[np.float16]]:
     step = np.where(scale == 0, 1, scale).astype(np.float32)[..., None]
     q = np.rint(cut / step).clip(-127, 127) + ZERO["q8"]
     return q.astype(np.uint8).reshape(rows, columns), scale
+
+
+def _nibbles(values: Bytes) -> Bytes:
+    """Groups of 32 values of 4 bits (…, 32) in 16 bytes: rows 0..3 below rows 4..7."""
+    half = ROWS * GROUP // 2
+    return (values[..., :half] | (values[..., half:] << 4)).astype(np.uint8)
+
+
+def _values(nibbles: Bytes) -> Bytes:
+    """The values (…, 2 n) of 4 bits that stand in n bytes (…, n), group by group."""
+    groups = nibbles.reshape(*nibbles.shape[:-1], -1, ROWS * GROUP // 2)
+    return np.concatenate([groups & 15, groups >> 4], axis=-1).reshape(*nibbles.shape[:-1], -1)
 
 
 def _heads(values: NDArray[np.float16], panels: int) -> Bytes:
