@@ -51,57 +51,78 @@ static float narrow(const float *query, int d, int16_t *q) {
   return peak / 32767.0f / root((float)d);
 }
 
-/* scores[p] = query . key p for the n positions of a page, four at a time, exact sums; returns the best, lane by lane. */
-static F4 score(const int16_t *q, float scale, int d, const Slot *s, int n, float *scores) {
-  F4 best = f4(-3.0e38f);
+/* scores[h][p] = query h . key p for the n positions of a page and `heads` heads, four positions at a time, exact sums;
+ * best[h] is the best, lane by lane. */
+INLINE void score(int heads, int16_t q[3][MAX_HEAD], const float *scale, int d, const Slot *s, int n, float *scores,
+                  int row, F4 *best) {
   for (int p = 0; p < n; p += QUAD) {
-    I4 sums[QUAD] = {i4(0), i4(0), i4(0), i4(0)};
-    const int8_t *k = s->keys + p * d;
-    for (int i = 0; i < d; i += 8) {
-      S8 part = READ(S8, q + i);
-      for (int j = 0; j < QUAD; j++) sums[j] += s8_dot(s8_load(k + j * d + i), part);
-    }
-    I4 ab = __builtin_shufflevector(sums[0], sums[1], 0, 4, 1, 5) + __builtin_shufflevector(sums[0], sums[1], 2, 6, 3, 7);
-    I4 cd = __builtin_shufflevector(sums[2], sums[3], 0, 4, 1, 5) + __builtin_shufflevector(sums[2], sums[3], 2, 6, 3, 7);
-    I4 all = __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-    F4 v = f4_of(all) * (f4_load(s->key_scale + p) * scale);
-    if (n - p < QUAD) v = f4_pick((I4){0, 1, 2, 3} < (n - p), v, f4(-3.0e38f));
-    f4_store(scores + p, v);
-    best = f4_max(best, v);
-  }
-  return best;
-}
-
-/* Softmax without its division, weighted with the values' scales, for the n positions of a page; `total` sums up. */
-static void soften(float *scores, const float *value_scale, int n, float peak, F4 *total) {
-  for (int p = 0; p < n; p += QUAD) {
-    F4 e = f4_exp(f4_load(scores + p) - peak);
-    *total += e;
-    f4_store(scores + p, e * f4_load(value_scale + p));
-  }
-}
-
-/* out[h] += sum over n positions of weight[h][p] * values[p], 16 channels at a time for `heads` heads at once. */
-INLINE void mix(int heads, const float *weights, int stride, const int8_t *values, int d, int n, float *out) {
-  for (int c = 0; c < d; c += 16) {
-    F4 sums[3][4];
+    I4 sums[3][QUAD];
     for (int h = 0; h < heads; h++)
-      for (int j = 0; j < 4; j++) sums[h][j] = f4_load(out + h * d + c + 4 * j);
-    for (int p = 0; p < n; p++) {
+      for (int j = 0; j < QUAD; j++) sums[h][j] = i4(0);
+    const int8_t *k = s->keys + p * d;
+    for (int i = 0; i < d; i += 8)
+      for (int j = 0; j < QUAD; j++) {
+        S8 key = s8_load(k + j * d + i);
+        for (int h = 0; h < heads; h++) sums[h][j] += s8_dot(key, READ(S8, q[h] + i));
+      }
+    for (int h = 0; h < heads; h++) {
+      I4 *of = sums[h];
+      I4 ab = __builtin_shufflevector(of[0], of[1], 0, 4, 1, 5) + __builtin_shufflevector(of[0], of[1], 2, 6, 3, 7);
+      I4 cd = __builtin_shufflevector(of[2], of[3], 0, 4, 1, 5) + __builtin_shufflevector(of[2], of[3], 2, 6, 3, 7);
+      I4 all = __builtin_shufflevector(ab, cd, 0, 1, 4, 5) + __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+      F4 v = f4_of(all) * (f4_load(s->key_scale + p) * scale[h]);
+      if (n - p < QUAD) v = f4_pick((I4){0, 1, 2, 3} < (n - p), v, f4(-3.0e38f));
+      f4_store(scores + h * row + p, v);
+      best[h] = f4_max(best[h], v);
+    }
+  }
+}
+
+/* Softmax without its division, weighted with the values' scales, for the n positions of a page, in 16 bits: w[p] times
+ * the scale that is returned; `total` sums up. */
+static float soften(const float *scores, const float *value_scale, int n, float peak, F4 *total, int16_t *w) {
+  F4 weights[PAGE / QUAD], peaks = f4(0.0f);
+  for (int i = 0; i * QUAD < n; i++) {
+    F4 e = f4_exp(f4_load(scores + i * QUAD) - peak);
+    *total += e;
+    if (n - i * QUAD < QUAD) e = f4_pick((I4){0, 1, 2, 3} < (n - i * QUAD), e, f4(0.0f));
+    weights[i] = f4_pick(e > f4(0.0f), e * f4_load(value_scale + i * QUAD), f4(0.0f));
+    peaks = f4_max(peaks, weights[i]);
+  }
+  float most = f4_peak(peaks), inverse = most > 0.0f ? 32767.0f / most : 0.0f;
+  for (int i = 0; i * QUAD < n; i += 2) {
+    F4 after = (i + 1) * QUAD < n ? weights[i + 1] : f4(0.0f);
+    S8 v = s8_of(i4_round(weights[i] * inverse), i4_round(after * inverse));
+    WRITE(w + i * QUAD, v);
+  }
+  return most / 32767.0f;
+}
+
+/* out[h] += scale[h] * sum over n positions of w[h][p] * values[p], exact sums of two positions at a time, 16 channels at a
+ * time for `heads` heads at once. */
+INLINE void mix(int heads, int16_t w[3][PAGE], const float *scale, const int8_t *values, int d, int n, float *out) {
+  for (int c = 0; c < d; c += 16) {
+    I4 sums[3][4];
+    for (int h = 0; h < heads; h++)
+      for (int j = 0; j < 4; j++) sums[h][j] = i4(0);
+    for (int p = 0; p < n; p += 2) {
       const int8_t *v = values + p * d + c;
-      F4 part[4];
+      S8 pairs_of[4];
       for (int j = 0; j < 2; j++) {
-        S8 bytes = s8_load(v + 8 * j);
-        part[2 * j] = f4_of(__builtin_convertvector(__builtin_shufflevector(bytes, bytes, 0, 1, 2, 3), I4));
-        part[2 * j + 1] = f4_of(__builtin_convertvector(__builtin_shufflevector(bytes, bytes, 4, 5, 6, 7), I4));
+        S8 one = s8_load(v + 8 * j), two = s8_load(v + d + 8 * j);
+        pairs_of[2 * j] = __builtin_shufflevector(one, two, 0, 8, 1, 9, 2, 10, 3, 11);
+        pairs_of[2 * j + 1] = __builtin_shufflevector(one, two, 4, 12, 5, 13, 6, 14, 7, 15);
       }
       for (int h = 0; h < heads; h++) {
-        F4 w = f4(weights[h * stride + p]);
-        for (int j = 0; j < 4; j++) sums[h][j] += w * part[j];
+        S8 both = (S8)i4(READ(int32_t, w[h] + p));
+        for (int j = 0; j < 4; j++) sums[h][j] += s8_dot(pairs_of[j], both);
       }
     }
     for (int h = 0; h < heads; h++)
-      for (int j = 0; j < 4; j++) f4_store(out + h * d + c + 4 * j, sums[h][j]);
+      for (int j = 0; j < 4; j++) {
+        float *o = out + h * d + c + 4 * j;
+        f4_store(o, f4_load(o) + f4_of(sums[h][j]) * f4(scale[h]));
+      }
   }
 }
 
@@ -125,17 +146,21 @@ static void attend(Llama *m, int layer, int me, int t, int from, int to, int str
     }
     for (int p = 0; p < n; p += PAGE) {
       Slot s = slot(m, p / PAGE, layer, g);
-      for (int i = 0; i < heads; i++)
-        best[i] = f4_max(best[i], score(q[i], scale[i], d, &s, least(n - p, PAGE), scores + i * row + p));
+      if (heads == 3) score(3, q, scale, d, &s, least(n - p, PAGE), scores + p, row, best);
+      else if (heads == 2) score(2, q, scale, d, &s, least(n - p, PAGE), scores + p, row, best);
+      else score(1, q, scale, d, &s, least(n - p, PAGE), scores + p, row, best);
     }
     for (int c = 0; c < heads * d; c += 4) f4_store(out + c, f4(0.0f));
     for (int p = 0; p < n; p += PAGE) {
       int part = least(n - p, PAGE);
       Slot s = slot(m, p / PAGE, layer, g);
-      for (int i = 0; i < heads; i++) soften(scores + i * row + p, s.value_scale, part, f4_peak(best[i]), &total[i]);
-      if (heads == 3) mix(3, scores + p, row, s.values, d, part, out);
-      else if (heads == 2) mix(2, scores + p, row, s.values, d, part, out);
-      else mix(1, scores + p, row, s.values, d, part, out);
+      int16_t w[3][PAGE];
+      float step[3];
+      for (int i = 0; i < heads; i++)
+        step[i] = soften(scores + i * row + p, s.value_scale, part, f4_peak(best[i]), &total[i], w[i]);
+      if (heads == 3) mix(3, w, step, s.values, d, part, out);
+      else if (heads == 2) mix(2, w, step, s.values, d, part, out);
+      else mix(1, w, step, s.values, d, part, out);
     }
     for (int i = 0; i < heads; i++) {
       float inverse = 1.0f / f4_sum(total[i]);
