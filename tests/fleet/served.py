@@ -86,6 +86,6 @@ class Counting:
 
     def note(self, path: Path, text: str) -> None:
         """Write a file that is read meanwhile."""
-        part = path.with_suffix(".part")
+        part = path.with_suffix(f".{id(self)}.part")  # another worker may write it, too, in a thread of this process
         part.write_text(text)
         part.replace(path)

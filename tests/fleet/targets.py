@@ -161,3 +161,6 @@ class Thread:
             self._actor.run()
         except (RuntimeError, BrokenPipeError):
             self.kill()
+        except BaseException:  # a defect: it is told, and nobody waits for what will not come
+            self.kill()
+            raise
