@@ -61,12 +61,14 @@ SHAPE = Shape(
 
 @dataclass
 class Row:
-    """One start. Seconds; `reserved` is GB·s of weights until the first token, and until it was merged."""
+    """One start. Seconds; `pause` is between the two tokens about the merging; `reserved` is GB·s of weights until the
+    first token, and until it was merged."""
 
     arm: str
     ttft: float
     tpot_before: float
     tpot_after: float
+    pause: float
     merged: float
     reserved_first: float
     reserved_merged: float
@@ -102,6 +104,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             arm: [round(1e3 * median([getattr(row, when) for row in rows if row.arm == arm]), 1)
                   for when in ("tpot_before", "tpot_after")] for arm in ARMS
         },
+        "cold_pause_ms": {
+            arm: spread([1e3 * row.pause for row in rows if row.arm == arm]) for arm in ("pp2", "pp4")
+        },
         "cold_reserved_gb_s": {
             arm: [round(median([getattr(row, when) for row in rows if row.arm == arm]), 2)
                   for when in ("reserved_first", "reserved_merged")] for arm in ARMS
@@ -133,8 +138,9 @@ class Bed:
                 rows.append(row)
                 print(
                     f"  {name:8} {arm:8} first token {row.ttft:6.2f} s, merged {row.merged:6.2f} s, per token"
-                    f" {1e3 * row.tpot_before:5.1f} → {1e3 * row.tpot_after:5.1f} ms, {row.reserved_first:5.2f} and"
-                    f" {row.reserved_merged:5.2f} GB·s, {row.moved:,} bytes of keys and values moved,"
+                    f" {1e3 * row.tpot_before:5.1f} → {1e3 * row.tpot_after:5.1f} ms, about the merging"
+                    f" {1e3 * row.pause:5.1f} ms, {row.reserved_first:5.2f} and {row.reserved_merged:5.2f} GB·s,"
+                    f" {row.moved:,} bytes of keys and values moved,"
                     f" cpu {row.cpu:.1f} s, load {row.load:.1f}",
                     flush=True,
                 )
@@ -171,9 +177,10 @@ class Bed:
         steps = [(at, at - before) for before, at in pairwise(times)]
         early = [took for at, took in steps if at <= done] or [took for _, took in steps]
         late = [took for at, took in steps if at > done] or early
+        pause = next((took for at, took in steps if at > done), 0.0)
         until = lambda end: sum(size * (min(at, end) - was) for was, at, size in reserved if was < end) / GIGA
         return Row(
-            arm, times[0], median(early), median(late), done, until(times[0]), until(done), pipeline.moved,
+            arm, times[0], median(early), median(late), pause, done, until(times[0]), until(done), pipeline.moved,
             processor(self.zygote.pid) - used, load, written,
         )  # fmt: skip
 

@@ -5,13 +5,14 @@
     flight = pipeline.begin(iteration); …; pipeline.finish(flight)       # or in two parts, with other work between them
 
 The pipeline answers as soon as each stage has its part. Then the full workers fetch the parts they lack, beside the
-work; new requests go to a worker that has all of them; those that are under way follow between two iterations, their
-keys and values pulled over layer range by layer range with the network to themselves; low-memory workers end. With one
-full worker that is scaling down, with several scaling up. No token depends on it: the same layers run over the same
-keys and values, wherever they are.
+work; new requests go to a worker that has all of them; those that are under way follow, their keys and values pulled
+over layer range by layer range with the network to themselves, most of them while the pipeline writes on, the last few
+between two iterations; low-memory workers end. With one full worker that is scaling down, with several scaling up. No
+token depends on it: the same layers run over the same keys and values, wherever they are.
 
 Source: Lou et al., HydraServe (2502.15524), pipeline consolidation. Ours: the whole of it stands behind the executor's
-interface, pages have the same numbers everywhere (so what moves is not renumbered), and what a lost worker means.
+interface, pages have the same numbers everywhere (so what moves is not renumbered), requests move as virtual machines
+do (pre-copy; Clark et al., NSDI'05), and what a lost worker means.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
@@ -36,6 +37,8 @@ from inglenook.fleet.manifest import Manifest
 from inglenook.fleet.weights import Checkpoint
 
 AGAIN = 5.0  # seconds until a fetch in the background that failed is tried again
+FEW = 4  # tokens of a request that may be copied while it waits
+ROUNDS = 5  # in which what it wrote meanwhile is copied beside the work
 
 
 class WorkerLost(NookError):
@@ -87,12 +90,15 @@ class _Member:
 
 @dataclass(slots=True)
 class _Held:
-    """A request: how its tokens are chosen, who runs it (None: the pipeline), and the pages of so many tokens."""
+    """A request: how its tokens are chosen, who runs it (None: the pipeline), and the pages of so many tokens. Of these
+    the first `copied` are at the one who is `next` to run it."""
 
     sampling: Sampling
     member: _Member | None
     pages: Sequence[int] = ()
     tokens: int = 0
+    next: _Member | None = None
+    copied: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +134,9 @@ class Pipeline:
     _answered: bool = False
     _flying: bool = False
     _claim: Claim | None = None
+    _copying: dict[str, set[int]] = field(default_factory=dict)  # the pages that are being copied, by request
+    _copies: list[Future[Message]] = field(default_factory=list)
+    _rounds: int = 0
     _members: list[_Member] = field(default_factory=list)
     _held: dict[str, _Held] = field(default_factory=dict)
     _ended: deque[Fetch] = field(default_factory=deque)  # told by the threads that hear of it
@@ -238,6 +247,8 @@ class Pipeline:
                     "iteration", f"Request {piece.request} was not admitted.", "This is a defect: report it."
                 )
             groups.setdefault(self._held[piece.request].member, []).append(piece)
+        if not self.merged:
+            self._disown(iteration.pieces)
         self._flying = True
         return Flight(iteration, [(pieces, self._ask(member, pieces)) for member, pieces in groups.items()])
 
@@ -261,6 +272,7 @@ class Pipeline:
         for piece in flight.iteration.pieces:
             if held := self._held.get(piece.request):
                 held.pages, held.tokens = piece.pages, piece.start + len(piece.tokens)
+                held.copied = min(held.copied, piece.start)  # it may have been pushed out, and begun anew
         self._answered = True
         return tokens
 
@@ -275,13 +287,11 @@ class Pipeline:
             if member.full and not member.remote.lost and now >= member.again:
                 self._complete(member, now)
         ready = [member for member in self._members if member.ready]
-        if ready and self._alone(ready):
-            piped = {name: held for name, held in self._held.items() if held.member is None}
-            for index, held in enumerate(piped.values()):
-                held.member = ready[index % len(ready)]
-                held.member.requests += 1
-            for member in ready:
-                self._pull(member, [held for held in piped.values() if held.member is member and held.tokens])
+        if ready and self._alone() and self._copied(ready):
+            for held in self._held.values():
+                if held.member is None and held.next:
+                    held.member = held.next
+                    held.member.requests += 1
             if self._claim and self.network:
                 self.network.release(self._claim)
                 self._claim = None
@@ -302,7 +312,7 @@ class Pipeline:
                 parts = split.missing(member.part, self.source.checkpoint.shape.layers)
                 member.whole = self._load(member, parts, whole=True, deadline=float("inf"))
 
-    def _alone(self, ready: Sequence[_Member]) -> bool:
+    def _alone(self) -> bool:
         """Whether keys and values may move now: nothing to move, or the network is granted."""
         moving = any(held.member is None and held.tokens for held in self._held.values())
         if self.network is None or not moving:
@@ -311,24 +321,68 @@ class Pipeline:
         self._claim = self._claim or self.network.claim({m.remote.host for m in self._members}, now)
         return self.network.granted(self._claim, now)
 
-    def _pull(self, member: _Member, moving: Sequence[_Held]) -> None:
-        """Bring the keys and values of requests from all other stages to `member`. Those of a stage that is lost are
-        gone: their requests go back to the pipeline, where the next iteration says so."""
-        moves = [[list(held.pages), held.tokens] for held in moving]
-        asked = [
-            member.remote.ask(
-                "pull", also=[other.remote], first=other.part.first, last=other.part.last, moves=moves,
-                **{"from": other.remote.address},
-            )
-            for other in self._members if other is not member and moves
-        ]  # fmt: skip
-        try:
-            self.moved += sum(future.result()[0]["moved"] for future in asked)
-        except NookError as error:
-            self.problem = error
-            for held in moving:
-                held.member = None
-                member.requests -= 1
+    def _copied(self, ready: Sequence[_Member]) -> bool:
+        """Bring the keys and values of the pipeline's requests to `ready` members: beside the work while many tokens
+        are behind, then the rest at once. Whether all are there; those of a stage that is lost are gone, and the next
+        iteration says so."""
+        piped = [held for held in self._held.values() if held.member is None]
+        for index, held in enumerate(piped):
+            if held.next is None or not held.next.ready:
+                held.next, held.copied = ready[index % len(ready)], 0
+        while all(copy.done() for copy in self._copies):
+            try:
+                self.moved += sum(copy.result()[0]["moved"] for copy in self._copies)
+            except NookError as error:
+                self.problem = error
+                for held in piped:
+                    held.copied = 0
+                self._copies.clear()
+                return False
+            behind = max((held.tokens - held.copied for held in piped), default=0)
+            self._rounds += 1
+            self._copy(ready)
+            if not behind:
+                return True
+            if behind <= FEW or self._rounds > ROUNDS:
+                wait(self._copies)
+        return False
+
+    def _copy(self, ready: Sequence[_Member]) -> None:
+        """Have members pull what the pipeline's requests have written since the last time, from all other stages."""
+        self._copies, self._copying = [], {}
+        for member in ready:
+            moves = []
+            for name, held in self._held.items():
+                if held.member is None and held.next is member and held.copied < held.tokens:
+                    moves.append([name, list(held.pages), held.copied, held.tokens])
+                    self._copying[name] = {*held.pages}
+                    held.copied = held.tokens
+            self._copies += [
+                member.remote.ask(
+                    "pull", also=[other.remote], first=other.part.first, last=other.part.last, moves=moves,
+                    **{"from": other.remote.address},
+                )
+                for other in self._members if other is not member and moves
+            ]  # fmt: skip
+
+    def _disown(self, pieces: Sequence[Piece]) -> None:
+        """Whose pages have become others', since they were released or pushed out, has nothing in them any more, and
+        nothing more may be copied there."""
+        lost: set[str] = set()
+        for piece in pieces:
+            if piece.pages is (mine := self._held[piece.request]).pages:
+                continue
+            new = {*piece.pages}.difference(mine.pages)
+            for name, held in self._held.items():
+                if held is not mine and not new.isdisjoint(held.pages):
+                    held.pages, held.tokens, held.copied = (), 0, 0
+                    lost.add(name)
+            lost |= {
+                name for name, pages in self._copying.items() if name != piece.request and not new.isdisjoint(pages)
+            }
+        if lost := lost & self._copying.keys():
+            for member in self._members:
+                member.remote.ask("drop", requests=[*lost])
 
     def _ask(self, member: _Member | None, pieces: Sequence[Piece]) -> Future[Message]:
         """Send pieces on their way: to one worker, or through the pipeline."""

@@ -5,8 +5,10 @@ sends the rest of the way on; so the same worker serves as a stage of a pipeline
 
     load {parts, layers, share, cache, shape, …}   fetch parts of the model, beside everything else
     run {hops, pieces, ways} + states              wait for the layers of the first hop, run them, pass on
-    pull {from, first, last, moves}                keys and values of layers from another worker
-    export {first, last, pages, tokens}            give them
+    pull {from, first, last, moves}                keys and values of layers from another worker: of each move's
+                                                   request, in its pages, from one token to another
+    drop {requests}                                leave out what has not been pulled yet of these
+    export {first, last, pages, start, tokens}     give them
     status                                         how far the fetch is
 
 Each message has an `id`, and is answered on the connection that owns the worker (`run`) or that it came by (the rest):
@@ -42,6 +44,9 @@ from inglenook.fleet.torch.sample import choose
 from inglenook.fleet.torch.stage import Stage
 from inglenook.fleet.weights import EMBEDDING
 
+BLOCK = 32
+"""Tokens whose keys and values are given at a time."""
+
 Said = dict[str, Any]
 
 
@@ -74,6 +79,7 @@ class Worker:
         self._loading = threading.Condition()
         self._failed: NookError | None = None
         self._fetches: list[Fetch] = []
+        self._dropped: set[str] = set()  # requests whose pages are no longer theirs
 
     def run(self, listener: Any) -> None:
         """Do the jobs that come over connections, until the owner has gone."""
@@ -110,7 +116,11 @@ class Worker:
                 self._jobs.put(lambda: self._answer(owner, said, lambda: self._forward(said, blobs)))
             case "export":
                 self._jobs.put(lambda: self._answer(channel, said, lambda: self._export(said)))
+            case "drop":
+                self._dropped |= {*said["requests"]}
+                self._answer(channel, said, lambda: ({}, b""))
             case "load" | "pull" as op:
+                self._dropped -= {move[0] for move in said.get("moves", ())}
                 work = self._load if op == "load" else self._pull
                 threading.Thread(target=self._answer, args=(channel, said, lambda: work(said)), daemon=True).start()
             case "status":
@@ -213,16 +223,25 @@ class Worker:
             return row, self._cache
 
     def _export(self, said: Said) -> tuple[Said, bytes]:
-        exported = self._kept().export(said["pages"], said["first"], said["last"], said["tokens"])
+        exported = self._kept().export(said["pages"], said["first"], said["last"], said["tokens"], said["start"])
         return {"shape": list(exported.shape)}, exported.contiguous().numpy().tobytes()
 
     def _pull(self, said: Said) -> tuple[Said, bytes]:
-        """Ask another worker for keys and values, request by request, and put them in here."""
+        """Ask another worker for keys and values, some tokens at a time, and put them in here: both go on with their
+        work meanwhile."""
         channel = channels.Channel.connect(tuple(said["from"]), self._key, self._up, self._down)
         layers, moved = {"first": said["first"], "last": said["last"]}, 0
         try:
-            for number, (pages, tokens) in enumerate(said["moves"]):
-                channel.send({"op": "export", "id": number, **layers, "pages": pages, "tokens": tokens})
+            blocks = [
+                (request, pages, at, min(at + BLOCK, end))
+                for request, pages, start, end in said["moves"]
+                for at in range(start, end, BLOCK)
+            ]
+            for number, (request, pages, start, end) in enumerate(blocks):
+                if request in self._dropped:
+                    continue
+                asked = {**layers, "pages": pages, "start": start, "tokens": end}
+                channel.send({"op": "export", "id": number, **asked})
                 try:
                     answer, blobs = channel.receive()
                 except EOFError:
@@ -230,11 +249,16 @@ class Worker:
                 if "error" in answer:
                     raise NookError(*answer["error"])
                 exported = torch.frombuffer(bytearray(blobs[0]), dtype=self._kept().dtype).view(answer["shape"])
-                self._in_turn(partial(self._kept().accept, pages, said["first"], said["last"], exported))
+                accept = partial(self._kept().accept, pages, said["first"], said["last"], exported, start)
+                self._in_turn(partial(self._unless_dropped, request, accept))
                 moved += len(blobs[0])
         finally:
             channel.close()
         return {"moved": moved}, b""
+
+    def _unless_dropped(self, request: str, work: Callable[[], None]) -> None:
+        if request not in self._dropped:
+            work()
 
     def _in_turn(self, work: Callable[[], None]) -> None:
         """Have the jobs' thread do `work`, and wait until it has; its error is raised here."""

@@ -77,27 +77,28 @@ class Cache:
         )
         return keys, values
 
-    def export(self, pages: Sequence[int], first: int, last: int, tokens: int | None = None) -> Tensor:
-        """What the first `tokens` slots (all) of `pages` hold of layers `first` to `last` (not itself), on the
-        processor: (layers, 2, tokens, kv_heads, head)."""
-        rows = self._span(pages, len(pages) * self.tokens if tokens is None else tokens)
+    def export(self, pages: Sequence[int], first: int, last: int, tokens: int | None = None, start: int = 0) -> Tensor:
+        """What the slots from `start` to `tokens` (all) of `pages` hold of layers `first` to `last` (not itself), on
+        the processor: (layers, 2, tokens - start, kv_heads, head)."""
+        rows = self._span(pages, start, len(pages) * self.tokens if tokens is None else tokens)
         found = [self._rows[rows + self._start(layer, part)] for layer in range(first, last) for part in (0, 1)]
         return torch.stack(found).view(last - first, 2, *rows.shape, self.shape.head).cpu()
 
-    def accept(self, pages: Sequence[int], first: int, last: int, exported: Tensor) -> None:
-        """Put what `export` gave into the first slots of `pages`; their sizes may differ. Raises NookError("kv")."""
+    def accept(self, pages: Sequence[int], first: int, last: int, exported: Tensor, start: int = 0) -> None:
+        """Put what `export` gave into the slots from `start` of `pages`; their sizes may differ. Raises
+        NookError("kv")."""
         size = (last - first, 2, exported.shape[2], self.shape.kv_heads, self.shape.head)
-        if exported.shape != size or size[2] > len(pages) * self.tokens:
+        if exported.shape != size or start + size[2] > len(pages) * self.tokens:
             message = f"Keys and values of {tuple(exported.shape)} do not go into {len(pages)} pages."
             raise NookError("kv", message, "Both sides must hold the same model.")
-        rows = self._span(pages, size[2])
+        rows = self._span(pages, start, start + size[2])
         for layer in range(first, last):
             for part in (0, 1):
                 values = exported[layer - first, part].to(self.device, self.dtype)
                 self._rows[rows + self._start(layer, part)] = values
 
-    def _span(self, pages: Sequence[int], tokens: int) -> Tensor:
-        at = np.arange(tokens)
+    def _span(self, pages: Sequence[int], start: int, end: int) -> Tensor:
+        at = np.arange(start, end)
         return self.rows(np.asarray(pages, np.int64)[at // self.tokens], at % self.tokens)
 
     def _start(self, layer: int, part: int) -> int:
