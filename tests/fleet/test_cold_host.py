@@ -197,6 +197,17 @@ def test_workers_end_with_the_host_which_is_found_again(key: Path) -> None:
         there.close()
 
 
+def test_a_host_that_can_fork_no_more_ends(key: Path) -> None:
+    with hosting(key) as host:
+        [zygote] = [
+            int(path.parent.name)
+            for path in Path("/proc").glob("[0-9]*/stat")
+            if path.exists() and path.read_text().rpartition(")")[2].split()[1] == str(host.process.pid)
+        ]
+        os.kill(zygote, signal.SIGKILL)
+        assert host.process.wait(10) == 1
+
+
 def test_a_key_or_an_address_that_is_of_no_use(
     tmp_path: Path, key: Path, host: Running, capsys: pytest.CaptureFixture[str]
 ) -> None:

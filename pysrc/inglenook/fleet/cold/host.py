@@ -53,7 +53,12 @@ class Host:
         self._zygote.wait()
 
     def run(self) -> None:
-        """Serve, for good."""
+        """Serve, for good. Raises NookError("worker-lost") when no more workers can be forked."""
+        threading.Thread(target=self._accept, daemon=True).start()
+        self._zygote.join()
+        raise NookError("worker-lost", "What workers are forked from has ended.", "Start the host again.")
+
+    def _accept(self) -> None:
         while True:
             self._doors.acquire()
             try:

@@ -89,6 +89,10 @@ class Zygote:
             if not self._ready:
                 raise _lost("The zygote did not start.")
 
+    def join(self) -> None:
+        """Wait until it has ended."""
+        self._thread.join()
+
     def spawn(self, entry: str, spec: Mapping[str, Any], namespace: str = "") -> Child:
         """Fork a child that runs `entry` with `spec` (JSON), in a network namespace (a path); wait for its report."""
         self.wait()
