@@ -36,7 +36,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,7 @@ class Config:
     profiles: Path
     models: dict[str, Model]
     sites: tuple[Site, ...]
-    key: bytes
+    key: bytes = field(repr=False)
 
     @classmethod
     def load(cls, path: Path) -> Config:
