@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import json
 import os
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -23,22 +25,27 @@ from inglenook.fleet.frame import Frame
 from inglenook.fleet.lanes import SLOT, SLOTS
 from inglenook.fleet.transport import Transport, connect, listen
 
+TORCH = importlib.util.find_spec("torch") is not None
 SCHEMES = [
     "tcp",
     pytest.param("shm", marks=pytest.mark.skipif(not hasattr(socket, "send_fds"), reason="no sockets of Unix")),
+    pytest.param(
+        "gloo", marks=pytest.mark.skipif(not TORCH, reason="torch is not there: `build.py test cluster` installs it")
+    ),
 ]
 PATIENCE = 30.0
 
 
 def address(scheme: str, folder: Path) -> str:
-    return "tcp://127.0.0.1:0" if scheme == "tcp" else f"shm://{folder}/s.sock"
+    return f"shm://{folder}/s.sock" if scheme == "shm" else f"{scheme}://127.0.0.1:0"
 
 
 @pytest.fixture(params=SCHEMES)
 def ends(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Transport, Transport]]:
-    with listen(address(request.param, tmp_path), bound=1 << 16) as listener:
+    with listen(address(request.param, tmp_path), bound=1 << 16) as listener, ThreadPoolExecutor(1) as beside:
+        accepted = beside.submit(listener.accept, PATIENCE)
         one = connect(listener.address, bound=1 << 16)
-        other = listener.accept(PATIENCE)
+        other = accepted.result(PATIENCE)
     assert not (tmp_path / "s.sock").exists()
     yield one, other
     for end in (one, other):

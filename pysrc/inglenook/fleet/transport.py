@@ -1,6 +1,6 @@
-"""Tensors between workers, over TCP or shared memory, with bounded queues, behind one interface.
+"""Tensors between workers, over TCP, shared memory, gloo or NCCL, with bounded queues, behind one interface.
 
-    with listen("tcp://127.0.0.1:0") as listener:          # or shm:///run/inglenook/stage-1.sock
+    with listen("tcp://127.0.0.1:0") as listener:          # gloo:// and nccl:// too, or shm:///run/inglenook/stage-1.sock
         there = connect(listener.address)                  # in another process
         here = listener.accept()
     there.send(Frame.of(states, step=7))
@@ -14,6 +14,7 @@ workers are.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import threading
@@ -29,6 +30,7 @@ from inglenook.fleet.bounded import Bounded
 from inglenook.fleet.frame import Frame
 from inglenook.fleet.lanes import Lane, Plain, Slotted, closed, exactly
 
+NETWORKED = ("tcp", "gloo", "nccl")
 BOUND = 64 << 20
 """Bytes that wait on each side, where nothing else is asked for; one frame may be larger."""
 
@@ -127,8 +129,8 @@ class Listener:
         except TimeoutError:
             raise NookError("transport-slow", f"Nobody connected to {self.address}.", "Is the worker up?") from None
         peer.settimeout(None)
-        if self._scheme == "tcp":
-            return _plain(peer, self._bound)
+        if self._scheme != "shm":
+            return _networked(self._scheme, peer, self._bound, first=True)
         _, given, _, _ = socket.recv_fds(peer, 1, 3)
         if len(given) != 3:
             peer.close()
@@ -150,12 +152,15 @@ class Listener:
 
 
 def listen(address: str, bound: int = BOUND) -> Listener:
-    """Listen at "tcp://host:port" (port 0: any) or "shm://path". Raises NookError("transport-unsupported"), OSError."""
+    """Listen at "tcp://host:port" (port 0: any; so "gloo" and "nccl", which need torch) or "shm://path".
+
+    Raises NookError("transport-unsupported"), OSError.
+    """
     scheme, place = _parse(address)
-    if scheme == "tcp":
+    if scheme != "shm":
         server = socket.create_server(place)
         host, port = server.getsockname()[:2]
-        return Listener(scheme, server, f"tcp://{host}:{port}", bound)
+        return Listener(scheme, server, f"{scheme}://{host}:{port}", bound)
     server = socket.socket(socket.AF_UNIX)
     server.bind(place)
     server.listen()
@@ -165,7 +170,7 @@ def listen(address: str, bound: int = BOUND) -> Listener:
 def connect(address: str, bound: int = BOUND, timeout: float | None = 10.0) -> Transport:
     """Connect to where another listens. Raises NookError("transport-unsupported" | "transport-closed")."""
     scheme, place = _parse(address)
-    peer = socket.socket(socket.AF_INET if scheme == "tcp" else socket.AF_UNIX)
+    peer = socket.socket(socket.AF_UNIX if scheme == "shm" else socket.AF_INET)
     peer.settimeout(timeout)
     try:
         peer.connect(place)
@@ -173,8 +178,8 @@ def connect(address: str, bound: int = BOUND, timeout: float | None = 10.0) -> T
         peer.close()
         raise closed(f"nobody listens at {address}") from error
     peer.settimeout(None)
-    if scheme == "tcp":
-        return _plain(peer, bound)
+    if scheme != "shm":
+        return _networked(scheme, peer, bound, first=False)
     ours, theirs = socket.socketpair()
     shared = [lanes.memory(), lanes.memory()]
     with theirs:
@@ -182,9 +187,18 @@ def connect(address: str, bound: int = BOUND, timeout: float | None = 10.0) -> T
     return _slotted(peer, ours, shared, bound)
 
 
-def _plain(peer: socket.socket, bound: int) -> Connection:
+def _networked(scheme: str, peer: socket.socket, bound: int, *, first: bool) -> Connection:
     peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return Connection(peer, Plain(peer), peer, Plain(peer), bound=bound)
+    if scheme == "tcp":
+        return Connection(peer, Plain(peer), peer, Plain(peer), bound=bound)
+    from inglenook.fleet.torch import collective  # torch is an extra
+
+    try:
+        out, back = collective.lanes(scheme, peer, first)
+    except NookError:
+        peer.close()
+        raise
+    return Connection(peer, out, peer, back, bound=bound)
 
 
 def _slotted(going: socket.socket, coming: socket.socket, shared: list[int], bound: int) -> Connection:
@@ -198,9 +212,12 @@ def _slotted(going: socket.socket, coming: socket.socket, shared: list[int], bou
 def _parse(address: str) -> tuple[str, tuple[str, int] | str]:
     scheme, _, rest = address.partition("://")
     host, _, port = rest.rpartition(":")
-    if scheme == "tcp" and host and port.isdecimal():
+    if scheme in NETWORKED and host and port.isdecimal():
+        if scheme != "tcp" and importlib.util.find_spec("torch") is None:
+            hint = 'Install it: pip install "inglenook[cluster]"'
+            raise NookError("transport-unsupported", f"{scheme} needs PyTorch.", hint)
         return scheme, (host, int(port))
     if scheme == "shm" and rest and hasattr(socket, "send_fds"):
         return scheme, rest
-    hint = "One of: tcp://host:port, shm://path of a socket (not on Windows)."
+    hint = "One of: tcp:// (gloo://, nccl://) host:port, shm://path of a socket (not on Windows)."
     raise NookError("transport-unsupported", f"There is no transport for {address}.", hint)
