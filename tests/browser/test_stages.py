@@ -8,7 +8,7 @@ import re
 import pytest
 from inglenook.prompt.passes import PASSES
 from inglenook.prompt.patterns import PATTERNS
-from inglenook.prompt.release import load
+from inglenook.prompt.release import Release, dump, load
 from playwright.sync_api import expect
 
 from tests.browser import test_a11y
@@ -241,6 +241,38 @@ def test_releases_are_kept_with_their_evidence_and_one_goes_back_to_them(served,
     shown(page)
     stage(page, "History")
     expect(versions).to_have_count(3)
+
+
+def test_a_history_from_elsewhere_is_taken_in_where_it_goes_on_from_here(served, tmp_path):
+    page, asked = served
+    editor = page.get_by_label("Prompt file")
+    editor.fill(WARM)
+    history = stage(page, "History").get_by_role("group", name="Released: greeting")
+    versions = history.get_by_role("radio")
+
+    def gives(*releases: Release) -> None:
+        path = tmp_path / "file.history.jsonl"
+        path.write_text("".join(map(dump, releases)), "utf-8")
+        with page.expect_file_chooser() as chooser:
+            history.get_by_role("button", name="Open a file").click()
+        chooser.value.set_files(path)
+
+    first = Release("1.0.0", "a", WARM)
+    gives(first, Release("1.1.0", "b", GREETING, "minor", note="politer"))
+    expect(versions).to_have_count(2)
+    expect(history.locator("label").first).to_contain_text("1.1.0minor version · politer")
+    assert editor.input_value() == WARM, "the same prompt's: the editor keeps what it has"
+    gives(first)
+    expect(page.get_by_text("All of it was here already.")).to_be_visible()
+    gives(first, Release("2.0.0", "c", GREETING, "major"))
+    expect(page.get_by_text("greeting was released in other ways here and in the file.")).to_be_visible()
+    expect(versions).to_have_count(2)
+    gives()
+    expect(page.get_by_text("has no release.")).to_be_visible()
+    gives(Release("1.0.0", "a", WARM.replace("name: greeting", "name: farewell")))
+    history = page.get_by_role("group", name="Released: farewell")
+    expect(history.get_by_role("radio")).to_have_count(1)
+    assert "name: farewell" in editor.input_value() and not asked
 
 
 def test_the_version_that_broke_it_is_found_among_releases(served):

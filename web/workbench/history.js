@@ -2,6 +2,8 @@
 // for the one that broke it, go back.
 
 import { download, fill, h, icon } from '../lib/dom.js';
+import { NookError } from '../lib/errors.js';
+import { pick } from './tables.js';
 
 /** A line of it (prompt/release.py). @typedef {{ version: string, text: string, level: string | null, target: string,
  *   evidence: Record<string, string>, note: string }} Release */
@@ -13,6 +15,8 @@ export class History {
   #lines = '';
   #list = h('div', { class: 'versions' });
   #acts = h('div', { class: 'pair' });
+  /** A file of it was chosen. @type {(file: File) => void} */
+  onfile = () => {};
   #title = h('legend', {});
   #chosen = '';
 
@@ -32,7 +36,12 @@ export class History {
     }
     const give = () => download(new File([this.#lines], `${name()}.history.jsonl`, { type: 'application/jsonl' }));
     this.#acts.append(h('button', { type: 'button', class: 'small', on: { click: give } }, icon('down'), 'Export it'));
-    this.element = h('fieldset', { class: 'bench-target bench-history' }, this.#title, this.#list, this.#acts);
+    const open = async () => {
+      for (const file of await pick({ accept: '.jsonl' })) this.onfile(file);
+    };
+    const opened = h('button', { type: 'button', class: 'small', on: { click: open } }, icon('folder'), 'Open a file');
+    const row = h('div', { class: 'pair' }, this.#acts, opened);
+    this.element = h('fieldset', { class: 'bench-target bench-history' }, this.#title, this.#list, row);
   }
 
   /** What a release is told: whose history it is. */
@@ -60,6 +69,20 @@ export class History {
     this.#chosen = '';
     await this.read();
     return JSON.parse(line);
+  }
+
+  /**
+   * Take in the lines of a file; whether any of them is new. Throws NookError 'history' where another way was taken here.
+   * @param {string} name @param {string} lines
+   */
+  async take(name, lines) {
+    const before = await this.runs.history(name);
+    if (!lines.startsWith(before) && !before.startsWith(lines)) {
+      const hint = 'Export what is here, and keep the one that counts under another name.';
+      throw new NookError('history', `${name} was released in other ways here and in the file.`, hint);
+    }
+    if (lines.length > before.length) await this.runs.release(name, before, lines.slice(before.length));
+    return lines.length > before.length;
   }
 
   #shown() {

@@ -43,6 +43,7 @@ export class Prompts extends Panel {
     this.stages.onchange = () => this.#ready();
     this.editor.onchange = () => this.#ready();
     this.editor.onread = (names) => this.stages.named(names).catch((error) => shop.toasts.fail(error));
+    this.stages.history.onfile = (file) => this.#history(file).catch((error) => shop.toasts.fail(error));
     shop.runs.onrelease = () => this.stages.history.read().catch((error) => shop.toasts.fail(error));
     this.#ready();
   }
@@ -91,6 +92,19 @@ export class Prompts extends Panel {
     for await (const event of this.shop.bench.run('rollback', told)) {
       const { text } = await this.stages.history.keep(told, event.line);
       this.use(text);
+    }
+  }
+
+  /** Take in a history; another prompt's comes with its last version. @param {File} file */
+  async #history(file) {
+    for await (const { name, lines, text } of this.shop.bench.run('history', {
+      path: file.name,
+      text: await file.text(),
+    })) {
+      const some = await this.stages.history.take(name, lines);
+      if (name !== this.editor.name) this.use(text);
+      else await this.stages.history.read();
+      if (!some) this.shop.toasts.say('All of it was here already.');
     }
   }
 

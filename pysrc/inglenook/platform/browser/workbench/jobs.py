@@ -139,5 +139,5 @@ async def examine(desk: Desk, told: Told, emit: Emit) -> None:
 JOBS: dict[str, Callable[[Desk, Told, Emit], Awaitable[None]]] = {
     "take": prompts.take, "lint": prompts.lint, "test": prompts.test, "debug": prompts.debug, "build": prompts.build,
     "evolve": prompts.evolve, "compare": prompts.compare, "release": prompts.release, "rollback": prompts.rollback,
-    "fairness": fairness, "examine": examine,
+    "history": prompts.history, "fairness": fairness, "examine": examine,
 }  # fmt: skip

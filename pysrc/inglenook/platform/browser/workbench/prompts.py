@@ -162,6 +162,20 @@ async def release(desk: Desk, told: Told, emit: Emit) -> None:
     emit({"type": "Released", "line": release.dump(new)})
 
 
+async def history(desk: Desk, told: Told, emit: Emit) -> None:
+    """Read the `text` of a history's file; History with whose it is, its lines, and the last version's text."""
+    from inglenook.prompt import file, release
+
+    found = release.load(told["text"], told["path"])
+    if not found:
+        raise NookError(
+            "history", f"{told['path']} has no release.", "Choose what `Export it` gave, or the command line."
+        )
+    last = found[-1]
+    name = file.parse(last.text, f"{told['path']}, {last.version}").name
+    emit({"type": "History", "name": name, "lines": "".join(map(release.dump, found)), "text": last.text})
+
+
 async def rollback(desk: Desk, told: Told, emit: Emit) -> None:
     """Take a prompt back to a `version` of its `history`: Released with the line that does."""
     from inglenook.prompt import release
