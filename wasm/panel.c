@@ -53,28 +53,32 @@ void acts_set(Acts *a, int t, const float *x, int from, int to) {
   }
 }
 
+/* A block of nibbles of a panel times n tokens. */
+INLINE void nibble_sums(size_t n, const uint8_t *nibbles, const int8_t *q, Sums acc[TILE][PARTS]) {
+  UNROLL for (size_t t = 0; t < n; t++)
+    UNROLL for (size_t h = 0; h < PARTS; h++) acc[t][h] = (Sums){0};
+  UNROLL for (size_t g = 0; g < 8; g++) {
+    Wide w[PARTS];
+    nibbles_load(nibbles + g * 16, w);
+    UNROLL for (size_t h = 0; h < PARTS; h++) SETTLE(w[h]);
+    UNROLL for (size_t t = 0; t < n; t++) {
+      Act a = act_load(q + (g * n + t) * ACT);
+      UNROLL for (size_t h = 0; h < PARTS; h++) {
+        acc[t][h] += dot(w[h], a);
+        SETTLE(acc[t][h]);
+      }
+    }
+  }
+}
+
 /* One panel times one tile of n tokens: out[token][part]. All of these are specialised for n = 4, 2, 1. Indices are
  * unsigned, because only then may WebAssembly loads take them as constant offsets. */
-
 INLINE void tile_q4(size_t n, const uint8_t *p, const uint8_t *low, int blocks, const int8_t *q, const float *scale,
                     const float *sum, Floats out[TILE][PARTS]) {
   (void)low;
   for (int b = 0; b < blocks; b++, p += 160, q += 8 * n * ACT, scale += n, sum += n) {
     Sums acc[TILE][PARTS];
-    UNROLL for (size_t t = 0; t < n; t++)
-      UNROLL for (size_t h = 0; h < PARTS; h++) acc[t][h] = (Sums){0};
-    UNROLL for (size_t g = 0; g < 8; g++) {
-      Wide w[PARTS];
-      nibbles_load(p + 32 + g * 16, w);
-      UNROLL for (size_t h = 0; h < PARTS; h++) SETTLE(w[h]);
-      UNROLL for (size_t t = 0; t < n; t++) {
-        Act a = act_load(q + (g * n + t) * ACT);
-        UNROLL for (size_t h = 0; h < PARTS; h++) {
-          acc[t][h] += dot(w[h], a);
-          SETTLE(acc[t][h]);
-        }
-      }
-    }
+    nibble_sums(n, p + 32, q, acc);
     Floats d[PARTS], m[PARTS];
     UNROLL for (size_t h = 0; h < PARTS; h++) {
       d[h] = halves_load((const uint16_t *)p + h * ROWS), m[h] = halves_load((const uint16_t *)(p + 16) + h * ROWS);
@@ -163,20 +167,7 @@ INLINE void tile_high(size_t n, const uint8_t *p, const uint8_t *low, int blocks
   (void)low;
   for (int b = 0; b < blocks; b++, p += 144, q += 8 * n * ACT, scale += n, sum += n) {
     Sums acc[TILE][PARTS];
-    UNROLL for (size_t t = 0; t < n; t++)
-      UNROLL for (size_t h = 0; h < PARTS; h++) acc[t][h] = (Sums){0};
-    UNROLL for (size_t g = 0; g < 8; g++) {
-      Wide w[PARTS];
-      nibbles_load(p + 16 + g * 16, w);
-      UNROLL for (size_t h = 0; h < PARTS; h++) SETTLE(w[h]);
-      UNROLL for (size_t t = 0; t < n; t++) {
-        Act a = act_load(q + (g * n + t) * ACT);
-        UNROLL for (size_t h = 0; h < PARTS; h++) {
-          acc[t][h] += dot(w[h], a);
-          SETTLE(acc[t][h]);
-        }
-      }
-    }
+    nibble_sums(n, p + 16, q, acc);
     UNROLL for (size_t h = 0; h < PARTS; h++) {
       Floats d = halves_load((const uint16_t *)p + h * ROWS);
       UNROLL for (size_t t = 0; t < n; t++)
