@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import os
+import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ SHAPES = {
 PAGE = 1 << 16
 MEASURES = [
     (decodes, prefill, start)
-    for decodes in (0, 1, 2, 4, 8, 16) for prefill in (0, 16, 64, 128) for start in (16, 160) if decodes + prefill
+    for decodes in (0, 1, 2, 4, 8, 16) for prefill in (0, 16, 128, 512) for start in (16, 160) if decodes + prefill
 ]  # fmt: skip
 
 
@@ -56,7 +57,7 @@ class Engine:
         from inglenook.fleet.weights import tensor_shape
 
         torch.set_num_threads(1)
-        self.executor, memory, self.pages = Executor(), Memory(pages, PAGE), pages
+        self.executor, memory, self.pages, self.names = Executor(), Memory(pages, PAGE), pages, [*shapes]
         for name, kind in shapes.items():
             shape = SHAPES[kind]
             cache = Cache(memory, shape, 0, shape.layers)
@@ -67,19 +68,19 @@ class Engine:
             self.executor.add(name, [stage])
 
     def measure(self, name: str, kind: str, rounds: int) -> list[Measured]:
-        """Iterations of several sizes, interleaved; of each the median."""
+        """Iterations of several sizes, interleaved, every other one after one of another model; of each the median."""
         per_page = PAGE // token_bytes(SHAPES[kind], 4)
         return calibrate.measure(
             self.executor, name, pages=self.pages, per_page=per_page, context=SHAPES[kind].context,
-            seconds=float("inf"), rounds=rounds, among=MEASURES,
+            seconds=float("inf"), rounds=rounds, among=MEASURES, others=[one for one in self.names if one != name],
         )  # fmt: skip
 
     def drive(self, loop: Loop, asked: Sequence[Arrival], began: float) -> tuple[list[Row], float]:
         """Run until all are answered. `began`: the schedule's beginning, by `time.monotonic`. What became of them, and
-        the seconds in which an iteration ran."""
+        the seconds between an iteration's end and the next one's beginning where there was no wait: the median."""
         known = {arrival.request.id: arrival for arrival in asked}
         left = sorted(asked, key=lambda arrival: -arrival.at)
-        rows, busy = [], 0.0
+        rows, between, ended = [], [0.0], 0.0
         while left or loop.waiting:
             now = time.monotonic() - began
             while left and left[-1].at <= now:
@@ -89,17 +90,19 @@ class Engine:
             iteration = loop.next(now)
             if iteration is None:
                 time.sleep(max(left[-1].at - now, 0.0))  # nothing to do until then
+                ended = 0.0
                 continue
             started = time.perf_counter()
+            if ended:
+                between.append(started - ended)
             tokens = self.executor.run(iteration)
-            seconds = time.perf_counter() - started
-            busy += seconds
+            ended = time.perf_counter()
             for id, token in ending(iteration, known).items():
                 tokens[id] = STOP if token == STOP else max(tokens[id], OTHER)
-            for done in loop.ran(iteration, tokens, seconds, time.monotonic() - began):
+            for done in loop.ran(iteration, tokens, ended - started, time.monotonic() - began):
                 self.executor.release(done.request.id)
                 rows.append(Row(done.request.id, done.first or 0.0, done.ended, done.tokens))
-        return rows, busy
+        return rows, statistics.median(between)
 
 
 def work(pipe: Connection, core: int, shapes: Mapping[str, str], pages: int) -> None:

@@ -11,7 +11,8 @@ from fleet.sharing import PAGE, load, services
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inglenook.errors import NookError
-from inglenook.fleet.calibrate import Measured, errors, fit, split
+from inglenook.fleet.calibrate import Measured, errors, fit, measure, split
+from inglenook.fleet.iteration import Iteration, Sampling
 from inglenook.fleet.placement import Group, Placement, groupings, parallel
 from inglenook.fleet.policy.fcfs import FirstCome
 from inglenook.fleet.profile import Profile, Work
@@ -138,3 +139,41 @@ def test_too_few_rows_are_refused():
     with pytest.raises(NookError) as error:
         fit([Measured(Work(1), 0.1)] * 4)
     assert error.value.code == "calibrate"
+
+
+class Recording:
+    """An executor that runs nothing and notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Iteration] = []
+        self.here: set[str] = set()
+
+    def admit(self, request: str, sampling: Sampling) -> None:
+        self.here.add(request)
+
+    def run(self, iteration: Iteration) -> dict[str, int]:
+        assert {piece.request for piece in iteration.pieces} <= self.here
+        self.asked.append(iteration)
+        return {}
+
+    def release(self, request: str) -> None:
+        self.here.remove(request)
+
+
+def test_answers_of_several_lengths_are_measured_together():
+    seen = Recording()
+    rows = measure(seen, "m", pages=1000, per_page=16, context=512, rounds=1, among=[(8, 64, 100), (1, 0, 500)])
+    [eight] = {iteration.pieces for iteration in seen.asked if len(iteration.pieces) == 9}
+    starts = [piece.start for piece in eight[:8]]
+    assert starts == sorted({*starts}) and starts[0] < 40 and starts[-1] > 250 and eight[8].start == 100
+    assert all(len(piece.pages) * 16 >= piece.start + len(piece.tokens) for piece in eight)
+    assert len({page for piece in eight for page in piece.pages}) == sum(len(piece.pages) for piece in eight)
+    assert [row.work.decodes for row in rows] == [8, 1] and not seen.here
+    assert measure(seen, "m", pages=9, per_page=16, context=120, rounds=1, among=[(4, 0, 100)])
+    assert max(piece.start for piece in seen.asked[-1].pieces) == 119  # no more than the context
+
+
+def test_each_size_is_measured_after_another_model_and_after_its_own():
+    seen = Recording()
+    measure(seen, "m", pages=100, per_page=16, context=512, rounds=2, among=[(1, 0, 16)], others=["a", "b"])
+    assert [iteration.model for iteration in seen.asked][-6:] == ["a", "m", "m", "b", "m", "m"]

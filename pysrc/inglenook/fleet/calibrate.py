@@ -14,7 +14,7 @@ import random
 import statistics
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TypeVar
 
@@ -35,6 +35,9 @@ SIZES = [
     for decodes in (0, 1, 4, 16) for prefill in (0, 16, 64) for start in (16, 160) if decodes + prefill
 ]  # fmt: skip
 """What is measured: answers that decode, tokens of a prompt beside them, tokens before each."""
+SPREAD = 4.0
+"""Tokens before answers that decode together lie between so much less and so much more than what is said: requests of
+one length are the same work for an engine in fewer pieces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,30 +83,29 @@ def errors(profile: Profile, rows: Iterable[Measured]) -> Floats:
 
 def measure(
     executor: Executor, model: str, *, pages: int, per_page: int, context: int, seconds: float = 10.0, rounds: int = 5,
-    among: Sequence[tuple[int, int, int]] = SIZES,
+    among: Sequence[tuple[int, int, int]] = SIZES, others: Sequence[str] = (),
 ) -> list[Measured]:  # fmt: skip
     """Iterations of the sizes `among` on an idle worker, of each the median of so many rounds as take `seconds`.
 
     One round is made in any case. Its arena has `pages` pages of `per_page` tokens, which must be free: what stands in
-    them is lost.
+    them is lost. With `others`, models that the worker has, too, each is the mean of two: after one of theirs, whose
+    weights have taken the caches, and after its own.
     """
     sizes = [size for size in among if max(size[1], 1) + size[2] <= context]
     taken: dict[tuple[int, int, int], list[float]] = {size: [] for size in sizes}
     works, ends = {}, time.perf_counter() + seconds
     for turn in range(-1, rounds):  # the first warms up
         for size in sizes if turn >= 0 else sizes[-1:]:
-            decodes, prefill, start = size
-            pieces, page = [], 0
-            for n in range(decodes + bool(prefill)):
-                count = prefill if n == decodes else 1
-                needed = -(-(start + count) // per_page)
-                held = tuple(number % pages for number in range(page, page + needed))
-                page += needed
-                pieces.append(Piece(str(n), (1 + n,) * count, start, held, True))
-                executor.admit(str(n), Sampling())
-            began = time.perf_counter()
-            executor.run(Iteration(model, tuple(pieces)))
-            taken[size].append(time.perf_counter() - began)
+            pieces, spent = _pieces(size, pages, per_page, context), []
+            for piece in pieces:
+                executor.admit(piece.request, Sampling())
+            for other in (others[turn % len(others)], model) if others else (model,):
+                if other != model:
+                    executor.run(Iteration(other, (replace(pieces[0], tokens=(1,), start=0),)))
+                began = time.perf_counter()
+                executor.run(Iteration(model, pieces))
+                spent.append(time.perf_counter() - began)
+            taken[size].append(statistics.fmean(spent))
             works[size] = Work.of(pieces)
             for piece in pieces:
                 executor.release(piece.request)
@@ -112,3 +114,16 @@ def measure(
         elif time.perf_counter() > ends:
             break
     return [Measured(works[size], statistics.median(spent)) for size, spent in taken.items()]
+
+
+def _pieces(size: tuple[int, int, int], pages: int, per_page: int, context: int) -> tuple[Piece, ...]:
+    """Those of one size: a token each of answers, and a prompt's beside them."""
+    (decodes, prefill, start), made, page = size, [], 0
+    for n in range(decodes + bool(prefill)):
+        count, before = (prefill, start) if n == decodes else (1, round(start * SPREAD ** ((2 * n + 1) / decodes - 1)))
+        before = min(before, context - count)
+        needed = -(-(before + count) // per_page)
+        held = tuple(number % pages for number in range(page, page + needed))
+        page += needed
+        made.append(Piece(str(n), (1 + n,) * count, before, held, True))
+    return tuple(made)

@@ -12,7 +12,7 @@ five is ours.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import NamedTuple
 
 from inglenook.fleet.iteration import Piece
@@ -69,6 +69,10 @@ class Profile:
         later = max(output - 1, 0)
         read = later * (prompt + 1) + later * (later - 1) // 2
         return spent + later * (self.base + self.decode) + self.context * read
+
+    def after(self, pause: float) -> Profile:
+        """With so many seconds before each iteration, in which its worker does other things."""
+        return replace(self, base=self.base + pause)
 
     def times(self, factor: float) -> Profile:
         """The same work at another speed."""
