@@ -32,7 +32,7 @@ def test_figures_are_live(page, scheme, width):
             events(client, "1")
             expect(figure("Connections")).to_have_text("1")
         expect(figure("Latency kept")).to_have_text("100 % of 1")
-        expect(figure("First token")).to_have_text("300 ms, 300 ms")
+        expect(figure("First token")).to_have_text("300, 300 ms")
         expect(page.get_by_role("row", name="Chat done 1")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         check(page, f"{scheme}, {width}")
