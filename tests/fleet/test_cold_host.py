@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -195,6 +196,30 @@ def test_workers_end_with_the_host_which_is_found_again(key: Path) -> None:
         wait(lambda: not there.problem)
         Remote.start(there).kill()
         there.close()
+
+
+def silence(line: Channel) -> float:
+    """Seconds since something came over a connection (`tcp_info`)."""
+    with socket.socket(fileno=os.dup(line._connection.fileno())) as end:
+        told = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    return int(struct.unpack_from("12I", told, 8)[11]) / 1e3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="tcp_info is Linux's")
+def test_a_worker_that_answers_nothing_for_long_is_not_taken_for_gone(there: There, host: Running) -> None:
+    """Its kernel gives the sign of life."""
+    worker = Remote.start(there)
+    [process] = host.workers()
+    os.kill(process, signal.SIGSTOP)
+    threads = Path(f"/proc/{process}/task")
+    wait(lambda: all(path.read_text().rpartition(")")[2].split()[0] == "T" for path in threads.glob("*/stat")))
+    answer = worker.ask("status")
+    wait(lambda: silence(worker._channel) > 1.5 * channels.GONE)
+    assert not worker.lost and not answer.done()
+    os.kill(process, signal.SIGCONT)
+    assert answer.result(10)[0]["received"] == 0
+    worker.kill()
 
 
 def test_a_host_that_can_fork_no_more_ends(key: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from inglenook.fleet.actor import Out, Reply
 from inglenook.fleet.cold import driver as drivers
 from inglenook.fleet.cold import hosts as bed
 from inglenook.fleet.cold import outline
+from inglenook.fleet.cold.channel import GONE
 from inglenook.fleet.cold.driver import Driver
 from inglenook.fleet.cold.hosts import Hosts
 from inglenook.fleet.cold.store import Store
@@ -166,6 +169,33 @@ def test_across_throttled_networks(folder: Path) -> None:
             assert text == truth and (1, 1) in seen
             assert first > 0.8 * seconds / 2, "half of the weights takes as long"
             wait(lambda: sum(workers(hosts)) == 1)
+
+
+@pytest.mark.slow
+def test_a_cable_that_is_pulled_in_the_middle_of_an_answer(folder: Path) -> None:
+    """No connection is closed: what tells is that nothing comes."""
+    if not bed.available():
+        pytest.skip("network namespaces need root, ip and tc")
+    with Hosts.open(2, 50e6, namespaces=True) as cables, ExitStack() as stack:
+        within = [
+            hosting(folder / "fleet.key", host.address, "ip", "netns", "exec", Path(host.namespace).name)
+            for host in cables
+        ]
+        hosts = [stack.enter_context(one) for one in within]
+        truth = alone(folder, "small", 400)
+        with begun(told(folder, hosts, seconds=0.001), real=True) as host:
+            chunks = asked(host, max_tokens=400, stream=True)
+            text, times = streamed([next(chunks) for _ in range(5)]), [time.monotonic()]
+            [victim] = [n for n, one in enumerate(hosts) if one.workers()]
+            cable = Path(cables[victim].namespace).name.replace("nook", "nv")
+            subprocess.run(["ip", "link", "set", cable, "down"], check=True)
+            for chunk in chunks:
+                text += streamed([chunk])
+                times.append(time.monotonic())
+            assert text == truth and hosts[1 - victim].workers()
+            stood = max(later - before for before, later in pairwise(times))
+            assert GONE / 2 < stood < 10
+            wait(lambda: not hosts[victim].workers())  # they hear no more of their owner
 
 
 def test_weights_from_a_store(folder: Path, two: list[Running], tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from inglenook.errors import NookError
 
 LARGEST = 1 << 28  # bytes of a message
 HELLO = 5.0  # seconds for a connection, and for each message of the proof
-GONE = 30  # seconds of silence after which a machine that answers nothing is taken to have gone
+GONE = 6  # seconds without a sign of life from a machine's kernel, be its processes busy or not, until it has gone
 SHORTEST = 16  # bytes of a key
 _LENGTH = struct.Struct("<I")
 
