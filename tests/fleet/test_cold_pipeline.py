@@ -308,9 +308,10 @@ def test_from_nothing_and_back_on_demand(source, hosts, zygote, model):
             assert not keeper.running and fleet.free("h0") == 3 * size
             writer = Writer(keeper)
             writer.admit("a")
-            assert keeper.running and keeper.plan.degree == 3, "a third of the model is in time, a half is not"
+            [pipeline] = keeper.crew.pipelines
+            assert pipeline.plan.degree == 3, "a third of the model is in time, a half is not"
             assert sum(fleet.free(name) < 3 * size for name in names) == 3
-            writer.until(lambda w=writer: len(w.written["a"]) >= 6 and keeper.pipeline.merged)
+            writer.until(lambda w=writer, p=pipeline: len(w.written["a"]) >= 6 and p.merged)
             same(writer.written, model[2])
             assert sum(fleet.free(name) < 3 * size for name in names) == 1, "low-memory workers gave theirs back"
             keeper.release("a")
@@ -337,7 +338,7 @@ def test_a_keeper_starts_anew_after_its_workers_were_lost(source, hosts, zygote,
         writer = Writer(keeper)
         writer.admit("a")
         writer.iterate()
-        keeper.pipeline._members[0].remote.forked.kill()
+        keeper.crew.pipelines[0]._members[0].remote.forked.kill()
         with pytest.raises(WorkerLost):
             writer.iterate()
         keeper.release("a")

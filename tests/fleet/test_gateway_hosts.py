@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import threading
 import time
@@ -17,6 +19,7 @@ import pytest
 pytest.importorskip("torch", reason="torch is not there: `build.py test cluster` installs it")
 pytest.importorskip("openai", reason="the openai client is not here (python3 build.py dev)")
 
+from fleet import llama as engine
 from fleet import served as fleets
 from fleet.test_cold_host import Running, hosting, wait
 from fleet.test_gateway import alone, asked, begun, streamed
@@ -34,6 +37,7 @@ from inglenook.fleet.convert import WEIGHTS
 from inglenook.fleet.layout import Layout
 from inglenook.fleet.request import Request
 from inglenook.fleet.serving import ENGINE
+from inglenook.fleet.weights import Checkpoint
 
 SHAPES = {name: {**sizes, "layers": 6} for name, sizes in fleets.SHAPES.items()}
 LONG = 1000
@@ -230,9 +234,9 @@ def test_what_does_not_fit(folder: Path, two: list[Running]) -> None:
 class Asking:
     """A driver of pipelines in this thread, and what it says of each request."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, clock: Callable[[], float]) -> None:
         spec = Layout(config, ENGINE).specs(())[0][1]
-        self.driver: Driver = spec.make()
+        self.driver = Driver(*spec.args, clock=clock)
         self.said: dict[str, list[Reply]] = {}
         self.outs: dict[str, Out] = {}
 
@@ -243,7 +247,7 @@ class Asking:
         self.driver.generate(out, Request(name, model, prompt, most))
         return name
 
-    def until(self, done: Callable[[], object], seconds: float = 30) -> None:
+    def until(self, done: Callable[[], object], seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while not done():
             assert time.monotonic() < end, "it never came to be"
@@ -265,10 +269,10 @@ class Asking:
 def asking(folder: Path, two: list[Running]) -> Iterator[Callable[..., Asking]]:
     made: list[Asking] = []
 
-    def begin(**more: Any) -> Asking:
+    def begin(clock: Callable[[], float] = time.monotonic, **more: Any) -> Asking:
         config = told(folder, two, **more)
         outline.bring(config)
-        made.append(Asking(config))
+        made.append(Asking(config, clock))
         return made[-1]
 
     yield begin
@@ -368,3 +372,84 @@ def test_the_planner_learns_how_fast_a_model_is(asking: Callable[..., Asking]) -
     name = fleet.ask("small", 200)
     fleet.until(lambda: fleet.over(name))
     assert lane.keeper.model.token != before.token and lane.keeper.model.size == before.size
+
+
+# ── more workers for a model that runs ────────────────────────────────────────────────────────────────────────────
+
+
+class Burst:
+    """Three requests where a worker takes two at a time, at a time that stands still; the third is written by a worker
+    that was added."""
+
+    def __init__(self, asking: Callable[..., Asking], folder: Path, most: int) -> None:
+        self.now = 100.0
+        self.fleet = asking(lambda: self.now, seconds=0.001, idle=10)
+        [lane] = self.fleet.driver._lanes.values()
+        self.crew = lane.keeper.crew
+        self._truth = engine.Worker(64, 1 << 14)
+        self._truth.add("small", Checkpoint.open(folder / "small"))
+        self.names = [self.ask(n, most) for n in range(3)]
+        one, other, third = self.names
+        self.fleet.until(lambda: self.fleet.tokens(one) and self.fleet.tokens(other))
+        assert not self.fleet.tokens(third) and len(self.crew.pipelines) == 1
+        self.now += 1
+        self.fleet.until(lambda: len(self.crew.pipelines) == 2)
+        before = len(self.fleet.tokens(one))
+        self.fleet.until(lambda: len(self.fleet.tokens(third)) > 3)
+        assert len(self.fleet.tokens(one)) > before + 3, "answers went on meanwhile"
+
+    def ask(self, number: int, most: int) -> str:
+        return self.fleet.ask("small", most, prompt=(5, 6, 7 + number))
+
+    def right(self, number: int, name: str) -> bool:
+        """Whether what was written so far is what one worker writes."""
+        written = self.fleet.tokens(name)
+        return written == self._truth.write("small", name, (5, 6, 7 + number), len(written))
+
+
+@pytest.fixture
+def burst(asking: Callable[..., Asking], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Burst]:
+    monkeypatch.setattr(drivers, "BATCH", 2)
+    return lambda most: Burst(asking, folder, most)
+
+
+def test_a_burst_has_another_worker_added_which_ends_when_nobody_asks_it(
+    burst: Callable[[int], Burst], two: list[Running]
+) -> None:
+    made = burst(LONG)
+    fleet, crew = made.fleet, made.crew
+    assert workers(two) == [1, 1] and [one.requests for one in crew.pipelines] == [2, 1]
+    late = made.ask(3, 40)
+    fleet.until(lambda: fleet.tokens(late))
+    assert [one.requests for one in crew.pipelines] == [2, 2]
+    fleet.until(lambda: fleet.over(late))
+    assert made.right(3, late) and made.right(2, made.names[2])
+    fleet.outs[made.names[2]].on_close()
+    made.now += 9
+    fleet.driver.tick(())
+    assert sum(workers(two)) == 2
+    made.now += 1
+    fleet.until(lambda: sum(workers(two)) == 1)
+    before = len(fleet.tokens(made.names[0]))
+    fleet.until(lambda: len(fleet.tokens(made.names[0])) > before + 3)
+    assert all(made.right(n, made.names[n]) for n in (0, 1)) and not any(map(fleet.over, made.names[:2]))
+
+
+def test_an_added_worker_that_is_killed_loses_its_own_requests_only(
+    burst: Callable[[int], Burst], two: list[Running]
+) -> None:
+    made = burst(LONG)
+    fleet, (one, other, third) = made.fleet, made.names
+    [process] = two[1].workers()
+    os.kill(process, signal.SIGKILL)
+    fleet.until(lambda: fleet.over(third))
+    reply = fleet.over(third)
+    assert reply and reply.kind == "error" and reply.value[0] == "worker-lost"
+    before = len(fleet.tokens(one))
+    again = made.ask(2, 20)
+    fleet.until(lambda: len(fleet.tokens(one)) > before + 3)
+    assert not fleet.tokens(again) and sum(workers(two)) == 1
+    made.now += 1
+    fleet.until(lambda: fleet.over(again))
+    assert made.right(2, again) and workers(two) == [1, 1]
+    assert made.right(0, one) and made.right(1, other)

@@ -9,8 +9,9 @@
     worker     the process that holds stages of a model; channel, remote: how it is spoken to
     machine    where workers are forked: this machine, or another, whose process is host
     pipeline   requests over workers, and their merging into one
+    crew       one or more of these as one executor
     scale      how many workers the demand calls for
-    keeper     from nothing and back by that demand, on a fleet that models share
+    keeper     from nothing, to more, and back by that demand, on a fleet that models share
     driver     all of it as a worker of the gateway's; outline: what it needs to know of weights elsewhere
     hosts      a test bed: throttled hosts on one machine
     simulate   all of it on a mock clock

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import socket
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,9 +25,9 @@ from inglenook.fleet.arena import Arena
 from inglenook.fleet.cold import plan as plans
 from inglenook.fleet.cold import split
 from inglenook.fleet.cold.channel import Address
-from inglenook.fleet.cold.keeper import Fleet, Keeper
+from inglenook.fleet.cold.keeper import ROOM, Fleet, Keeper
 from inglenook.fleet.cold.machine import There
-from inglenook.fleet.cold.pipeline import Flight, Source
+from inglenook.fleet.cold.pipeline import Flight, Source, WorkerLost
 from inglenook.fleet.cold.plan import Wanted
 from inglenook.fleet.cold.scale import Demand
 from inglenook.fleet.cold.store import Store
@@ -35,7 +35,7 @@ from inglenook.fleet.config import Site
 from inglenook.fleet.convert import CHUNKS
 from inglenook.fleet.driver import Driver as Lane
 from inglenook.fleet.host import Row
-from inglenook.fleet.iteration import Iteration
+from inglenook.fleet.iteration import Iteration, Piece
 from inglenook.fleet.loop import Loop
 from inglenook.fleet.manifest import Manifest
 from inglenook.fleet.policy.fcfs import FirstCome
@@ -44,8 +44,8 @@ from inglenook.fleet.request import Request, State
 from inglenook.fleet.service import Service
 from inglenook.fleet.weights import Checkpoint
 
-ROOM = ("fleet-full", "network-busy", "fleet-down")  # what may be otherwise in a moment
-HOLD = 30.0  # seconds that a request waits for that
+BATCH, CHUNK = 16, 512  # answers, and tokens, of an iteration for each worker; more answers call for another worker
+HOLD = 30.0  # seconds that a request waits for room
 SLICE = 0.02  # seconds that a step waits for iterations, and so a call for a step
 REACH = 5.0  # seconds for the first connections to the machines
 SETTLE = 0.2  # seconds of a start beside the fetch: workers are forked and connected
@@ -102,16 +102,22 @@ class Driver:
         return bool(flying)
 
     def tick(self, here: Collection[str]) -> list[Row]:
-        """Merge, end what is idle, let in who waits for room; how all models are, which are always here."""
+        """Merge, end what is idle, let in who waits for room, then start more workers where requests pile up; how all
+        models are, which are always here."""
         for lane in self._lanes.values():
             lane.tick()
         for lane in self._lanes.values():
             self._let_in(lane)
+        for lane in self._lanes.values():
+            lane.keeper.grow()
         return [lane.row() for lane in self._lanes.values()]
 
     def _let_in(self, lane: _Lane) -> None:
-        """Let in who waits; while there is no memory for that, the model that was idle longest ends."""
+        """Let in who waits; while there is no memory for that, workers end that are idle where a model has others, then
+        the model that was idle longest."""
         while not lane.let_in() and not self._fleet.fits(lane.keeper.model.memory(1)):
+            if any(other.keeper.spare() for other in self._lanes.values()):
+                continue
             idle = [other for other in self._lanes.values() if other.idle]
             if not idle:
                 return
@@ -134,9 +140,10 @@ class _Lane(Lane):
         known = plans.Model(size, 0, 0, reserve=model.memory - size, settle=SETTLE, stages=stages)
         self.keeper = Keeper(
             self._service.name, source, known, model.wanted, fleet, pages=model.pages, tokens=model.tokens,
-            demand=Demand(idle_after=model.idle or math.inf), clock=clock,
+            demand=Demand(batch=BATCH, idle_after=model.idle or math.inf), clock=clock,
         )  # fmt: skip
-        loop = Loop(FirstCome(), self._arena, [self._service])
+        self._policy = FirstCome(BATCH, CHUNK)
+        loop = Loop(self._policy, self._arena, [self._service])
         super().__init__(loop, self.keeper, clock)
         self._queue = loop.queues[self._service.name]
         self._held: dict[str, tuple[Out, Request, float]] = {}
@@ -182,48 +189,49 @@ class _Lane(Lane):
             try:
                 tokens = self.keeper.finish(flight)
             except NookError as error:
-                self._fail(flight.iteration, error, self._began)
+                self._lose(flight.iteration, error)
                 self._whole()
             else:
-                if self.keeper.pipeline and self.keeper.pipeline.merged:
-                    self._learn(flight.iteration, self._clock() - self._began)
+                if all(pipeline.merged for pipeline in flight.pipelines):
+                    self._learn([pieces for pieces, _ in flight.asked], self._clock() - self._began)
                 self._ran(flight.iteration, tokens, self._began)
         if self._flight is None:
-            self._began = self._clock()
+            self._began, hands = self._clock(), max(self.keeper.crew.hands, 1)
+            self._policy.batch, self._policy.chunk = BATCH * hands, CHUNK * hands
             if iteration := self.loop.next(self._began):
                 try:
                     self._flight = self.keeper.begin(iteration)
                 except NookError as error:
-                    self._fail(iteration, error, self._began)
+                    self._lose(iteration, error)
         return self._flight.waiting if self._flight else None
 
     def tick(self) -> None:
-        """Merge, or end when it is idle."""
-        if self._whole() and self._flight is None:
+        """Merge, or end what is idle."""
+        if self._whole():
             self.keeper.tick()
 
     def row(self) -> Row:
         """How it is now."""
-        answers, pipeline = self._queue.values(), self.keeper.pipeline
+        answers, up = self._queue.values(), self.keeper.running
         running = sum(answer.state is State.RUNNING for answer in answers)
         queued = len(answers) - running + len(self._held)
         state: Literal["ready", "loading", "cold", "down"] = "cold"
-        if pipeline:
-            state = "ready" if pipeline.ready else "loading"
+        if up:
+            state = "ready" if self.keeper.crew.ready else "loading"
         elif all(machine.problem for machine in self.keeper.fleet.machines.values()):
             state = "down"
-        used = self._arena.held(self._service.name) if pipeline else 0
+        used = self._arena.held(self._service.name) if up else 0
         return Row(self._service.name, state, running, queued, used, self._arena.pages)
 
     def _whole(self) -> bool:
         """Whether no iteration is about to fail. If its workers can't answer any more, all that they had is gone: its
         requests hear why, and the next one starts other workers."""
-        pipeline = self.keeper.pipeline
-        if pipeline is None or not pipeline.broken:
+        crew = self.keeper.crew
+        if not self.keeper.running or not crew.broken:
             return True
         if self._flight:
             return False
-        now, why = self._clock(), pipeline.why()
+        now, why = self._clock(), crew.why()
         self.keeper.stop()
         for name, out in [*self._outs.items()]:
             self.loop.cancel(name, now)
@@ -232,11 +240,18 @@ class _Lane(Lane):
         self._outs.clear()
         return True
 
-    def _learn(self, iteration: Iteration | None = None, seconds: float = 0.0) -> None:
-        """Tell the planner how fast one whole worker is."""
+    def _lose(self, iteration: Iteration, error: NookError) -> None:
+        """An iteration that could not be run: who had what was lost hears of it, the others run it again."""
+        lost = error.requests if isinstance(error, WorkerLost) else ()
+        over = [piece for piece in iteration.pieces if piece.request in lost or piece.request not in self._outs]
+        self._fail(replace(iteration, pieces=tuple(over)) if lost else iteration, error, self._began)
+
+    def _learn(self, shares: Sequence[Sequence[Piece]] = (), seconds: float = 0.0) -> None:
+        """Tell the planner how fast one whole worker is, by an iteration's shares, which ran at once."""
         guess = self._service.profile
-        if iteration:
-            self._pace += LEARN * (seconds / guess.seconds(Work.of(iteration.pieces)) - self._pace)
+        if shares:
+            expected = max(guess.seconds(Work.of(pieces)) for pieces in shares)
+            self._pace += LEARN * (seconds / expected - self._pace)
         known, prompt = guess.times(self._pace), round(self._service.prompts.mean)
         self.keeper.model = replace(
             self.keeper.model, prefill=known.alone(prompt, 1), token=known.seconds(Work(1, 0, prompt))

@@ -3,9 +3,10 @@
     fleet = Fleet(machines, memory={"h0": 2e9, …}, bandwidth={"h0": 10e6, …})
     keeper = Keeper("smollm2", source, model, Wanted(ttft=5, tpot=0.5), fleet, pages=256, tokens=16)
     keeper.admit(…); keeper.run(…)      # an `iteration.Executor`: the first request starts it
-    keeper.tick()                       # now and then: it merges, and ends when nobody asks any more
+    keeper.tick(); keeper.grow()        # now and then: it merges, ends what nobody asks, and starts what is called for
 
-A model whose workers have all ended starts anew with the next request.
+A model whose workers have all ended starts anew with the next request. One that runs gets more by the same planner when
+requests pile up, and gives back those that are idle.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from dataclasses import replace
 
 from inglenook.errors import NookError
 from inglenook.fleet.cold import plan as plans
+from inglenook.fleet.cold.crew import Crew
 from inglenook.fleet.cold.network import Network
-from inglenook.fleet.cold.pipeline import Flight, Pipeline, Source, WorkerLost
-from inglenook.fleet.cold.plan import Model, Plan, Wanted
+from inglenook.fleet.cold.pipeline import Flight, Pipeline, Source
+from inglenook.fleet.cold.plan import Model, Wanted
 from inglenook.fleet.cold.remote import HostLost, Machine
 from inglenook.fleet.cold.scale import Demand
 from inglenook.fleet.iteration import Iteration, Sampling
+
+ROOM = ("fleet-full", "network-busy", "fleet-down")  # what may be otherwise in a moment
 
 
 class Fleet:
@@ -68,13 +72,12 @@ class Keeper:
     ) -> None:  # fmt: skip
         self.name, self.source, self.model, self.wanted, self.fleet = name, source, model, wanted, fleet
         self.demand = demand or Demand()
-        self.pipeline: Pipeline | None = None
-        self.plan: Plan | None = None
+        self.crew = Crew()
         self._pages, self._tokens, self._clock = pages, tokens, clock
 
     @property
     def running(self) -> bool:
-        return self.pipeline is not None
+        return bool(self.crew.pipelines)
 
     def admit(self, request: str, sampling: Sampling) -> None:
         """As `Executor.admit`; starts workers if there are none. Raises NookError("fleet-full" | "network-busy" |
@@ -82,10 +85,10 @@ class Keeper:
         now = self._clock()
         self.demand.arrived(request, now)
         try:
-            if self.pipeline is None or self.pipeline.broken:
+            if self.crew.broken:
                 self.stop()
-                self.pipeline = self._start(now)
-            self.pipeline.admit(request, sampling)
+                self._start(now, self.demand.wanted(now))
+            self.crew.admit(request, sampling)
         except BaseException:
             self.demand.ended(request, now)
             raise
@@ -95,64 +98,75 @@ class Keeper:
         return self.finish(self.begin(iteration))
 
     def begin(self, iteration: Iteration) -> Flight:
-        """As `Pipeline.begin`."""
-        if not self.pipeline:
-            raise WorkerLost("The workers of this model have ended.", [piece.request for piece in iteration.pieces])
-        return self.pipeline.begin(iteration)
+        """As `Crew.begin`."""
+        return self.crew.begin(iteration)
 
     def finish(self, flight: Flight) -> dict[str, int]:
-        """As `Pipeline.finish`."""
-        assert self.pipeline
-        tokens = self.pipeline.finish(flight)
+        """As `Flight.finish`; workers may have ended meanwhile."""
+        tokens = flight.finish()
         for piece in flight.iteration.pieces:
             self.demand.began(piece.request)
-        self._hold(self.pipeline)
+        self._hold()
         return tokens
 
     def release(self, request: str) -> None:
         """As `Executor.release`."""
         self.demand.ended(request, self._clock())
-        if self.pipeline:
-            self.pipeline.release(request)
+        self.crew.release(request)
 
     def tick(self) -> None:
-        """Go on with merging; end when it is idle, or what is left of it is of no use."""
-        if self.demand.idle(self._clock()) or (self.pipeline and self.pipeline.broken):
+        """Go on with merging; end what is idle, or of no use."""
+        now = self._clock()
+        if self.demand.idle(now) or self.crew.broken:
             self.stop()
-        if self.pipeline:
-            self.pipeline.step()
-            self._hold(self.pipeline)
+        self.crew.step(now)
+        self.crew.leave(now - self.demand.idle_after)
+        self._hold()
+
+    def grow(self) -> None:
+        """Start what is called for beside those that run, on other hosts, since processors are not to be shared. Where
+        there is no room it is tried again after a window."""
+        now, workers = self._clock(), self.crew.workers
+        if workers and (more := self.demand.wanted(now, workers)):
+            try:
+                self._start(now, more, self.crew.hosts)
+            except NookError as error:
+                if error.code not in ROOM:
+                    raise
+
+    def spare(self) -> bool:
+        """End workers without requests, but one, since others need the room; whether there were any."""
+        ended = self.crew.leave(self._clock())
+        self._hold()
+        return ended
 
     def stop(self) -> None:
         """End all workers."""
-        if self.pipeline:
-            self.pipeline.close()
-        self.pipeline = self.plan = None
-        self.fleet.hold(self.name, {})
+        self.crew.close()
+        self._hold()
 
-    def _start(self, now: float) -> Pipeline:
-        wanted = replace(
-            self.wanted, waited=self.demand.waited(now), workers=max(self.wanted.workers, self.demand.wanted(now))
-        )
-        lost: set[str] = set()
+    def _start(self, now: float, workers: int, but: Collection[str] = ()) -> None:
+        wanted = replace(self.wanted, waited=self.demand.waited(now), workers=max(self.wanted.workers, workers))
+        without = {*but}
+        self.demand.started(now)
         while True:
-            self.plan = plans.choose(self.model, self.fleet.offer(now, lost), wanted)
+            plan = plans.choose(self.model, self.fleet.offer(now, without), wanted)
             try:
                 pipeline = Pipeline.start(
-                    self.source, self.plan, self.fleet.machines, pages=self._pages, tokens=self._tokens,
+                    self.source, plan, self.fleet.machines, pages=self._pages, tokens=self._tokens,
                     network=self.fleet.network, deadline=now + wanted.ttft - wanted.waited - self.model.settle,
                     clock=self._clock,
                 )  # fmt: skip
                 break
             except HostLost as error:
-                lost.add(error.host)
-        self.demand.started(now)
-        self._hold(pipeline)
-        return pipeline
+                without.add(error.host)
+        self.crew.pipelines.append(pipeline)
+        self._hold()
 
-    def _hold(self, pipeline: Pipeline) -> None:
-        """Tell the fleet: full workers hold the whole model and its reserve, others their share."""
-        assert self.plan
-        degree = self.plan.degree
-        held = {place.host: self.model.memory(1 if place.full else degree) for place in pipeline.places}
+    def _hold(self) -> None:
+        """Tell the fleet: full workers hold the whole model and its reserve, others their share; a host has one."""
+        held = {
+            place.host: self.model.memory(1 if place.full else pipeline.plan.degree)
+            for pipeline in self.crew.pipelines for place in pipeline.places
+        }  # fmt: skip
         self.fleet.hold(self.name, held)

@@ -2,7 +2,7 @@
 
     pipeline = Pipeline.start(source, plan, machines, pages=256, tokens=16)
     pipeline.admit("r", Sampling()); pipeline.run(iteration)      # an `iteration.Executor`: from the first moment on
-    flight = pipeline.begin(iteration); …; pipeline.finish(flight)       # or in two parts, with other work between them
+    flight = pipeline.begin(iteration); …; flight.finish()       # or in two parts, with other work between them
 
 The pipeline answers as soon as each stage has its part. Then the full workers fetch the parts they lack, beside the
 work; new requests go to a worker that has all of them; those that are under way follow, their keys and values pulled
@@ -103,24 +103,46 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """An iteration under way: its pieces by who runs them, each with what is waited for."""
+    """An iteration under way in `pipelines`: its pieces by who runs them, each with what is waited for."""
 
     iteration: Iteration
     asked: Sequence[tuple[Sequence[Piece], Future[Message]]]
+    pipelines: Sequence[Pipeline]
 
     @property
     def waiting(self) -> list[Future[Message]]:
         """What has not come yet."""
         return [future for _, future in self.asked if not future.done()]
 
+    def finish(self) -> dict[str, int]:
+        """Wait for what came of it. Requests may have been released meanwhile. Raises as `Pipeline.run`."""
+        tokens: dict[str, int] = {}
+        lost: list[str] = []
+        problem: NookError | None = None
+        for pieces, future in self.asked:
+            try:
+                tokens |= future.result()[0]["tokens"]
+            except NookError as error:
+                if error.code == "worker-lost":
+                    lost += [piece.request for piece in pieces]
+                problem = error
+        for pipeline in self.pipelines:
+            pipeline.ended(() if problem else self.iteration.pieces)
+        if lost:
+            raise WorkerLost(str(problem and problem.message), lost)
+        if problem:
+            raise problem
+        return tokens
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, eq=False)
 class Pipeline:
     """See above; all calls come from one thread. `events` are (seconds since the start, what happened): loaded, whole,
     merged; `moved` bytes of keys and values; `problem` the last error of a fetch in the background, which is tried
-    again."""
+    again; `used` when a request last ended."""
 
     source: Source
+    plan: Plan
     network: Network | None
     clock: Callable[[], float]
     pages: int
@@ -130,6 +152,7 @@ class Pipeline:
     events: list[tuple[float, str]] = field(default_factory=list)
     moved: int = 0
     problem: NookError | None = None
+    used: float = 0.0
     _began: float = 0.0
     _answered: bool = False
     _flying: bool = False
@@ -149,7 +172,8 @@ class Pipeline:
     ) -> Self:  # fmt: skip
         """Fork the workers and have them fetch; returns at once. `pages` of `tokens` tokens are what the arena has that
         numbers them; `cache`, a folder of each host, keeps chunks. Raises NookError("worker-lost")."""
-        made = cls(source, network, clock, pages, tokens, merges, cache, _began=clock())
+        now = clock()
+        made = cls(source, plan, network, clock, pages, tokens, merges, cache, used=now, _began=now)
         try:
             for part, place in zip(split.cut(source.checkpoint, plan.degree), plan.places, strict=True):
                 remote = Remote.start(machines[place.host])
@@ -167,6 +191,16 @@ class Pipeline:
     def places(self) -> list[Place]:
         """Where workers run."""
         return [Place(m.remote.host, m.full) for m in self._members if not m.remote.lost]
+
+    @property
+    def requests(self) -> int:
+        """How many are admitted."""
+        return len(self._held)
+
+    @property
+    def hands(self) -> int:
+        """How many answer at once: its whole workers, or the pipeline as one."""
+        return sum(member.ready for member in self._members) or int(self.ready)
 
     @property
     def reserved(self) -> int:
@@ -230,12 +264,13 @@ class Pipeline:
 
     def release(self, request: str) -> None:
         """As `Executor.release`."""
+        self.used = self.clock()
         if (held := self._held.pop(request, None)) and held.member:
             held.member.requests -= 1
 
     def run(self, iteration: Iteration) -> dict[str, int]:
         """As `Executor.run`: pieces of different places at once. Raises WorkerLost, and what a fetch raises."""
-        return self.finish(self.begin(iteration))
+        return self.begin(iteration).finish()
 
     def begin(self, iteration: Iteration) -> Flight:
         """The first half of `run`: ask for it. One is under way at a time."""
@@ -250,31 +285,16 @@ class Pipeline:
         if not self.merged:
             self._disown(iteration.pieces)
         self._flying = True
-        return Flight(iteration, [(pieces, self._ask(member, pieces)) for member, pieces in groups.items()])
+        return Flight(iteration, [(pieces, self._ask(member, pieces)) for member, pieces in groups.items()], [self])
 
-    def finish(self, flight: Flight) -> dict[str, int]:
-        """The second half: wait for what came of it. Requests may have been released meanwhile."""
-        tokens: dict[str, int] = {}
-        lost: list[str] = []
-        problem: NookError | None = None
-        for pieces, future in flight.asked:
-            try:
-                tokens |= future.result()[0]["tokens"]
-            except NookError as error:
-                if error.code == "worker-lost":
-                    lost += [piece.request for piece in pieces]
-                problem = error
+    def ended(self, pieces: Sequence[Piece]) -> None:
+        """The iteration is over; these were computed, here or elsewhere."""
         self._flying = False
-        if lost:
-            raise WorkerLost(str(problem and problem.message), lost)
-        if problem:
-            raise problem
-        for piece in flight.iteration.pieces:
+        self._answered |= bool(pieces)
+        for piece in pieces:
             if held := self._held.get(piece.request):
                 held.pages, held.tokens = piece.pages, piece.start + len(piece.tokens)
                 held.copied = min(held.copied, piece.start)  # it may have been pushed out, and begun anew
-        self._answered = True
-        return tokens
 
     def step(self) -> None:
         """Go on with merging as far as that is possible now; every iteration does. While one is under way nothing is

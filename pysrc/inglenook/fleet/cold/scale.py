@@ -57,7 +57,7 @@ class Demand:
         return max(0, min(self.most, math.ceil(unserved / self.batch)))
 
     def started(self, now: float) -> None:
-        """Workers were started: the window begins anew."""
+        """Workers were started, or there was no room for them: the window begins anew."""
         self._started = now
 
     def idle(self, now: float) -> bool:
