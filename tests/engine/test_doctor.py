@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from functools import cache
 from typing import Any
 
@@ -13,7 +14,7 @@ from engine import faulty
 from engine.faulty import EXAMPLES, Fault, Patch
 from inglenook.doctor import asks, causes, exam, interventions, judge, probes, reduce, report, run, symptoms
 from inglenook.doctor.asks import Case, Chat, Logits, Template, Together, Tokenize, Within, Write, Written
-from inglenook.doctor.engine import Crash, Hang, ask
+from inglenook.doctor.engine import Asked, Crash, Hang, ask
 from inglenook.doctor.kits import PlainKit
 from inglenook.doctor.local import Local
 from inglenook.doctor.operations import first_difference
@@ -80,6 +81,25 @@ def test_no_switch_makes_a_clean_engine_ill(switch: str) -> None:
 
 
 # ── planted faults ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("times", [4, 1000])
+def test_who_has_to_wait_for_the_processor_now_and_then_is_not_slow(
+    times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But who always takes that long is."""
+    seen = Counter[Any]()
+
+    def held_up(engine: Any, what: Any, seconds: float) -> Asked:
+        seen[what] += 1
+        asked = ask(engine, what, seconds)
+        waits = 2000.0 * (what == Tokenize("ab" * 12000) or what == Write(facts.ids(150, 31), 8))
+        return Asked(asked.value, asked.ms + (waits if seen[what] <= times else 0.0))
+
+    facts = run.knowledge(Local(known()[0]), known()[1])(())
+    monkeypatch.setattr(run, "ask", held_up)
+    made = examined(Local(known()[0]), ("economy",))
+    assert signs(made) == ({"economy: slow", "economy: slow tokens"} if times == 1000 else set())
 
 
 def test_a_stale_page_is_found_and_an_intervention_tells() -> None:

@@ -6,6 +6,7 @@ measure. What a probe finds is a list of `Finding`s, empty if all is well; `Unkn
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -40,6 +41,8 @@ from inglenook.errors import NookError
 SLOW = 20.0
 """A pass may take so many times the plain pass's time, and `PASS` milliseconds beside it."""
 PASS = 15.0
+TRIES = 12
+"""What took too long is asked so often before that is said: others may have had the processor."""
 ALONE = 0.04
 """Deviations by which scores after a layer alone may differ: root mean square, in the median of positions."""
 LEAK = 1024  # bytes that an answer may leave behind
@@ -267,12 +270,12 @@ def _economy(facts: Facts) -> Probing:
     unless(not known or after["ran"] - middle["ran"] <= 65 + 9 * (len(again.ids) + 1), "reuse",
            f"A prompt that is known takes passes over {after['ran'] - middle['ran']} tokens.")  # fmt: skip
     if facts.truth and facts.truth.computes:
-        took = [timed.ms / max(1, after["passes"] - middle["passes"])]
-        for _ in range(2):
-            one = yield ask
-            took.append(one.ms / max(1, len(one.value.ids)))
         limit = PASS + SLOW * facts.plain_ms()
-        unless(min(took) <= limit, "slow", f"A pass takes {min(took):.1f} ms; up to {limit:.1f} was expected.")
+        took, tries = timed.ms / max(1, after["passes"] - middle["passes"]), 1
+        while took > limit and tries < TRIES:
+            one = yield ask
+            took, tries = min(took, one.ms / max(1, len(one.value.ids))), tries + 1
+        unless(took <= limit, "slow", f"A pass takes {took:.1f} ms; up to {limit:.1f} was expected.")
     if known and not facts.few:
         kept = Write(facts.ids(150, 32), 2)
         yield kept
@@ -287,12 +290,13 @@ def _economy(facts: Facts) -> Probing:
         last = (yield newer).value
         unless(last.prefilled <= 65, "reuse", f"What was used just before is forgotten: {last.prefilled} are read.")
     text = "ab" * 3000
-    times = []
-    for n in (1, 1, 1, 4, 4):
-        asked_for = yield Tokenize(text * n)
-        times.append(asked_for.ms)
-    once, more = min(times[:3]), min(times[3:])
-    unless(more <= 10 * once + 40, "slow tokens", f"A word four times as long takes {more:.0f} ms, not {once:.0f}.")
+    once, more, tries = math.inf, math.inf, 0
+    for _ in range(3):
+        once = min(once, (yield Tokenize(text)).ms)
+    limit = 10 * once + 40
+    while more > limit and tries < TRIES:
+        more, tries = min(more, (yield Tokenize(text * 4)).ms), tries + 1
+    unless(more <= limit, "slow tokens", f"A word four times as long takes {more:.0f} ms, not {once:.0f}.")
     return list(found.values())
 
 
