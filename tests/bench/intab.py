@@ -16,6 +16,7 @@ from buildlib import server
 from buildlib.project import ROOT, cache, say
 
 MEMORY = "async () => (await performance.measureUserAgentSpecificMemory()).bytes"
+PORT = 41785  # the same each time: rows belong to an origin
 TICK = 1000  # milliseconds between two looks at it
 WARM = 60  # answers after which memory is measured first: the model is there, and Python has grown
 
@@ -26,7 +27,7 @@ def fairness(data: Path, sample: int, minutes: float) -> dict[str, Any]:
         say(f"  {data} is not there: no questions")
         return {}
     with (
-        server.serve(ROOT, isolated=True) as url,
+        server.serve(ROOT, port=PORT, isolated=True) as url,
         harness.profile(cache() / "bench" / "workbench-profile", url) as context,
     ):
         page = context.new_page()
