@@ -83,7 +83,6 @@ def test_no_switch_makes_a_clean_engine_ill(switch: str) -> None:
 # ── planted faults ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.skipif(sys.platform == "emscripten", reason="an examination by the clock is for machines")
 @pytest.mark.parametrize("times", [4, 1000])
 def test_who_has_to_wait_for_the_processor_now_and_then_is_not_slow(
     times: int, monkeypatch: pytest.MonkeyPatch
