@@ -188,6 +188,14 @@ def admitted(keeper, names):
         keeper.admit(name, Sampling())
 
 
+def grown(keeper, clock):
+    """A second worker was called for by a third request."""
+    admitted(keeper, "abc")
+    keeper.run(iteration("ab"))
+    clock.now = 1
+    keeper.grow()
+
+
 def hosts(keeper):
     return [[place.host for place in pipeline.places] for pipeline in keeper.crew.pipelines]
 
@@ -263,11 +271,7 @@ def test_a_worker_that_is_still_starting_is_not_asked_for_twice(keeper, clock):
 
 
 def test_who_was_added_ends_when_nobody_asked_it_for_as_long_as_an_idle_model_lives(keeper, clock):
-    keeper = keeper()
-    admitted(keeper, "abc")
-    keeper.run(iteration("ab"))
-    clock.now = 1
-    keeper.grow()
+    grown(keeper := keeper(), clock)
     keeper.run(iteration("abc"))
     keeper.release("c")
     keeper.crew.pipelines[1].used = clock.now = 2
@@ -285,11 +289,7 @@ def test_who_was_added_ends_when_nobody_asked_it_for_as_long_as_an_idle_model_li
 
 
 def test_it_ends_at_once_where_another_model_needs_the_room(keeper, clock):
-    keeper = keeper()
-    admitted(keeper, "abc")
-    keeper.run(iteration("ab"))
-    clock.now = 1
-    keeper.grow()
+    grown(keeper := keeper(), clock)
     assert keeper.spare() and keeper.fleet.free("h1") == 150 and keeper.running
     assert not keeper.spare()
 

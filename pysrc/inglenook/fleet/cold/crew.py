@@ -105,12 +105,17 @@ class Crew:
 
     def _whose(self, request: str) -> Pipeline:
         """Who runs a request."""
+        if request in self._waiting:
+            self._give(request)
+        if request not in self._where:
+            raise WorkerLost("The worker of this request has ended.", [request])
+        return self._where[request]
+
+    def _give(self, request: str) -> None:
+        """Give a request away, if there is anybody to take it."""
         able = [one for one in self.pipelines if one.ready] or [one for one in self.pipelines if not one.broken][:1]
-        if able and request in self._waiting:
+        if able:
             chosen = min(able, key=lambda one: one.requests / max(one.hands, 1))
             chosen.admit(request, self._waiting[request])
             del self._waiting[request]
             self._where[request] = chosen
-        if request not in self._where:
-            raise WorkerLost("The worker of this request has ended.", [request])
-        return self._where[request]
