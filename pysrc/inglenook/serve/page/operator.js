@@ -21,11 +21,8 @@ const time = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixe
 const span = (seconds) =>
   seconds < 120 ? `${Math.round(seconds)} s` : `${Math.floor(seconds / 60) % 60} min, ${Math.floor(seconds / 3600)} h`;
 /** @param {{ p50: number, p99: number } | null} spread */
-const both = (spread) => {
-  if (!spread) return '–';
-  const { p50, p99 } = spread;
-  return p50 < 1000 && p99 < 1000 ? `${Math.round(p50)}, ${time(p99)}` : `${time(p50)}, ${time(p99)}`;
-};
+const both = (spread) =>
+  spread ? `${spread.p99 < 1000 ? Math.round(spread.p50) : time(spread.p50)}, ${time(spread.p99)}` : '–';
 /** @param {{ promised: number, met: number }} slo */
 const kept = ({ promised, met }) => (promised ? `${Math.round((100 * met) / promised)} % of ${promised}` : '–');
 /** @param {(string | number)[]} cells */
