@@ -36,6 +36,7 @@ export function serverLink(url, key = '', patience = PATIENCE) {
   const tally = new Tally();
   /** @type {WebSocket | undefined} */ let socket;
   let over = false;
+  let met = false; // there was a server
   let tries = 0;
   let since = performance.now(); // when there was a connection, or the first was asked for
   /** @type {ReturnType<typeof setTimeout>} */ let timer;
@@ -83,7 +84,7 @@ export function serverLink(url, key = '', patience = PATIENCE) {
     tally.lose();
     const spent = performance.now() - since;
     if (over) return;
-    if (!tally.kept || FINAL.includes(code) || !tally.busy || spent > patience) lose(message);
+    if (!met || !tally.kept || FINAL.includes(code) || !tally.busy || spent > patience) lose(message);
     else {
       const wait = tries || !RESTARTS.includes(code) ? Math.min(LONGEST, BACK_OFF * 2 ** tries) : 0;
       tries++;
@@ -112,6 +113,7 @@ export function serverLink(url, key = '', patience = PATIENCE) {
     }, patience);
     opened.onopen = () => {
       clearTimeout(timer);
+      met = true;
       tally.begin();
       flush();
     };

@@ -12,22 +12,23 @@ const ACK = 'ack';
 /** @typedef {{ type: string, id: string, [field: string]: any }} Message */
 
 export class Tally {
-  /** @type {Map<string, { message: Message, seen: number, told: number, stopped: boolean }>} */ #open = new Map();
+  /** @type {Map<string, { message: Message, seen: number, told: number, stop?: Message }>} */ #open = new Map();
   /** @type {Message[]} */ #out = [];
   /** @type {Record<string, number>} */ #due = {};
   #token = '';
   #window = Number.POSITIVE_INFINITY;
   /** Whether messages may go out: not before the server has said what it knows. */
   #live = false;
+  #sent = false;
 
-  /** Whether the session outlives its connection. */
+  /** Whether nothing is lost with the connection: the session outlives it, or nothing has gone over it yet. */
   get kept() {
-    return this.#token !== '';
+    return this.#token !== '' || !this.#sent;
   }
 
   /** Whether anything is under way. */
   get busy() {
-    return [...this.#open.values()].some(({ stopped }) => !stopped);
+    return [...this.#open.values()].some(({ stop }) => !stop);
   }
 
   /** Whether something that has come was not acknowledged yet. */
@@ -37,12 +38,10 @@ export class Tally {
 
   /** There is a new connection: what goes over it first is in `take`. */
   begin() {
-    for (const [id, { stopped }] of this.#open) if (stopped) this.#open.delete(id);
+    for (const [id, { stop }] of this.#open) if (stop) this.#open.delete(id);
     const seen = Object.fromEntries([...this.#open].map(([id, entry]) => [id, entry.seen]));
-    this.#live = !this.kept; // the first time nothing can be known
     this.#due = {};
-    this.#out = [{ type: 'Attach', id: ATTACH, token: this.#token, seen: this.kept ? seen : {} }];
-    if (this.#live) this.#out.push(...this.#requests());
+    this.#out = [{ type: 'Attach', id: ATTACH, token: this.#token, seen: this.#token ? seen : {} }];
   }
 
   /** The connection is gone. */
@@ -60,8 +59,8 @@ export class Tally {
   post(message) {
     if (message.type === 'Cancel') {
       const entry = this.#open.get(message.stream);
-      if (entry) entry.stopped = true; // its end is still to come, and to be acknowledged
-    } else this.#open.set(message.id, { message, seen: 0, told: 0, stopped: false });
+      if (entry) entry.stop = message; // its end is still to come, and to be acknowledged
+    } else this.#open.set(message.id, { message, seen: 0, told: 0 });
     if (this.#live) this.#out.push(message);
   }
 
@@ -76,7 +75,7 @@ export class Tally {
     entry.seen++;
     const ended = ENDS.includes(message.type);
     if (ended) this.#open.delete(message.id);
-    if (this.kept) {
+    if (this.#token) {
       this.#due[message.id] = entry.seen;
       if (ended || entry.seen - entry.told >= this.#window / PART) {
         entry.told = entry.seen;
@@ -94,19 +93,21 @@ export class Tally {
 
   /** @param {Message} message */
   #attached(message) {
-    if (message.type === 'Failed' && this.kept) return { gone: message };
-    if (message.type !== 'Attached') return {};
-    if (this.kept) {
-      const known = new Set(message.streams);
-      this.#live = true;
-      this.#out.push(...this.#requests().filter(({ id }) => !known.has(id)));
+    if (message.type === 'Failed' && this.#token) return { gone: message };
+    if (message.type === 'Done') return {};
+    if (message.type === 'Attached') {
+      this.#token = message.token;
+      this.#window = message.window;
     }
-    this.#token = message.token;
-    this.#window = message.window;
+    const known = new Set(message.streams);
+    for (const [id, { message: request, stop }] of this.#open) {
+      if (known.has(id)) {
+        if (stop) this.#out.push(stop);
+      } else if (stop) this.#open.delete(id);
+      else this.#out.push(request);
+    }
+    this.#live = true;
+    this.#sent = true;
     return {};
-  }
-
-  #requests() {
-    return [...this.#open.values()].map(({ message }) => message);
   }
 }
