@@ -83,6 +83,8 @@ export async function workbench(element, { close, off, levels, toasts }) {
     const [rows, others] = await runs.take(file);
     toasts.say(`${count(rows, 'answer')} taken in${others ? `; ${count(others, 'line')} were none` : ''}.`);
   };
+  const past = await runs.list();
+  await counted();
   fill(
     element,
     h(
@@ -111,10 +113,8 @@ export async function workbench(element, { close, off, levels, toasts }) {
       small('Forget all answers', () => runs.clear(), 'trash'),
     ),
   );
-  const past = await runs.list();
   for (const panel of panels) panel.fill(past);
-  await counted();
-  choose(0);
+  choose(0); // at once: a part chosen by hand stays
   return {
     /** It is shown. */
     show: () => {

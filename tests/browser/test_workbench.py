@@ -189,6 +189,27 @@ def test_axe_has_no_objections_and_nothing_is_wider_than_the_screen(profile, bui
         sound(page, name, "dark", 390)
 
 
+EAGER = """
+  new MutationObserver((_, watching) => {
+    const tab = [...document.querySelectorAll('[role=tab]')].find((tab) => tab.textContent === 'Fairness');
+    if (!tab) return;
+    watching.disconnect();
+    tab.click();
+  }).observe(document, { childList: true, subtree: true });
+"""
+
+
+def test_a_part_that_is_chosen_as_soon_as_it_is_there_stays(profile, built):
+    page = profile.new_page()
+    page.goto(built.url)
+    ready(page)
+    page.evaluate(EAGER)
+    page.get_by_role("button", name="Workbench").click()
+    expect(page.locator(".bench-foot")).to_contain_text("answers kept", timeout=SLOW)
+    expect(page.get_by_role("heading", name="Workbench")).to_be_focused(timeout=SLOW)
+    expect(page.get_by_role("tabpanel", name="Fairness")).to_be_visible()
+
+
 def test_the_tabs_by_keyboard(profile, built):
     page = opened(profile, built.url)
     page.get_by_role("tab", name="Prompts").focus()
