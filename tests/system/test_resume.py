@@ -247,6 +247,15 @@ GREETING = """
 """
 
 
+SILENCE = """
+  link.close();
+  const silent = serverLink(new URL('ws://x/ws'), '', 200);
+  silent.post({ type: 'Chat', id: '1' });
+  const error = await new Promise((done) => (silent.onclose = done));
+  console.log(JSON.stringify([error.code, error.message]));
+"""
+
+
 def stubbed(script: str) -> Any:
     """What the link does where the test plays the server."""
     node = shutil.which("node")
@@ -272,6 +281,10 @@ def test_nothing_goes_out_before_the_server_has_said_what_it_knows() -> None:
         ["Attach", "attach", "t"],
         ["Cancel", "5", ""],
     ]
+
+
+def test_a_server_that_takes_connections_and_says_nothing_is_given_up() -> None:
+    assert stubbed(SILENCE) == ["server-gone", "The server did not answer."]
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -107,18 +107,18 @@ export function serverLink(url, key = '', patience = PATIENCE) {
     socket = opened;
     opened.binaryType = 'arraybuffer';
     timer = setTimeout(() => {
-      if (!mine() || opened.readyState !== WebSocket.CONNECTING) return;
+      if (!mine()) return;
       drop('The server did not answer.');
       opened.close();
     }, patience);
     opened.onopen = () => {
-      clearTimeout(timer);
       met = true;
       tally.begin();
       flush();
     };
     opened.onmessage = ({ data }) => {
       if (!mine()) return;
+      clearTimeout(timer);
       since = performance.now();
       tries = 0;
       try {

@@ -91,10 +91,10 @@ export class Tally {
     this.#due = {};
   }
 
-  /** @param {Message} message */
+  /** The first answer decides; one that is not Attached comes from a server without sessions. @param {Message} message */
   #attached(message) {
+    if (this.#live) return {};
     if (message.type === 'Failed' && this.#token) return { gone: message };
-    if (message.type === 'Done') return {};
     if (message.type === 'Attached') {
       this.#token = message.token;
       this.#window = message.window;
