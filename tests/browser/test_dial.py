@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations, product
+
 import pytest
 from playwright.sync_api import expect
 
@@ -118,3 +120,30 @@ def test_the_dial_in_the_view_shows_which_part_would_answer_or_what_could_be_kep
     expect(chosen).to_have_count(0)
     sampled.keyboard.press("Escape")
     expect(sampled.get_by_role("slider", name="First word")).to_have_attribute("aria-valuetext", "within 0.25 s")
+
+
+CHOSEN = {2: {"50 %", "739 ms"}, 5: {"100 %", "1200 ms"}, -1: set()}
+
+
+def test_no_two_labels_of_a_plot_touch(sampled):
+    """Half of the sheet has no room for all of six levels; the chosen one is always told."""
+    drawn = """async ([width, chosen]) => {
+      const { plot } = await import('/app/plot.js');
+      const points = Object.entries({ 30: 389, 40: 528, 50: 739, 65: 780, 80: 957, 100: 1200 })
+        .map(([percent, value]) => ({ ratio: percent / 100, value }));
+      const drawing = plot('First word', points, { chosen, width, write: (value) => `${value} ms` });
+      document.body.append(drawing);
+      const labels = [...drawing.querySelectorAll('text')].map((text) => {
+        const { left, right, top, bottom } = text.getBoundingClientRect();
+        return [text.textContent, left, right, top, bottom];
+      });
+      drawing.remove();
+      return labels;
+    }"""
+    for width, chosen in product((200, 420, 560), (2, 5, -1)):
+        labels = sampled.evaluate(drawn, [width, chosen])
+        assert CHOSEN[chosen] <= {text for text, *_ in labels}
+        assert len(labels) == 13 or width < 560
+        for (text, left, right, top, bottom), (other, begins, ends, above, below) in combinations(labels, 2):
+            apart = right < begins or ends < left or bottom - 2 < above or below < top + 2
+            assert apart, (width, chosen, text, other)
