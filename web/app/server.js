@@ -64,7 +64,7 @@ export function server(room, network, toasts) {
     ready();
     fill(
       more,
-      where === room.where && h('p', { class: 'lede' }, 'So it is now.'),
+      where === room.where && h('p', { class: 'lede' }, 'This is how it is now.'),
       consent &&
         where !== room.where && [
           h('p', {}, 'The address of ', h('code', {}, 'inglenook serve'), ': ', h('code', {}, serverUrl().href)),
