@@ -46,9 +46,10 @@ def _install() -> None:
         say("making .venv …")
         run([sys.executable, "-m", "venv", VENV])
     say("installing the Python tools from requirements.lock …")
+    # Still the pip that Python brought: 23.2 has no `--progress-bar auto`, and shows no bar with --quiet.
     pip = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--require-hashes", "--no-deps"]
-    bar = "auto" if sys.stderr.isatty() else "off"
-    run([*pip, "--progress-bar", bar, "--quiet", "--only-binary", ":all:", "-r", LOCK])
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]
+    run([*pip, *quiet, "--only-binary", ":all:", "-r", LOCK])
     # The command `inglenook`, from this source tree.
     here = [PYTHON, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index", "--no-deps"]
     run([*here, "--no-build-isolation", "--editable", ROOT])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ensurepip
 import gzip
 import hashlib
 import io
@@ -183,6 +184,25 @@ def test_what_runs_without_the_tools_needs_none_of_them(root: Path, module: str)
     command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = ['.']; import buildlib.{module}"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_pip_that_python_brings_takes_the_first_command(
+    terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pip = next(Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl"), None)
+    if pip is None:
+        pytest.skip("this Python brings no pip")
+    ran: list[list[str]] = []
+    monkeypatch.setattr(venv, "VENV", tmp_path)
+    monkeypatch.setattr(venv, "PYTHON", Path(sys.executable))
+    monkeypatch.setattr(venv, "run", lambda command: ran.append([str(part) for part in command]))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    venv._install()
+    [_, _, _, *words] = ran[0]
+    assert ("--quiet" in words) != terminal  # with it, no pip shows how far it is
+    taken = subprocess.run([sys.executable, pip / "pip", *words, "--help"], capture_output=True, text=True, check=False)
+    assert taken.returncode == 0, taken.stderr
 
 
 def test_a_named_browser_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
