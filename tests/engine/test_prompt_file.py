@@ -227,6 +227,15 @@ BROKEN = [
     ("---\nx: " + "[" * 200 + "]" * 200 + "\n---\n", "p.prompt:2: .*nested more than 100 deep"),
     ("---\nx: !!python/object:os.system {}\n---\n", "p.prompt:2: "),
     ("---\nx: \x07\n---\n", "p.prompt:2: "),
+    ("---\nname: a\nx: !!bool hello\n---\n", "p.prompt:3: .*'hello' is no bool"),
+    ("---\nname: a\nx: !!float ''\n---\n", "p.prompt:3: .*'' is no float"),
+    ('---\nx: "\\UFFFFFFFF"\n---\n', "p.prompt:2: .*too large"),
+    (f"---\nname: a\nsettings: {{temperature: {'9' * 400}}}\n---\n", "p.prompt:3: .*is no int"),
+    (f"---\nname: a\nx: {'9' * 5000}\n---\n", "p.prompt:3: .*is no int"),
+    ("---\nmetadata: &a {b: *a}\n---\n", "p.prompt:2: .*aliases stand for more than"),
+    ("---\nmetadata:\n  a0: &a0 [x, x]\n" + "".join(
+        f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 30)
+    ) + "---\n", "p.prompt:2: .*aliases stand for more than"),
     (FRONT, "p.prompt:5: The prompt has no segment"),
     (FRONT + "Hello\n", "p.prompt:6: 'Hello' stands in no segment"),
     (FRONT + "{{#seg a}}\nHello\n", "p.prompt:6: .*does not end"),

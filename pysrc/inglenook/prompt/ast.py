@@ -87,7 +87,7 @@ class Slot:
             case (("text" | "line"), str()) if self.type == "text" or "\n" not in value:
                 self._bounded(len(value), value)
                 return value
-            case (("integer" | "number"), (int() | float())) if not isinstance(value, bool) and math.isfinite(value):
+            case (("integer" | "number"), (int() | float())) if not isinstance(value, bool) and abs(value) < math.inf:
                 if self.type == "number" or value == int(value):
                     self._bounded(value, value)
                     return str(int(value)) if self.type == "integer" else str(value)

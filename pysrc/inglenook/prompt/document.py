@@ -1,8 +1,9 @@
 """YAML with the line of everything in it, so that an error says where it is and what to do.
 
 Read with PyYAML and the scalars of YAML 1.2's core schema, which promptfoo, dotprompt and GitHub use: `no` is a word
-and not False, `1:30` no number, a date a text. A key that stands twice and nesting deeper than `depth.DEEPEST` are
-refused, and so is all that is no JSON. `Table` takes a mapping apart by types and knows what was not asked for.
+and not False, `1:30` no number, a date a text. A key that stands twice, nesting deeper than `depth.DEEPEST`, aliases
+that stand for more than `MOST` values and all that is no JSON are refused. `Table` takes a mapping apart by types and
+knows what was not asked for.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from inglenook.prompt.ast import nearest, short
 
 T = TypeVar("T")
 Place: TypeAlias = tuple[str | int, ...]
+MOST = 100_000
 _HINT = "Check the indentation, and put quotes around a text that has a colon, #, {{ or a quote in it."
 _TAG = "tag:yaml.org,2002:"
 _CORE = {
@@ -59,9 +61,18 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
             seen.add(key.value)
         return node
 
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, OverflowError):  # a number that is too long, a tag that says what is not so
+            said = f"{short(node.value)} is no {node.tag.removeprefix(_TAG)} that can be used"
+            raise yaml.MarkedYAMLError(None, None, said, node.start_mark) from None
+
     def integer(self, node: Any) -> int:
         said = node.value
-        return int(said, {"0o": 8, "0x": 16}.get(said[:2], 10))
+        value = int(said, {"0o": 8, "0x": 16}.get(said[:2], 10))
+        float(value)  # whoever computes with it may
+        return value
 
     def number(self, node: Any) -> float:
         value = float(self.construct_yaml_float(node))
@@ -228,13 +239,15 @@ def load(text: str, path: str, first: int = 1) -> Document:
         node = loader.get_single_node()
         if node is None:
             return Document(None, path, first)
+        if _values(node, {}) > MOST:
+            raise wrong(0, f"its aliases stand for more than {MOST:,} values")
         value = loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise wrong(mark.line if mark else 0, error.problem or str(error.context)) from None
     except yaml.reader.ReaderError as error:
         raise wrong(text.count("\n", 0, error.position), error.reason) from None
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # \U and too much
         raise wrong(0, str(error)) from None
     lines: dict[Place, int] = {}
     _number(node, (), first, lines, set())
@@ -244,6 +257,16 @@ def load(text: str, path: str, first: int = 1) -> Document:
 def dump(value: Any) -> str:
     """Plain JSON as YAML that `load` reads as the same."""
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110))
+
+
+def _values(node: Any, known: dict[int, float]) -> float:
+    """How many values a node has when aliases are written out; an alias inside of what it stands for has no end."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        inside = node.value if isinstance(node, yaml.CollectionNode) else ()
+        parts = (pair[1] for pair in inside) if isinstance(node, yaml.MappingNode) else inside
+        known[id(node)] = 1 + sum(_values(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _number(node: Any, place: Place, first: int, lines: dict[Place, int], seen: set[int]) -> None:
