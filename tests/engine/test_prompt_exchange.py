@@ -13,7 +13,7 @@ from inglenook.errors import NookError
 from inglenook.evals.calls import Message, Settings
 from inglenook.prompt.ast import Prompt, Segment, Slot
 from inglenook.prompt.case import Assertion, Case
-from inglenook.prompt.exchange.formats import FORMATS, guess
+from inglenook.prompt.exchange.formats import FORMATS, guess, read
 from inglenook.prompt.exchange.paragraphs import paragraphs
 from inglenook.prompt.requirement import Requirement
 
@@ -338,6 +338,20 @@ BROKEN = [
         "f:4: There is no assertion template b",
     ),
     ("promptfoo", "prompts: ['file://gone.txt']\n", "gone.txt is not there"),
+    ("promptfoo", "prompts: 5\n", "f:1: prompts is 5"),
+    ("promptfoo", "prompts: [x]\nproviders:\n", "f:2: providers is None"),
+    ("promptfoo", "prompts: [x]\nproviders: [{id: m, config: {temperature: hot}}]\n", "f:2: .*temperature .*'hot'"),
+    ("promptfoo", "prompts: [x]\nassertionTemplates: {b: 5}\ntests: [{assert: [{$ref: b}]}]\n", "f:3: .*template b"),
+    ("promptfoo", "prompts: [x]\ntests:\n  - metadata: {requirements: 5}\n", "f:3: requirements is 5"),
+    ("promptfoo", "prompts: [x]\ntests:\n  - assert: [{type: a, config: {requirements: 5}}]\n", "f:3: requirements is"),
+    ("promptfoo", "prompts: [x]\ntests:\n  - assert: [{type: a, weight: -1}]\n", "f:3: weight is -1"),
+    (
+        "promptfoo",
+        "prompts: [x]\ntests:\n  - vars: {" + ", ".join(f"v{n}: [{', '.join('abcdefghij')}]" for n in range(9)) + "}\n",
+        "f:3: vars stands for 1000000000 tests",
+    ),
+    ("promptfoo", "prompts: [x]\ntests: long.csv\n", "long.csv cannot be read: field larger"),
+    ("prompty", "---\nmodel: 5\n---\nuser:\nx\n", "f: A value is not as prompty has it"),
     ("prompty", "---\nname: [\n---\nuser:\nx\n", "f:3: This is no YAML"),
     ("prompty", "---\ninputs: [{kind: string}]\n---\nuser:\nx\n", "f:2: An input has no name"),
     ("prompty", "---\nname: x\n", "f:1: The front matter does not end"),
@@ -356,7 +370,7 @@ BROKEN = [
 @pytest.mark.parametrize(("name", "text", "said"), BROKEN, ids=range(len(BROKEN)))
 def test_broken_files_are_refused_with_their_line(name: str, text: str, said: str) -> None:
     with pytest.raises(NookError) as refused:
-        FORMATS[name].read(text, "f", files())
+        read(name, text, "f", files(**{"long.csv": f"a\n{'x' * 200_000}\n"}))
     assert re.search(said, refused.value.message), refused.value.message
 
 

@@ -116,7 +116,7 @@ def _import(options: argparse.Namespace) -> int:
 
     text = given.text(options.file)
     name = options.format or formats.guess(text, options.file.name)
-    made = formats.named(name).read(text, str(options.file), lambda path: given.text(options.file.parent / path))
+    made = formats.read(name, text, str(options.file), lambda path: given.text(options.file.parent / path))
     files = {f"{_plain(prompt.name)}.prompt": file.show(prompt) for prompt in made.prompts}
     if len(files) < len(made.prompts):
         raise NookError("prompt-import", "Two of its prompts have the same name.", "Give each its own label.")

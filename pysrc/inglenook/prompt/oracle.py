@@ -208,7 +208,9 @@ def _contains(fold: bool, every: bool | None = None) -> Callable[[Assertion, Rep
         found = [(one.casefold() if fold else one) in text for one in wanted]
         passed = any(found) if every is False else all(found)
         missing = ", ".join(short(one) for one, there in zip(wanted, found) if not there)
-        return Held(passed, float(passed) if every is None else sum(found) / len(found), f"the answer lacks {missing}")
+        return Held(
+            passed, float(passed) if every is None else sum(found) / max(len(found), 1), f"the answer lacks {missing}"
+        )
 
     return rule
 

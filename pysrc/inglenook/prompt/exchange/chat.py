@@ -56,16 +56,20 @@ def settings(said: Mapping[str, Any], names: Mapping[str, str], where: str, lost
     made: dict[str, Any] = {}
     for key, value in said.items():
         name = names.get(key)
-        if name is None or value is None:
-            lost.append(Loss(where, f"the setting {key}", "there is no such setting here"))
-        elif name == "stop":
-            made[name] = (value,) if isinstance(value, str) else tuple(map(str, value))
-        elif name == "max_tokens":
-            made[name] = int(value)
-        elif name == "response_format":
-            made[name] = value
-        else:
-            made[name] = float(value)
+        try:
+            if name is None or value is None:
+                lost.append(Loss(where, f"the setting {key}", "there is no such setting here"))
+            elif name == "stop":
+                made[name] = (value,) if isinstance(value, str) else tuple(map(str, value))
+            elif name == "max_tokens":
+                made[name] = int(value)
+            elif name == "response_format":
+                made[name] = dict(value)
+            else:
+                made[name] = float(value)
+        except (TypeError, ValueError):
+            hint = "Write it as the tool's manual does."
+            raise NookError("prompt-import", f"{where}: The setting {key} cannot be {value!r}.", hint) from None
     return replace(Settings(), **made)
 
 

@@ -66,6 +66,16 @@ def guess(text: str, path: str) -> str:
     raise NookError("prompt-format", f"{path} has no format that is known here.", f"Name one: {', '.join(FORMATS)}.")
 
 
+def read(name: str, text: str, path: str, open: Open) -> Imported:
+    """What a file of that format holds. Raises NookError("prompt-format"), "prompt-import" for what has the format's
+    keys and other kinds of values under them, and what the format raises."""
+    try:
+        return named(name).read(text, path, open)
+    except (AttributeError, TypeError, ValueError, KeyError) as error:
+        hint = "Compare it with the tool's manual."
+        raise NookError("prompt-import", f"{path}: A value is not as {name} has it: {error}.", hint) from None
+
+
 def named(name: str) -> Format:
     """The format of that name. Raises NookError("prompt-format")."""
     if name not in FORMATS:

@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ NAMES = {
     "max_tokens": "max_tokens", "temperature": "temperature", "top_p": "top_p", "stop": "stop",
     "response_format": "response_format",
 }  # fmt: skip
+MOST = 10_000  # tests that one entry may stand for
 _KNOWN = ("prompts", "providers", "targets", "tests", "defaultTest", "assertionTemplates", "description", "$schema")
 
 
@@ -86,18 +88,21 @@ def suite(cases: Sequence[Case]) -> str:
 def assertion(table: Table, templates: Mapping[str, Any], lost: list[Loss]) -> Assertion:
     """One assertion; `$ref` is resolved."""
     if name := table.text("$ref").rpartition("/")[2]:
-        if name not in templates:
+        if not isinstance(templates.get(name), dict):
             raise table.error(f"There is no assertion template {name}.", "Define it under assertionTemplates.", "$ref")
         merged = {**templates[name], **{key: value for key, value in table.data.items() if key != "$ref"}}
         table = Table(table.document, table.place, merged)
     config = dict(table.mapping("config"))
-    ids = config.pop("requirements", [])
+    ids = table.table("config").texts("requirements")
+    config.pop("requirements", None)
     made = Assertion(
         table.text("type"), table.get("value", table.get("assert")), table.maybe("threshold"),
-        table.number("weight", 1.0), table.text("metric"), config, tuple(map(str, ids)),
+        table.number("weight", 1.0), table.text("metric"), config, ids,
     )  # fmt: skip
     if not made.type:
         raise table.error("An assertion has no type.", "Write type: equals, or one of promptfoo's others.")
+    if made.weight < 0:
+        raise table.error(f"weight is {made.weight:g}.", "It is 0 or more.", "weight")
     if made.type in ("javascript", "python", "ruby", "webhook") or str(made.value).startswith("file://"):
         lost.append(Loss(_at(table, "type"), f"what {made.type} runs", "code of a test is not run here"))
     table.get("$ref")
@@ -113,22 +118,23 @@ def _providers(table: Table, lost: list[Loss]) -> tuple[list[str], Any]:
     key = "providers" if "providers" in table else "targets"
     value = table.get(key, [])
     targets, configs = [], []
-    for one in [value] if isinstance(value, str) else value:
+    for one in [value] if isinstance(value, str) else table.items(key):
         if isinstance(one, str):
             targets.append(one)
         elif isinstance(one, dict):
             named = "id" in one or len(one) != 1
             name, inner = (one.get("id"), one) if named else next(iter(one.items()))
             targets.append(str(name))
-            configs.append((inner or {}).get("config") or {})
+            configs.append((inner.get("config") if isinstance(inner, dict) else None) or {})
     if len(configs) > 1:
         lost.append(Loss(_at(table, key), "settings of all providers but the first", "a prompt has one set of them"))
-    return targets, chat.settings(configs[0] if configs else {}, NAMES, _at(table, key), lost)
+    config = configs[0] if configs and isinstance(configs[0], dict) else {}
+    return targets, chat.settings(config, NAMES, _at(table, key), lost)
 
 
 def _prompts(table: Table, open: Open, lost: list[Loss]) -> Iterator[tuple[str, str]]:
     value = table.get("prompts", [])
-    for n, one in enumerate([value] if isinstance(value, (str, dict)) else value):
+    for n, one in enumerate([value] if isinstance(value, (str, dict)) else table.items("prompts")):
         said = one if isinstance(one, dict) else {"raw": str(one)}
         source = str(said.get("raw") or said.get("id") or "")
         name = str(said.get("label") or said.get("id") or f"prompt-{n + 1}")
@@ -167,7 +173,7 @@ def _cases(table: Table, open: Open, lost: list[Loss]) -> Iterator[Case]:
     n = 0
     for where, one in enumerate(sources if isinstance(sources, list) else []):
         for test in _tests(table, where, one, open, lost):
-            for values in _combined({**shared.mapping("vars"), **test.mapping("vars")}):
+            for values in _combined({**shared.mapping("vars"), **test.mapping("vars")}, test):
                 n += 1
                 own = tuple(assertion(one, templates, lost) for one in test.tables("assert"))
                 yield _case(test, f"test {n}", values, (*common, *own))
@@ -175,10 +181,10 @@ def _cases(table: Table, open: Open, lost: list[Loss]) -> Iterator[Case]:
 
 
 def _case(test: Table, name: str, values: dict[str, Any], checks: tuple[Assertion, ...]) -> Case:
-    metadata = dict(test.mapping("metadata"))
-    ids = metadata.pop("requirements", [])
+    metadata, ids = dict(test.mapping("metadata")), test.table("metadata").texts("requirements")
+    metadata.pop("requirements", None)
     named = test.text("description") or name
-    return Case(named, values, checks, tuple(map(str, ids)), test.maybe("threshold"), metadata)
+    return Case(named, values, checks, ids, test.maybe("threshold"), metadata)
 
 
 def _tests(table: Table, where: int, one: Any, open: Open, lost: list[Loss]) -> Iterator[Table]:
@@ -192,8 +198,11 @@ def _tests(table: Table, where: int, one: Any, open: Open, lost: list[Loss]) -> 
         for n in range(len(inner.value) if isinstance(inner.value, list) else 0):
             yield inner.table((n,))
     elif name.endswith(".csv"):
-        for row in csv.DictReader(io.StringIO(open(name))):
-            yield Table(table.document, ("tests", where), _row(row))
+        try:
+            for row in csv.DictReader(io.StringIO(open(name))):
+                yield Table(table.document, ("tests", where), _row(row))
+        except csv.Error as error:
+            raise NookError("prompt-file", f"{name} cannot be read: {error}.", "Save it as CSV again.") from None
     else:
         lost.append(Loss(_at(table, "tests"), str(one), "tests are read from YAML, JSON and CSV"))
 
@@ -212,9 +221,11 @@ def _row(row: Mapping[str, str]) -> dict[str, Any]:
     return test | ({"assert": asserts} if asserts else {})
 
 
-def _combined(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _combined(values: dict[str, Any], test: Table) -> Iterator[dict[str, Any]]:
     """A variable with a list of values stands for a test with each, as in promptfoo."""
     lists = [value if isinstance(value, list) else [value] for value in values.values()]
+    if (count := math.prod(map(len, lists))) > MOST:
+        raise test.error(f"vars stands for {count} tests.", f"Lists of values may make {MOST:,}.", "vars")
     for chosen in itertools.product(*lists):
         yield dict(zip(values, chosen, strict=True))
 

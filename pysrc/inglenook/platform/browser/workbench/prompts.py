@@ -22,7 +22,7 @@ async def take(desk: Desk, told: Told, emit: Emit) -> None:
         file.parse(text, name)
         emit({"type": "Taken", "prompt": text, "tests": "", "lost": []})
         return
-    made = formats.named(formats.guess(text, name)).read(text, name, _alone)
+    made = formats.read(formats.guess(text, name), text, name, _alone)
     if len(made.prompts) > 1:
         raise NookError("prompt-import", f"{name} holds {len(made.prompts)} prompts.", "Bring them one by one.")
     emit({
