@@ -73,6 +73,9 @@ def test_log_probabilities_are_read() -> None:
         (b"data: oops\n\n", "not-json"),
         (b"data: [1]\n\n", "not-json"),
         (b'{"choices": [{"message": {"content": 5}}]}', "not-json"),
+        (b'{"choices": [{"message": [1], "finish_reason": "stop"}]}', "not-json"),
+        (b'{"choices": [{"message": "hello", "finish_reason": "stop"}]}', "not-json"),
+        (b'{"choices": [{"message": {"content": "a"}, "finish_reason": 5}]}', "not-json"),
         (b"[" * 200_000, "not-json"),
         (b"", "truncated"),
         (b"\n\n", "truncated"),
@@ -94,6 +97,30 @@ def test_what_is_no_answer_is_named(data: bytes, code: str, size: int) -> None:
     with pytest.raises(NookError) as error:
         read(data, size)
     assert error.value.code == code and len(error.value.message) < 500
+
+
+@pytest.mark.parametrize("usage", [b"5", b"[1]", b'"many"', b"null"])
+def test_usage_that_says_nothing_costs_no_answer(usage: bytes) -> None:
+    reply = read(b'{"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}], "usage": %b}' % usage)
+    assert (reply.text, reply.prompt_tokens) == ("a", 0)
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["http://host:99999/v1", "http://[::1", "http://host/a b", "http://host/é", f"http://{'a' * 70}.x", "http://.",
+     "ws://host:99999", "ws://[::1", "gopher://host"],
+)  # fmt: skip
+def test_what_is_no_address_is_no_target(place: str) -> None:
+    with pytest.raises(NookError) as error:
+        targets.open(place)
+    assert error.value.code == "no-target" and error.value.hint
+
+
+@pytest.mark.parametrize("key", ["a\nb", "schlüssel", "a b"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(NookError) as error:
+        targets.open("http://host", key=key)
+    assert error.value.code == "bad-key" and key not in str(error.value)
 
 
 def test_an_answer_without_end_is_refused() -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -17,6 +18,7 @@ from inglenook.doctor import asks
 from inglenook.doctor.asks import Ask
 from inglenook.doctor.engine import API
 from inglenook.errors import NookError
+from inglenook.evals.completion import address, bearer
 from inglenook.types import Json
 
 LARGEST = 16_000_000  # bytes of an answer
@@ -32,11 +34,12 @@ class Remote:
     def __init__(
         self, url: str, model: str = "", key: str = "", timeout: float = 120.0, on: Sequence[str] = ()
     ) -> None:
-        if not url.startswith(("http://", "https://")):
+        if not address(url, "http", "https"):
             raise NookError("no-target", f"{url!r} is no address of a server.", "It begins with http:// or https://.")
         base = url.rstrip("/").removesuffix("/chat/completions")
         self._url = base if base.endswith("/v1") else f"{base}/v1"
         self.name, self._model, self._key, self._timeout, self._on = url, model, key, timeout, frozenset(on)
+        self._header = bearer(key)
 
     def switched(self, switches: Sequence[str]) -> Remote:
         return Remote(self.name, self._model, self._key, self._timeout, switches)
@@ -74,9 +77,7 @@ class Remote:
 
     def _request(self, path: str, data: bytes | None = None, leaves: int = 0) -> bytes:
         """The body of an answer; of a stream that is left after so many events, what had come."""
-        headers = {"Content-Type": "application/json", "User-Agent": "inglenook-doctor"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
+        headers = {"Content-Type": "application/json", "User-Agent": "inglenook-doctor", **self._header}
         request = urllib.request.Request(self._url + path, data, headers)
         try:
             with urllib.request.urlopen(request, timeout=self._timeout) as reply:
@@ -87,7 +88,7 @@ class Remote:
             said = error.read(2000).decode("utf-8", "replace")
             code = "refused" if 400 <= error.code < 500 else "server"
             raise NookError(code, f"The server answered {error.code}: {_said(said)}.", "See what it logged.") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             hint = "Is it running, and is the address right?"
             raise NookError("no-answer", f"The server could not be asked: {error}.", hint) from None
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from inglenook.depth import parse
 from inglenook.errors import NookError
@@ -22,6 +22,7 @@ from inglenook.wire.messages import Likely, Logprob
 MOST = 16_000_000  # bytes of one answer
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Statuses after which the same request may succeed."""
+_VISIBLE = re.compile(r"[!-~]*")
 _TAG = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
 
 
@@ -109,22 +110,23 @@ class Reading:
             hint = "Ask it one thing at a time, or have what stands in between repaired."
             raise NookError("mixed", "The server mixed the pieces of two answers.", hint)
         self._id = self._id or name
-        self._usage = told.get("usage") or self._usage
+        if isinstance(usage := told.get("usage"), dict):
+            self._usage = usage
         choices = told.get("choices")
         if not isinstance(choices, list):
             raise _no_json(json.dumps(told).encode())
         for choice in choices:
             if not isinstance(choice, dict) or choice.get("index", 0) != 0:
                 raise NookError("mixed", "The server sent an answer that was not asked for.", "Ask it for one (n=1).")
-            delta = choice.get(field) or {}
-            text = delta.get("content") or ""
-            if not isinstance(text, str):
+            delta, finish = choice.get(field) or {}, choice.get("finish_reason") or self._finish
+            text = (delta.get("content") or "") if isinstance(delta, dict) else None
+            if not isinstance(text, str) or not isinstance(finish, str):
                 raise _no_json(json.dumps(told).encode())
             if text:
                 self._first_ms = self._first_ms or self._ms()
                 self._texts.append(text)
             self._logprobs += _logprobs(choice.get("logprobs"))
-            self._finish = choice.get("finish_reason") or self._finish
+            self._finish = finish
 
 
 class Remote:
@@ -134,16 +136,21 @@ class Remote:
     def __init__(
         self, url: str, model: str = "", *, key: str = "", timeout: float = 120.0, retries: int = 2, pause: float = 0.5
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise NookError("no-target", f"{url!r} is no address of a server.", "It begins with http:// or https://.")
+        parts = address(url, "http", "https")
+        if parts is None:
+            raise NookError(
+                "no-target",
+                f"{url!r} is no address of a server.",
+                "It begins with http:// or https://, and has no spaces.",
+            )
         path = parts.path.rstrip("/")
         if not path.endswith("/chat/completions"):
             path += "/chat/completions" if path.endswith("/v1") else "/v1/chat/completions"
         self.name = f"{url.rstrip('/')}#{model}" if model else url.rstrip("/")
         self._https, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
         self._path = path + (f"?{parts.query}" if parts.query else "")
-        self._model, self._key, self._timeout, self._retries, self._pause = model, key, timeout, retries, pause
+        self._model, self._timeout, self._retries, self._pause = model, timeout, retries, pause
+        self._key = bearer(key)
 
     def __enter__(self) -> Self:
         return self
@@ -168,9 +175,7 @@ class Remote:
         told = body(call) | {"stream": True, "stream_options": {"include_usage": True}}
         if self._model:
             told["model"] = self._model
-        headers = {"Content-Type": "application/json", "Accept": "text/event-stream, application/json"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
+        headers = {"Content-Type": "application/json", "Accept": "text/event-stream, application/json", **self._key}
         kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=self._timeout)
         began = time.perf_counter()
@@ -198,6 +203,24 @@ class Remote:
             raise NookError("unreachable", f"{self.name} cannot be reached: {error}.", hint) from None
         finally:
             connection.close()
+
+
+def address(url: str, *schemes: str) -> SplitResult | None:
+    """The parts of an address that something can be asked at, None for what is none."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in schemes and parts.hostname and parts.port != 0 and parts.hostname.encode("idna")
+        return parts if known and _VISIBLE.fullmatch(parts.path + parts.query) else None
+    except ValueError:  # of ports and brackets, and of names that are none
+        return None
+
+
+def bearer(key: str) -> dict[str, str]:
+    """The header that carries a key, none for no key. Raises NookError("bad-key"), which does not show it."""
+    if not _VISIBLE.fullmatch(key):
+        hint = "Copy it again, without spaces and line breaks."
+        raise NookError("bad-key", "The key has characters that no header can carry.", hint)
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 ENDS = frozenset({"unreachable", "refused", "not-json"})

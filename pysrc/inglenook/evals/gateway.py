@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from typing import Self
-from urllib.parse import urlsplit
 
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import connect
@@ -12,6 +11,7 @@ from websockets.typing import Subprotocol
 
 from inglenook.errors import NookError
 from inglenook.evals.calls import Call, Reply
+from inglenook.evals.completion import address
 from inglenook.evals.heard import Heard, request
 from inglenook.wire import frames
 from inglenook.wire import messages as wire
@@ -24,8 +24,8 @@ class Gateway:
     call has a connection of its own, so a broken one costs that call alone."""
 
     def __init__(self, url: str, timeout: float = 120.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("ws", "wss") or not parts.hostname or not (parts.fragment or "0").isdecimal():
+        parts = address(url, "ws", "wss")
+        if parts is None or not (parts.fragment or "0").isdecimal():
             hint = "It looks like ws://localhost:8765, or ws://localhost:8765#2 for its level 2."
             raise NookError("no-target", f"{url!r} is no address of a gateway.", hint)
         self.name = url
