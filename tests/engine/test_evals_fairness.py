@@ -143,6 +143,7 @@ def test_questions_are_read_from_lines_and_from_the_published_files(tmp_path: Pa
     [
         ('{"id":"a"', "line 1 is not JSON"), ('{"id":"a"}', "line 1 is no question"), ("5", "line 1 is no question"),
         ('\n{"id":"a","attr":"a","role":"r","type":"x","q":"q","q0":"q"}', "line 2 has the type 'x'"),
+        ('{"id":"a","attr":"a","role":5,"type":"yn","q":"q","q0":"q"}', "line 1 is no question"),
         ("", "no questions"),
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,8 @@ def test_rows_are_read_with_pictures_and_what_else_they_hold(tmp_path: Path) -> 
     first, second, third = items.load(path)
     assert (first.id, first.answer, first.image, first.tolerance) == ("7", "5", PNG, 1.0)
     assert first.related == "['a', 'b']" and first.more == {"asset_class": "Rates"} and first.unit is None
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # as some editors begin a file
+    assert next(items.load(path)) == first
     assert (second.id, second.image, second.domain) == ("2", PNG, "TMT") and (third.image, third.tolerance) == (
         PNG,
         None,
@@ -173,7 +176,11 @@ def test_rows_are_read_with_pictures_and_what_else_they_hold(tmp_path: Path) -> 
         ({**ROW, "image": "none.png"}, "bad-image", "none.png"),
         ({**ROW, "image": base64.b64encode(PNG[:-20]).decode()}, "bad-image", "breaks off"),
         ({**ROW, "image": base64.b64encode(b"GIMP file").decode()}, "bad-image", "no PNG"),
-        ({**ROW, "image": "../secret.png"}, "bad-image", "no image"),
+        *(
+            ({**ROW, "image": told}, "bad-image", "no image")
+            for told in ("../secret.png", "a\0b", -1, 10**13, 1.5, [1, 300], {"bytes": {"a": 1}})
+        ),
+        ({**ROW, "tolerance": 10**400}, "bad-item", "tolerance"),
     ],
 )  # fmt: skip
 def test_rows_that_cannot_be_read_are_named(tmp_path: Path, row: Any, code: str, said: str) -> None:
@@ -189,7 +196,15 @@ def test_rows_that_cannot_be_read_are_named(tmp_path: Path, row: Any, code: str,
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "set.csv").write_text("x")
     (tmp_path / "set.jsonl").write_text('{"a"\n')
-    for name, code in (("none.parquet", "no-file"), ("set.csv", "bad-item"), ("set.jsonl", "bad-lines")):
+    (tmp_path / "deep.jsonl").write_text("[" * 100_000)
+    (tmp_path / "latin.jsonl").write_bytes(b"\xff\n")
+    (tmp_path / "plain.jsonl.gz").write_bytes(b"hello")
+    (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(json.dumps(ROW).encode() * 99)[:60])
+    broken = [(name, "bad-lines") for name in ("set", "deep", "latin")]
+    for name, code in [
+        ("none.parquet", "no-file"), ("set.csv", "bad-item"), ("plain.jsonl.gz", "bad-lines"),
+        ("cut.jsonl.gz", "bad-lines"), *((f"{name}.jsonl", code) for name, code in broken),
+    ]:  # fmt: skip
         with pytest.raises(NookError) as error:
             list(items.load(tmp_path / name))
         assert error.value.code == code and error.value.hint

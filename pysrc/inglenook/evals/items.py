@@ -108,8 +108,10 @@ def _item(row: Any, path: Path, at: int) -> Item:
     tolerance = row.get("tolerance")
     try:
         tolerance = None if tolerance is None else float(tolerance)
-    except (TypeError, ValueError):
-        raise NookError("bad-item", f"{where} has the tolerance {tolerance!r}.", "It is a number or null.") from None
+    except (TypeError, ValueError, OverflowError):
+        raise NookError(
+            "bad-item", f"{where} has the tolerance {str(tolerance)[:40]!r}.", "It is a number or null."
+        ) from None
     return Item(
         id=str(row.get("id", at)),
         question=str(row["question_text"]),
@@ -132,21 +134,27 @@ def _image(told: Any, path: Path, where: str) -> bytes:
         told = told.get("bytes") or told.get("path")
     if told is None or told == "":
         return b""
-    if isinstance(told, str):
-        file = path.parent / told
-        inside = file.resolve().is_relative_to(path.parent.resolve())
-        if len(told) < 1024 and inside and file.is_file():
-            data = file.read_bytes()
-        else:
-            try:
-                data = base64.b64decode(told.partition("base64,")[2] or told, validate=True)
-            except (binascii.Error, ValueError):
-                hint = "An image is its bytes, base64, or the name of a file beside this one."
-                raise NookError("bad-image", f"{where}: there is no image {told[:80]!r}.", hint) from None
-    else:
-        data = bytes(told)
+    try:
+        data = told if isinstance(told, bytes) else _beside(told, path.parent)
+        if data is None:
+            data = base64.b64decode(told.partition("base64,")[2] or told, validate=True)
+    except (binascii.Error, ValueError, TypeError):
+        hint = "An image is its bytes, base64, or the name of a file beside this one."
+        raise NookError("bad-image", f"{where}: there is no image {str(told)[:80]!r}.", hint) from None
     media(data, where)
     return data
+
+
+def _beside(name: str, folder: Path) -> bytes | None:
+    """What the file of that name in a folder holds; None for what names none. Raises ValueError and TypeError for what
+    is no name."""
+    file = folder / name
+    if len(name) >= 1024 or not file.resolve().is_relative_to(folder.resolve()):
+        return None
+    try:
+        return file.read_bytes()
+    except OSError:  # there is none, or base64 is too long for a name
+        return None
 
 
 def media(data: bytes, where: str) -> str:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import csv
 import gzip
-import json
 import random
 import re
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inglenook.depth import parse
 from inglenook.errors import NookError
 
 KINDS = ("yn", "choice", "why")
@@ -120,23 +121,26 @@ def drawn(questions: Iterable[Question], count: int, seed: int = 0) -> list[int]
 def lines(path: Path) -> Iterator[tuple[int, Any]]:
     """Line numbers and values of a JSON lines file, gzipped or not. Raises NookError("bad-lines")."""
     opened: Any = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8") as file:
-        for at, line in enumerate(file, 1):
-            if line.strip():
-                try:
-                    yield at, json.loads(line)
-                except ValueError as error:
-                    hint = "Repair the line, or get the file anew."
-                    raise NookError("bad-lines", f"{path}, line {at} is not JSON: {error}.", hint) from None
+    hint = "Repair the line, or get the file anew."
+    try:
+        with opened(path, "rt", encoding="utf-8-sig") as file:
+            for at, line in enumerate(file, 1):
+                if line.strip():
+                    try:
+                        yield at, parse(line)
+                    except ValueError as error:
+                        raise NookError("bad-lines", f"{path}, line {at} is not JSON: {error}.", hint) from None
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise NookError("bad-lines", f"{path} cannot be read: {error}.", hint) from None
 
 
 def _lines(path: Path) -> Iterator[Question]:
     for at, told in lines(path):
         try:
-            question = Question(*(told[name] for name in ("id", "attr", "role", "type", "q", "q0")))
+            question = Question(*(told[name] + "" for name in ("id", "attr", "role", "type", "q", "q0")))
         except (KeyError, TypeError) as error:
-            hint = "Each line has id, attr, role, type, q and q0."
-            raise NookError("bad-questions", f"{path}, line {at} is no question: {error} is missing.", hint) from None
+            hint = "Each line has id, attr, role, type, q and q0, all of them texts."
+            raise NookError("bad-questions", f"{path}, line {at} is no question: {error}.", hint) from None
         if question.kind not in KINDS:
             hint = f"It is one of {', '.join(KINDS)}."
             raise NookError("bad-questions", f"{path}, line {at} has the type {question.kind!r}.", hint)
