@@ -164,7 +164,7 @@ def test_the_readme_shows_what_is_right(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_none(tmp_path: Path) -> None:
-    for text in ("workers = = 2", "[models"):
+    for text in ("workers = = 2", "[models", f"a = {'[' * 5000}{']' * 5000}"):
         with pytest.raises(NookError, match="is no TOML"):
             said(tmp_path, text)
     with pytest.raises(NookError, match="can't be read"):

@@ -142,8 +142,17 @@ def test_a_manifest_finds_the_chunk_that_is_wrong(folder: Path) -> None:
     with pytest.raises(NookError):
         manifest.verify(folder / WEIGHTS)
 
+    with pytest.raises(NookError) as caught:
+        manifest.verify(folder / "gone")
+    assert caught.value.code == "model-missing"
 
-@pytest.mark.parametrize("told", ["", "[]", '{"file": "x", "size": 10, "chunk": 0, "sums": []}', '{"size": 4}'])
+
+ENDLESS = '{"file": "x", "size": 1e400, "chunk": 4, "sums": []}'
+
+
+@pytest.mark.parametrize(
+    "told", ["", "[]", ENDLESS, '{"file": "x", "size": 10, "chunk": 0, "sums": []}', '{"size": 4}']
+)
 def test_a_manifest_that_is_none_is_told(told: str) -> None:
     with pytest.raises(NookError) as caught:
         Manifest.parse(told)

@@ -44,6 +44,13 @@ def nook(tmp_path: Path) -> Iterator[Nook]:
         yield nook
 
 
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 99999), ("127.0.0.1", -1), ("é" * 70, 0)])
+def test_what_is_no_port_and_no_name_is_told(nook: Nook, host: str, port: int) -> None:
+    with pytest.raises(NookError) as error:
+        run.serve(nook, host, port)
+    assert error.value.code == "port" and error.value.hint
+
+
 @contextmanager
 def served(nook: Any, rules: Rules | None = None, site: Path | None = None, fleet: Any = None) -> Iterator[str]:
     """The gateway in a thread; gives its "host:port"."""

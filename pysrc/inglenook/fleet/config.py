@@ -157,7 +157,7 @@ class Config:
             said = tomllib.loads(path.read_text("utf-8"))
         except OSError as error:
             raise NookError("fleet", f"{path} can't be read: {error.strerror}.", "Check the path.") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise NookError("fleet", f"{path} is no TOML: {error}.", "Look at that line.") from error
         return cls.of(said, path)
 

@@ -47,7 +47,7 @@ class Manifest:
             made = cls(str(said["file"]), int(said["size"]), int(said["chunk"]), tuple(map(str, said["sums"])))
             if made.chunk < 1 or len(made.sums) != -(-made.size // made.chunk):
                 raise ValueError("the wrong number of chunks")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise NookError("model-corrupt", "The list of a model's chunks is damaged.", "Convert it again.") from error
         return made
 
@@ -70,7 +70,9 @@ class Manifest:
             raise NookError("model-corrupt", message, "Fetch it again, from another place if that goes on.")
 
     def verify(self, path: Path) -> None:
-        """Check a whole file. Raises NookError("model-corrupt")."""
+        """Check a whole file. Raises NookError("model-missing" | "model-corrupt")."""
+        if not path.is_file():
+            raise NookError("model-missing", f"There is no {path.name} at {path.parent}.", "Fetch it again.")
         if path.stat().st_size != self.size:
             message = f"{path.name} has {path.stat().st_size} bytes, not {self.size}."
             raise NookError("model-corrupt", message, "Fetch it again.")

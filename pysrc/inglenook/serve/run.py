@@ -57,9 +57,10 @@ def serve(
         try:
             listening.bind((host.strip("[]"), port))
             listening.listen()  # from here on clients may come; they wait until the server is up
-        except OSError as error:
+        except (OSError, OverflowError, TypeError) as error:  # taken or not ours; no port; no name
             hint = "Choose another with --port, or --port 0 for any."
-            raise NookError("port", f"{host}:{port} can't be used: {error.strerror}.", hint) from error
+            told = error.strerror if isinstance(error, OSError) else error
+            raise NookError("port", f"{host}:{port} can't be used: {told}.", hint) from error
         port = listening.getsockname()[1]
         rules = Rules(origins(host, port, allow), writable, key=key)
         logs.start(log)
