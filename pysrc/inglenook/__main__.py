@@ -51,6 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `inglenook search … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        hint = "See to the path, to its rights and to the room on the disk."
+        told = NookError("io", f"{error.filename or 'A file'}: {error.strerror or error}.", hint)
+        print(f"inglenook: {told}", file=sys.stderr)
+        return FAILED
 
 
 def parser() -> argparse.ArgumentParser:

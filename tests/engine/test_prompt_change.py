@@ -142,6 +142,8 @@ def test_the_history_goes_forward_and_back_and_survives_a_torn_line() -> None:
         load('{"a": 1}\n' + text, "h.jsonl")
     assert "h.jsonl:1" in refused.value.message
     with pytest.raises(NookError):
+        load(json.dumps({"version": 1, "digest": "a", "text": "b"}) + "\n" + text)
+    with pytest.raises(NookError):
         rollback([first], "9.9.9")
     with pytest.raises(NookError) as refused:
         following([first], first.digest, "one", found)

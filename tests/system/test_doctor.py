@@ -283,7 +283,9 @@ def test_the_command_line_says_what_is_wrong_and_how_to_see_it_again() -> None:
     [
         (("nowhere",), "no-target"), ((".",), "no-target"), (("README.md",), "no-target"),
         (("http://127.0.0.1:9", "--probe", "nothing"), "no-probe"), (("http://127.0.0.1:9", "--case", "{"), "case"),
-        (("http://127.0.0.1:9", "--case", "{}"), "case"),
+        (("http://127.0.0.1:9", "--case", "{}"), "case"), (("http://127.0.0.1:9", "--case", "[" * 100_000), "case"),
+        (("http://127.0.0.1:99999",), "no-target"), (("http://127.0.0.1:9", "--key-file", "gone"), "io"),
+        (("http://127.0.0.1:9", "--key-file", "tests/reference/embed.npy"), "bad-key"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_examined_is_told_in_a_line(arguments: tuple[str, ...], code: str) -> None:

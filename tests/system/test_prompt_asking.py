@@ -132,6 +132,11 @@ def test_diff_releases_and_rollback_goes_back(place, capsys) -> None:
     assert Path("back.prompt").read_text() == PROMPT
     versions = [json.loads(line)["version"] for line in Path("history.jsonl").read_text().splitlines()]
     assert versions == ["1.0.0", "1.1.0", "2.0.0"]
+    with Path("history.jsonl").open("a") as file:
+        file.write('{"version": "2.1')  # as a full disk leaves it
+    assert main(["prompt", "rollback", "history.jsonl", "1.1.0", "-o", "back.prompt"]) == 0
+    versions = [json.loads(line)["version"] for line in Path("history.jsonl").read_text().splitlines()]
+    assert versions == ["1.0.0", "1.1.0", "2.0.0", "3.0.0"]
 
 
 def test_evolve_writes_what_helps(place, capsys) -> None:
@@ -140,6 +145,13 @@ def test_evolve_writes_what_helps(place, capsys) -> None:
     assert "Be exact." in Path("better.prompt").read_text()
     assert place("evolve", "good.prompt", "-o", "none.prompt", "--rounds", "1") == 3
     assert not Path("none.prompt").exists()
+
+
+@pytest.mark.parametrize("option", ["-o", "--html", "--lock"])
+def test_where_results_go_is_looked_at_before_anything_is_asked(place, option: str, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(targets, "open", lambda *given, **more: pytest.fail("a target was opened"))
+    assert place("build", "good.prompt", option, "gone/file") == 1
+    assert "The folder gone is not there. (no-folder)" in capsys.readouterr().err
 
 
 def test_what_is_wrong_is_told_in_one_line(place, capsys) -> None:

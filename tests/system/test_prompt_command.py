@@ -68,6 +68,34 @@ def test_lint_repairs_the_file_and_nothing_else_in_it(sort: Path, capsys) -> Non
     )
 
 
+def test_a_full_disk_costs_no_prompt(sort: Path, capsys) -> None:
+    script = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100));"
+    script += "from inglenook.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-B", "-c", script, "prompt", "lint", "--fix", str(sort)],
+                          check=False, capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 1 and "could not be written: File too large. (unwritable)" in done.stderr
+    assert sort.read_text() == SORT and [one.name for one in sort.parent.iterdir()] == [sort.name]
+
+
+def test_a_repaired_prompt_keeps_its_rights_and_its_link(sort: Path, tmp_path: Path) -> None:
+    sort.chmod(0o640)
+    (link := tmp_path / "link.prompt").symlink_to(sort)
+    main(["prompt", "lint", "--fix", str(link)])
+    assert link.is_symlink() and sort.stat().st_mode & 0o777 == 0o640 and "Answer in one word" in sort.read_text()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["lint", "sort.prompt", "--window", "0"], ["test", "sort.prompt", "--tests", "t", "--timeout", "nan"],
+     ["test", "sort.prompt", "--tests", "t", "--runs", "-1"], ["test", "sort.prompt", "--tests", "t", "--workers", "0"],
+     ["diff", "a", "b", "--tests", "t", "--margin", "inf"]],
+)  # fmt: skip
+def test_numbers_that_mean_nothing_are_wrong_usage(words: list[str], capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["prompt", *words])
+    assert ended.value.code == 2 and words[-2] in capsys.readouterr().err
+
+
 def test_lint_as_sarif_marks_the_very_words(sort: Path, capsys) -> None:
     main(["prompt", "lint", str(sort), "--sarif"])
     run = json.loads(capsys.readouterr().out)["runs"][0]
@@ -105,6 +133,9 @@ def test_show_traces_requirements(sort: Path, capsys) -> None:
         (["show", "sort.prompt", "--set", "tiket=x"], "Did you mean ticket?"),
         (["show", "sort.prompt", "--set", "ticket=x", "--set", "urgent=[1"], "--set urgent:1: This is no YAML"),
         (["lint", "sort.prompt", "--off", "S999"], "no rule S999"),
+        (["apply", "sort.prompt", "steps", "-o", "."], "could not be written: Is a directory"),
+        (["apply", "sort.prompt", "steps", "-o", "gone/sort.prompt"], "The folder gone is not there"),
+        (["import", "sort.prompt", "--from", "text", "-o", "sort.prompt"], "sort.prompt: File exists"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(sort: Path, arguments, said, capsys, monkeypatch) -> None:

@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inglenook.depth import parse
 from inglenook.errors import NookError
+from inglenook.evals.command import SECONDS
 
 if TYPE_CHECKING:
     from inglenook.doctor.engine import Engine
@@ -42,7 +44,7 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--same-as", action="store_true", help="a URL serves the model of this machine")
     command.add_argument("--key-file", type=Path, metavar="FILE", help="where the key for a URL stands")
-    command.add_argument("--seconds", type=float, default=60.0, help="an answer may take so long (60)")
+    command.add_argument("--seconds", type=SECONDS, default=60.0, help="an answer may take so long (60)")
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -76,7 +78,7 @@ def _opened(options: argparse.Namespace) -> tuple[Engine, Truth | None]:
     if target.startswith(("http://", "https://")):
         from inglenook.doctor.remote import Remote
 
-        key = options.key_file.read_text().strip() if options.key_file else ""
+        key = options.key_file.read_text("ascii", "replace").strip() if options.key_file else ""
         truth = _native().truth() if options.same_as else None
         return Remote(target, options.model, key, options.seconds), truth
     kit = _kit(target, options.weights)
@@ -118,7 +120,7 @@ def _native() -> Kit:
 
 def _json(text: str) -> object:
     try:
-        return json.loads(text)
+        return parse(text)
     except ValueError as error:
         raise NookError("case", f"The case is no JSON: {error}.", "Copy the whole of it.") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -40,8 +41,8 @@ def add(command: argparse.ArgumentParser) -> None:
     fairness.add_argument("--defects", action="store_true", help="what is wrong with the questions, and the recorded")
     fairness.add_argument("--judge", metavar="TARGET", help="who judges why questions (the target itself)")
     fairness.add_argument("--judge-model", default="", metavar="NAME", help="the judge's model at its server")
-    fairness.add_argument("--runs", type=_positive, default=3, help="how often each is asked (3)")
-    fairness.add_argument("--temperature", type=float, default=1.0, help="of the answers (1, as published)")
+    fairness.add_argument("--runs", type=positive, default=3, help="how often each is asked (3)")
+    fairness.add_argument("--temperature", type=between(0, 100), default=1.0, help="of the answers (1, as published)")
     fairness.add_argument("--no-swap", action="store_true", help="ask choices in one order only")
     _run(fairness)
 
@@ -53,8 +54,8 @@ def add(command: argparse.ArgumentParser) -> None:
     questions = _kind(kinds, "questions", _questions, "write new roles and questions for fairness")
     questions.add_argument("attribute", help="what roles differ by: age, occupation, …")
     questions.add_argument("--role", action="append", default=[], help="a role to write for (again for more)")
-    questions.add_argument("--roles", type=_positive, default=5, metavar="N", help="how many roles to think of (5)")
-    questions.add_argument("--count", type=_positive, default=20, help="questions of each kind a role (20)")
+    questions.add_argument("--roles", type=positive, default=5, metavar="N", help="how many roles to think of (5)")
+    questions.add_argument("--count", type=positive, default=20, help="questions of each kind a role (20)")
     questions.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .jsonl file to write")
     _run(questions, sampled=False)
 
@@ -68,7 +69,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
     charts = _kind(kinds, "charts", _charts, "draw a synthetic set in FinMME's format (needs inglenook[finance])")
     charts.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="the folder to write to")
-    charts.add_argument("--count", type=_positive, default=500, help="questions, three a chart (500)")
+    charts.add_argument("--count", type=positive, default=500, help="questions, three a chart (500)")
     charts.add_argument("--seed", type=int, default=0)
 
 
@@ -83,21 +84,35 @@ def _run(kind: argparse.ArgumentParser, sampled: bool = True) -> None:
         "--target", default="native", help='"native", "native:LEVEL" or the URL of a server or gateway (native)'
     )
     kind.add_argument("--model", default="", metavar="NAME", help=f"the model at that server; its key is in ${KEY}")
-    kind.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds for an answer (120)")
-    kind.add_argument("--workers", type=_positive, default=1, metavar="N", help="calls at once, servers only (1)")
+    kind.add_argument("--timeout", type=SECONDS, default=120.0, metavar="S", help="seconds for an answer (120)")
+    kind.add_argument("--workers", type=positive, default=1, metavar="N", help="calls at once, servers only (1)")
     kind.add_argument("--rows", type=Path, metavar="FILE", help="keep answers here, and ask only what is not there")
     kind.add_argument("--seed", type=int, default=0)
     kind.add_argument("--json", action="store_true", help="print JSON")
     if sampled:
-        kind.add_argument("--sample", type=_positive, metavar="N", help="only so many, drawn with --seed")
+        kind.add_argument("--sample", type=positive, metavar="N", help="only so many, drawn with --seed")
         kind.add_argument("--report", type=Path, metavar="FILE", help="an HTML file with the results")
 
 
-def _positive(said: str) -> int:
-    number = int(said)
-    if number < 1:
-        raise ValueError
+def positive(said: str) -> int:
+    """A count on a command line."""
+    if not said.isdecimal() or not 1 <= (count := int(said)) <= 10**9:
+        raise argparse.ArgumentTypeError(f"{said} is no whole number from 1 on")
+    return count
+
+
+def between(least: float, most: float) -> Callable[[str], float]:
+    """A number on a command line, from `least` to `most`."""
+
+    def number(said: str) -> float:
+        if not least <= (value := float(said)) <= most:
+            raise argparse.ArgumentTypeError(f"{said} is not from {least:g} to {most:g}")
+        return value
+
     return number
+
+
+SECONDS = between(0.001, 1e6)
 
 
 # ── kinds ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -228,6 +243,7 @@ def _targets(options: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[
     from inglenook.evals.drive import drive
     from inglenook.evals.rows import Rows
 
+    foldered(*(getattr(options, name, None) for name in ("output", "report")))
     with ExitStack() as stack:
         key = os.environ.get(KEY, "")
 
@@ -265,13 +281,34 @@ def _show(options: argparse.Namespace, title: str, tables: Sequence[Table], told
     return 0
 
 
+def foldered(*paths: Path | None) -> None:
+    """Raises NookError("no-folder") for a file whose folder is not there: before the work, not after it."""
+    for path in paths:
+        if path and not path.parent.is_dir():
+            raise NookError("no-folder", f"The folder {path.parent} is not there.", "Make it first.")
+
+
 def write(path: Path, text: str) -> None:
-    """The whole file or none of it."""
-    if not path.parent.is_dir():
-        raise NookError("no-folder", f"The folder {path.parent} is not there.", "Make it first.")
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(text, "utf-8")
-    partial.replace(path)
+    """The whole file or none of it: what is there stays until the new one is written. A pipe is written to.
+
+    Raises NookError("no-folder" | "unwritable").
+    """
+    foldered(path)
+    there = path.is_file()
+    path = path.resolve() if there else path  # a link stays one
+    partial = path.with_name(f".{path.name}.part") if there or not path.exists() else path
+    try:
+        if there:
+            path.open("ab").close()  # one that may only be read is not replaced
+        partial.write_text(text, "utf-8", "replace")
+        if there:
+            shutil.copymode(path, partial)
+        partial.replace(path)
+    except OSError as error:
+        if partial != path:
+            partial.unlink(missing_ok=True)
+        hint = "Name another file, or see to its rights and to the room on the disk."
+        raise NookError("unwritable", f"{path} could not be written: {error.strerror}.", hint) from None
 
 
 @contextmanager

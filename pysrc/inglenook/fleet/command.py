@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from inglenook.errors import NookError
+from inglenook.evals.command import positive
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -20,7 +21,7 @@ def add(command: argparse.ArgumentParser) -> None:
     convert.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="the folder to write")
     convert.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="of the weights (float16)")
     convert.add_argument(
-        "--chunk", type=_whole, default=4, metavar="MIB", help="size of the chunks that have a sum (4)"
+        "--chunk", type=positive, default=4, metavar="MIB", help="size of the chunks that have a sum (4)"
     )
     about = "check the weights in such a folder against their sums"
     verify = kinds.add_parser("verify", help=about, description=about.capitalize() + ".")
@@ -34,7 +35,7 @@ def add(command: argparse.ArgumentParser) -> None:
         "--listen", type=_address, default=("127.0.0.1", 4100), metavar="ADDRESS:PORT",
         help="where, on a network of your own: nothing is encrypted (127.0.0.1:4100)",
     )  # fmt: skip
-    host.add_argument("--threads", type=_whole, default=os.cpu_count() or 1, help="of each worker (all processors)")
+    host.add_argument("--threads", type=positive, default=os.cpu_count() or 1, help="of each worker (all processors)")
 
 
 def _address(said: str) -> tuple[str, int]:
@@ -42,12 +43,6 @@ def _address(said: str) -> tuple[str, int]:
     if not name or not port.isdecimal() or int(port) >= 1 << 16:
         raise argparse.ArgumentTypeError(f"{said} is no ADDRESS:PORT")
     return name, int(port)
-
-
-def _whole(said: str) -> int:
-    if not said.isdecimal() or int(said) < 1:
-        raise argparse.ArgumentTypeError(f"{said} is no whole number from 1 on")
-    return int(said)
 
 
 def _convert(options: argparse.Namespace) -> int:

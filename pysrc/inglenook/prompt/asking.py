@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from inglenook.errors import NookError
+from inglenook.evals.command import SECONDS, between, foldered, positive, write
 from inglenook.prompt import given
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
     """The options; `kind(name, run, help)` makes a parser."""
     test = kind("test", _test, "whether a prompt does what it must, in as many runs as that takes to know")
     test.add_argument("prompt", type=Path)
-    test.add_argument("--runs", type=int, default=60, metavar="N", help="of a case at most (60)")
+    test.add_argument("--runs", type=positive, default=60, metavar="N", help="of a case at most (60)")
     test.add_argument("--mutate", action="store_true", help="whether the tests notice when the prompt is broken, too")
     test.add_argument("--relations", action="store_true", help="whether what should not matter does not, too")
     test.add_argument("--junit", type=Path, metavar="FILE", help="results for continuous integration")
@@ -50,7 +51,7 @@ def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
     debug.add_argument("--segment", action="append", default=[], metavar="NAME", help="suspect these only")
     debug.add_argument("--missing", action="store_true", help="search for what is missing, not for what is wrong")
     debug.add_argument("--search", choices=("bayes", "ddmin"), default="bayes", help="how (bayes)")
-    debug.add_argument("--runs", type=int, default=200, metavar="N", help="at most (200)")
+    debug.add_argument("--runs", type=positive, default=200, metavar="N", help="at most (200)")
     debug.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the mended prompt")
     page(debug)
     common(debug)
@@ -60,8 +61,8 @@ def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
     diff.add_argument("new", type=Path)
     diff.add_argument("--to", metavar="TARGET", help="run the new side there: the gate of a model's upgrade")
     diff.add_argument("--to-model", metavar="NAME", help="the new side's model, at --to or at the same server")
-    diff.add_argument("--margin", type=float, default=0.1, help="the difference that counts (0.1)")
-    diff.add_argument("--runs", type=int, default=400, metavar="N", help="pairs for a requirement at most (400)")
+    diff.add_argument("--margin", type=between(0.001, 1), default=0.1, help="the difference that counts (0.1)")
+    diff.add_argument("--runs", type=positive, default=400, metavar="N", help="pairs for a requirement at most (400)")
     diff.add_argument("--release", type=Path, metavar="FILE", help="put the new version into this history, if it may")
     page(diff)
     common(diff)
@@ -70,8 +71,8 @@ def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
     evolve.add_argument("prompt", type=Path)
     evolve.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="where the better one goes")
     evolve.add_argument("--writer", metavar="TARGET", help="who rewrites (the target itself)")
-    evolve.add_argument("--rounds", type=int, default=8, metavar="N", help="rewritings at most (8)")
-    evolve.add_argument("--runs", type=int, default=400, metavar="N", help="pairs for the gate at most (400)")
+    evolve.add_argument("--rounds", type=positive, default=8, metavar="N", help="rewritings at most (8)")
+    evolve.add_argument("--runs", type=positive, default=400, metavar="N", help="pairs for the gate at most (400)")
     page(evolve)
     common(evolve)
 
@@ -86,8 +87,8 @@ def common(parser: argparse.ArgumentParser, tests: bool = True) -> None:
     parser.add_argument("--tests", type=Path, required=tests, metavar="FILE", help="the cases")
     parser.add_argument("--target", default="native", help='"native", "native:LEVEL" or a server\'s URL (native)')
     parser.add_argument("--model", default="", metavar="NAME", help=f"the model at that server; its key is in ${KEY}")
-    parser.add_argument("--timeout", type=float, default=120.0, metavar="S", help="seconds for an answer (120)")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="calls at once, servers only (1)")
+    parser.add_argument("--timeout", type=SECONDS, default=120.0, metavar="S", help="seconds for an answer (120)")
+    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="calls at once, servers only (1)")
     parser.add_argument("--grader", metavar="TARGET", help="who judges llm-rubric")
     parser.add_argument("--allow-code", action="store_true", help="let python assertions of the tests run")
     parser.add_argument("--rows", type=Path, metavar="FILE", help="keep answers here, and ask only what is not there")
@@ -114,7 +115,7 @@ def _test(options: argparse.Namespace) -> int:
         ))  # fmt: skip
     tested = found.result
     if options.junit:
-        options.junit.write_text(junit(prompt.name, tested.report.results), "utf-8")
+        write(options.junit, junit(prompt.name, tested.report.results))
     if shown(options, found, options.prompt):
         return EXITS[found.decision]
     for one in tested.report.results:
@@ -157,7 +158,7 @@ def _debug(options: argparse.Namespace) -> int:
             lacking=options.missing, search=options.search, runs=options.runs, seed=options.seed,
         ))  # fmt: skip
     if options.output and found.prompt:
-        options.output.write_text(file.show(found.prompt), "utf-8")
+        write(options.output, file.show(found.prompt))
     if shown(options, found, path):
         return EXITS[found.decision]
     about, one = found.result.found, found.result.failing
@@ -188,8 +189,7 @@ def _diff(options: argparse.Namespace) -> int:
     if options.release:
         history = release.load(given.text(options.release), str(options.release)) if options.release.exists() else []
         following = release.following(history, new.digest, given.text(options.new), found.result, beside)
-        with options.release.open("a", encoding="utf-8") as file:
-            file.write(release.dump(following))
+        write(options.release, release.dump(*history, following))
     if shown(options, found, options.old, options.new):
         return EXITS[found.decision]
     for one in found.result.shifts:
@@ -216,7 +216,7 @@ def _evolve(options: argparse.Namespace) -> int:
             prompt, cases, target, judges, writer=writer, rounds=options.rounds, most=options.runs, seed=options.seed
         ))  # fmt: skip
     if found.prompt:
-        options.output.write_text(file.show(found.prompt), "utf-8")
+        write(options.output, file.show(found.prompt))
     if not shown(options, found, options.prompt):
         for one in found.result.steps:
             print(f"{one.segment or '?'}: {one.fate}: {one.text[:80]!r}")
@@ -227,10 +227,10 @@ def _evolve(options: argparse.Namespace) -> int:
 def _rollback(options: argparse.Namespace) -> int:
     from inglenook.prompt import release
 
-    back = release.rollback(release.load(given.text(options.history), str(options.history)), options.version)
-    options.output.write_text(back.text, "utf-8")
-    with options.history.open("a", encoding="utf-8") as file:
-        file.write(release.dump(back))
+    history = release.load(given.text(options.history), str(options.history))
+    back = release.rollback(history, options.version)
+    write(options.output, back.text)
+    write(options.history, release.dump(*history, back))
     print(json.dumps(dataclasses.asdict(back), ensure_ascii=False) if options.json else f"{back.version}: {back.note}")
     return 0
 
@@ -245,7 +245,6 @@ def _cases(options: argparse.Namespace) -> list[Case]:
 def shown(options: argparse.Namespace, found: Found[Any], *about: Path | str) -> bool:
     """Write the page that is wanted, its note with what it is `about`; print JSON, and say whether that is wanted."""
     if options.html:
-        from inglenook.evals.command import write
         from inglenook.evals.page import html
         from inglenook.prompt.report import badge
 
@@ -270,6 +269,7 @@ def asked(
     from inglenook.evals.rows import Rows
     from inglenook.prompt.oracle import Judges
 
+    foldered(*(getattr(options, name, None) for name in ("output", "html", "junit", "lock", "release")))
     with ExitStack() as stack:
         key = os.environ.get(KEY, "")
         known: dict[str, Callable[[Call], Reply]] = {}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inglenook.errors import NookError
+from inglenook.evals.command import positive, write
 from inglenook.prompt import asking, given, making
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def add(command: argparse.ArgumentParser) -> None:
     lint = _kind(kinds, "lint", _lint, "what is wrong with prompt files, by the six dimensions of prompt defects")
     lint.add_argument("prompts", nargs="+", type=Path, metavar="PROMPT")
     lint.add_argument("--off", action="append", default=[], metavar="RULE", help="leave this rule out")
-    lint.add_argument("--window", type=int, metavar="TOKENS", help="how much the target reads at most")
+    lint.add_argument("--window", type=positive, metavar="TOKENS", help="how much the target reads at most")
     lint.add_argument("--fix", action="store_true", help="repair what needs no judgement, in the file")
     lint.add_argument("--sarif", action="store_true", help="print SARIF 2.1.0, for editors and code hosts")
 
@@ -74,7 +75,7 @@ def _lint(options: argparse.Namespace) -> int:
     for path in options.prompts:
         prompt = given.prompt(path)
         if options.fix and (better := repaired(prompt, options.off)) != prompt:
-            path.write_text(file.show(better), "utf-8")
+            write(path, file.show(better))
             prompt = better
         found.append((path.as_posix(), prompt, lint(Scene(prompt, window=options.window), options.off)))
     failed = any(one.severity == "error" for _, _, findings in found for one in findings)
@@ -129,7 +130,7 @@ def _import(options: argparse.Namespace) -> int:
             )
     options.output.mkdir(parents=True, exist_ok=True)
     for one, content in files.items():
-        (options.output / one).write_text(content, "utf-8")
+        write(options.output / one, content)
     given.told(made.lost)
     written = [str(options.output / one) for one in files]
     if options.json:
@@ -149,9 +150,9 @@ def _export(options: argparse.Namespace) -> int:
     made = form.write(given.prompt(options.prompt), given.cases(options.tests))
     given.told(made.lost)
     if options.output:
-        options.output.write_text(made.text, "utf-8")
+        write(options.output, made.text)
         for name, text in made.beside.items():
-            (options.output.parent / name).write_text(text, "utf-8")
+            write(options.output.parent / name, text)
     elif options.json:
         lost = [dataclasses.asdict(loss) for loss in made.lost]
         told = {"text": made.text, "beside": dict(made.beside), "lost": lost}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inglenook.errors import NookError
+from inglenook.evals.command import between, positive, write
 from inglenook.prompt import asking, given
 from inglenook.wire.messages import Slo
 
@@ -24,8 +25,10 @@ def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
     """The options; `kind(name, run, help)` makes a parser."""
     measure = kind("measure", _measure, "the metrics of a prompt's design; with tests, those that are measured, too")
     measure.add_argument("prompt", type=Path)
-    measure.add_argument("--window", type=int, metavar="TOKENS", help="how much the target reads at most")
-    measure.add_argument("--runs", type=int, default=8, metavar="N", help="of a case, to see how its answers vary (8)")
+    measure.add_argument("--window", type=positive, metavar="TOKENS", help="how much the target reads at most")
+    measure.add_argument(
+        "--runs", type=positive, default=8, metavar="N", help="of a case, to see how its answers vary (8)"
+    )
     asking.common(measure, tests=False)
 
     apply = kind("apply", _apply, "a prompt with a design pattern")
@@ -36,7 +39,7 @@ def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
 
     probe = kind("probe", _probe, "whether a model can meet a prompt's requirements at all")
     probe.add_argument("prompt", type=Path)
-    probe.add_argument("--runs", type=int, default=60, metavar="N", help="of a case at most (60)")
+    probe.add_argument("--runs", type=positive, default=60, metavar="N", help="of a case at most (60)")
     asking.common(probe)
 
     build = kind("build", _build, "the smallest prompt and the cheapest part of a model that meet every requirement")
@@ -46,8 +49,8 @@ def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
     build.add_argument("--pass", dest="passes", action="append", default=[], metavar="NAME", help="only this pass")
     build.add_argument("--pattern", action="append", default=[], metavar="NAME", help="try this pattern, too")
     build.add_argument("--held", type=Path, metavar="FILE", help="cases that no pass sees, to verify with")
-    build.add_argument("--margin", type=float, default=0.1, help="the loss that counts as one (0.1)")
-    build.add_argument("--runs", type=int, default=60, metavar="N", help="of a case at most (60)")
+    build.add_argument("--margin", type=between(0.001, 1), default=0.1, help="the loss that counts as one (0.1)")
+    build.add_argument("--runs", type=positive, default=60, metavar="N", help="of a case at most (60)")
     build.add_argument("-o", "--output", type=Path, metavar="FILE", help="where the built prompt goes")
     build.add_argument("--lock", type=Path, metavar="FILE", help="where the evidence goes, as JSON")
     asking.page(build)
@@ -99,7 +102,7 @@ def _apply(options: argparse.Namespace) -> int:
     values = given.values(one.parameters, options.set)
     text = file.show(one.apply(given.prompt(options.prompt), values))
     path = options.output or options.prompt
-    path.write_text(text, "utf-8")
+    write(path, text)
     print(json.dumps({"path": str(path)}) if options.json else path)
     return 0
 
@@ -132,9 +135,9 @@ def _build(options: argparse.Namespace) -> int:
             most=options.runs, seed=options.seed,
         ))  # fmt: skip
     if options.lock:
-        options.lock.write_text(found.result.text, "utf-8")
+        write(options.lock, found.result.text)
     if options.output and found.prompt:
-        options.output.write_text(file.show(found.prompt), "utf-8")
+        write(options.output, file.show(found.prompt))
     if not asking.shown(options, found, options.prompt):
         _tell(found.result)
     return asking.EXITS[found.decision]

@@ -59,9 +59,9 @@ def rollback(history: Sequence[Release], version: str) -> Release:
                    f"back to {version}, undoing {last.version}")  # fmt: skip
 
 
-def dump(release: Release) -> str:
-    """One line, with its end."""
-    return json.dumps(asdict(release), ensure_ascii=False) + "\n"
+def dump(*releases: Release) -> str:
+    """A line of each, with its end."""
+    return "".join(json.dumps(asdict(release), ensure_ascii=False) + "\n" for release in releases)
 
 
 def load(text: str, path: str = "history") -> list[Release]:
@@ -73,9 +73,10 @@ def load(text: str, path: str = "history") -> list[Release]:
             continue
         try:
             told = depth.parse(line)
-            if not {"version", "digest", "text"} <= told.keys() <= names:
+            texts = [told.pop(name, None) for name in ("version", "digest", "text")]
+            if not told.keys() <= names or not all(isinstance(one, str) for one in texts):
                 raise ValueError("it is no release")
-            found.append(Release(**told))
+            found.append(Release(*texts, **told))
         except (ValueError, TypeError, AttributeError) as error:
             if number == len(lines):
                 break

@@ -173,7 +173,7 @@ async def history(desk: Desk, told: Told, emit: Emit) -> None:
         )
     last = found[-1]
     name = file.parse(last.text, f"{told['path']}, {last.version}").name
-    emit({"type": "History", "name": name, "lines": "".join(map(release.dump, found)), "text": last.text})
+    emit({"type": "History", "name": name, "lines": release.dump(*found), "text": last.text})
 
 
 async def rollback(desk: Desk, told: Told, emit: Emit) -> None:
