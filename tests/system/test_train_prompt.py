@@ -64,6 +64,7 @@ def test_a_run_learns_what_answers_and_goes_on_where_it_was_stopped(nook: Nook, 
     models, seen = Arithmetic(), list[int]()
     run.label(nook, models, tmp_path / "labels.jsonl", count=5, seed=1, progress=lambda done, of: seen.append(done))
     first = (tmp_path / "labels.jsonl").read_text()
+    (tmp_path / "labels.jsonl").write_text(first + '{"kind": "tor')  # as a run that is killed leaves it
     told, report = run.train(nook, models, tmp_path, count=40, seed=1, progress=lambda done, of: seen.append(done))
     lines = (tmp_path / "labels.jsonl").read_text()
     assert lines.startswith(first) and len(lines.splitlines()) == 40 and seen == list(range(1, 41))

@@ -90,7 +90,15 @@ def test_documents_of_a_folder_become_windows(files: SimpleNamespace) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content", "code"),
-    [("a.pdf", "x", "format"), ("a.jsonl", "{", "format"), ("a.jsonl", '{"title": "x"}', "format")],
+    [
+        ("a.pdf", "x", "format"),
+        ("a.jsonl", "{", "format"),
+        ("a.jsonl", '{"title": "x"}', "format"),
+        ("a.jsonl", "5", "format"),
+        ("a.jsonl", '["text"]', "format"),
+        ("a.jsonl", "[" * 100_000, "format"),
+        ("a.txt.gz", "x", "format"),
+    ],
 )
 def test_what_is_no_text_is_refused(tmp_path: Path, name: str, content: str, code: str) -> None:
     path = tmp_path / name
@@ -104,3 +112,7 @@ def test_what_is_no_text_is_refused(tmp_path: Path, name: str, content: str, cod
     with pytest.raises(NookError) as caught:
         text.windows(np.zeros(5, np.int32), 8)
     assert caught.value.code == "text-short"
+    with pytest.raises(NookError, match="has 5 tokens"):
+        text.mixed([np.zeros(5, np.int32), np.zeros(3, np.int32)], 8, 0)
+    (tmp_path / "b.jsonl").write_text('{"text": "a\u2028b"}\n')
+    assert list(text.documents([tmp_path / "b.jsonl"])) == ["a\u2028b"]

@@ -81,7 +81,15 @@ def test_latencies_come_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "latency.json"
     path.write_text('{"prefill_block": 0.5, "writing": 1}')
     assert Latency.read(path) == Latency(prefill_block=0.5, writing=1)
-    for bad in ('{"prefill_block": -1}', '{"speed": 1}', "[]", "no", '{"writing": 2}'):
+    for bad in (
+        '{"prefill_block": -1}',
+        '{"speed": 1}',
+        "[]",
+        "no",
+        '{"writing": 2}',
+        '{"decode_group": NaN}',
+        "[" * 99_999,
+    ):
         path.write_text(bad)
         with pytest.raises(NookError) as caught:
             Latency.read(path)

@@ -78,6 +78,15 @@ def test_what_is_no_model_is_said(tmp_path: Path) -> None:
     with pytest.raises(NookError) as caught:
         reading.read(path)
     assert caught.value.code == "model-unsupported"
+    for broken in (
+        "[]",
+        "[" * 99_999,
+        '{"model_type": "llama", "tie_word_embeddings": 1, "num_attention_heads": 1e400}',
+    ):
+        (tmp_path / "config.json").write_text(broken)
+        with pytest.raises(NookError) as caught:
+            reading.read(path)
+        assert caught.value.code == "model-corrupt"
     (tmp_path / "config.json").unlink()
     with pytest.raises(NookError) as caught:
         reading.read(path)

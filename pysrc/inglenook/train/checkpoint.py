@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,19 +24,26 @@ class Folder:
         path.mkdir(parents=True, exist_ok=True)
         said = json.dumps(options, indent=1, sort_keys=True)
         stamp = path / "options.json"
-        if stamp.exists() and stamp.read_text() != said:
+        if not stamp.exists():
+            part = stamp.with_suffix(".part")
+            part.write_text(said)
+            part.replace(stamp)
+        elif stamp.read_text() != said:
             raise NookError(
                 "other-run", f"{path} holds a run with other options.", "Name another folder, or remove that one."
             )
-        stamp.write_text(said)
 
     def step(self, name: str, make: Callable[[], Arrays]) -> Arrays:
-        """The arrays of step `name`: read where it was done, else made and kept."""
+        """The arrays of step `name`: read where it was done, else made and kept. Raises NookError("checkpoint")."""
         target = self.path / f"{name}.npz"
         if not target.exists():
             part = target.with_suffix(".part")
             with part.open("wb") as file:
                 np.savez(file, **make())  # type: ignore[arg-type]
             part.replace(target)
-        with np.load(target, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+        try:
+            with np.load(target, allow_pickle=False) as file:
+                return {key: file[key] for key in file.files}
+        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+            hint = "Remove it: this step is then done again."
+            raise NookError("checkpoint", f"{target} is damaged.", hint) from None

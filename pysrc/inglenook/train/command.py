@@ -15,6 +15,7 @@ import numpy as np
 
 from inglenook.elastic.gguf import Gguf, Tensor
 from inglenook.errors import NookError
+from inglenook.evals.command import positive
 from inglenook.train.prompt import command as prompt
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def add(command: argparse.ArgumentParser) -> None:
     elastic.add_argument("--text", type=Path, nargs="+", required=True, metavar="PATH", help="what to learn from")
     elastic.add_argument("--held-out", type=Path, nargs="+", required=True, metavar="PATH", help="what to measure on")
     elastic.add_argument("--tokenizer", type=Path, help="the tokenizer's .json, where the model is no .gguf")
-    elastic.add_argument("--tokens", type=int, default=400_000, help="the most to read of each --text (400000)")
-    elastic.add_argument("--held-out-tokens", type=int, default=16_384, help="the most to measure on (16384)")
+    elastic.add_argument("--tokens", type=positive, default=400_000, help="the most to read of each --text (400000)")
+    elastic.add_argument("--held-out-tokens", type=positive, default=16_384, help="the most to measure on (16384)")
     elastic.add_argument("--ratios", type=_floats, default=None, help="sizes of the sub-models (0.8,0.65,0.5,0.4,0.3)")
     elastic.add_argument("--ranks", type=_ints, default=None, help="ranks that recover them: 0 or multiples of 32")
     elastic.add_argument("--steps", type=_ints, default=None, help="steps of distillation for each (200,…)")

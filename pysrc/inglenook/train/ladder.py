@@ -9,13 +9,14 @@ beat the same ratio in every layer below 80 % (measured; LOG.md); anchor layers 
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
+from inglenook.depth import parse
 from inglenook.elastic import levels
 from inglenook.elastic.shape import Shape
 from inglenook.errors import NookError
@@ -44,10 +45,11 @@ class Latency:
     def read(cls, path: Path) -> Latency:
         """From a JSON file with any of the fields above. Raises NookError("latency")."""
         try:
-            said = json.loads(path.read_text())
+            said = parse(path.read_text())
             latency = cls(**{name: float(value) for name, value in said.items()})
-            if min(getattr(latency, f.name) for f in fields(cls)) < 0 or latency.writing > 1:
-                raise ValueError("negative")
+            *costs, writing = (getattr(latency, f.name) for f in fields(cls))
+            if not (all(0 < cost < math.inf for cost in costs) and 0 <= writing <= 1):
+                raise ValueError("nothing takes no time")
         except (OSError, ValueError, TypeError, AttributeError) as error:
             known = ", ".join(f.name for f in fields(cls))
             raise NookError("latency", f"{path.name} is no table of latencies.", f"Give {known} in ms.") from error

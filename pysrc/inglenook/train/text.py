@@ -7,12 +7,13 @@ windows(ids, length=512, seed=0)   # int64 (windows, 512), shuffled, the same fo
 from __future__ import annotations
 
 import gzip
-import json
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from inglenook.depth import parse
 from inglenook.elastic.tokenizer import Tokenizer
 from inglenook.errors import NookError
 
@@ -60,7 +61,8 @@ def windows(ids: Array, length: int, seed: int | None = 0) -> Array:
 
 def mixed(sources: Sequence[Array], length: int, seed: int) -> Array:
     """Windows of several streams, shuffled together."""
-    together = np.concatenate([windows(ids, length, None) for ids in sources if len(ids) >= length])
+    longest = max(sources, key=len)  # of which there must be a window
+    together = np.concatenate([windows(ids, length, None) for ids in sources if len(ids) >= length or ids is longest])
     return together[np.random.default_rng(seed).permutation(len(together))]
 
 
@@ -70,19 +72,24 @@ def _kind(path: Path) -> str:
 
 
 def _content(path: Path) -> str:
-    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    return raw.decode("utf-8", "replace")
+    raw = path.read_bytes()
+    try:
+        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise NookError("format", f"{path.name} cannot be unpacked: {error}.", "Get it again.") from None
+    return raw.decode("utf-8-sig", "replace")
 
 
 def _lines(path: Path) -> Iterator[str]:
-    for number, line in enumerate(_content(path).splitlines(), 1):
+    for number, line in enumerate(_content(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
-            item = json.loads(line)
+            item = parse(line)
         except ValueError as error:
             raise NookError("format", f"{path.name}: line {number} is no JSON.", "One object a line.") from error
-        text = item if isinstance(item, str) else next((item[name] for name in FIELDS if name in item), None)
+        fields = item if isinstance(item, dict) else {"text": item}
+        text = next((fields[name] for name in FIELDS if name in fields), None)
         if not isinstance(text, str):
             raise NookError("format", f"{path.name}: line {number} has no text.", f"Its name: {', '.join(FIELDS)}.")
         yield text

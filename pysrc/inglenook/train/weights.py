@@ -10,7 +10,6 @@ queries and keys are put in GGUF's order (RoFormer, 2104.09864, equation 15: any
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from inglenook.depth import parse
 from inglenook.elastic.gguf import Gguf
 from inglenook.elastic.shape import Shape
 from inglenook.errors import NookError
@@ -80,14 +80,14 @@ def _safetensors(path: Path) -> Weights:
         return safetensors.floats(entry.kind, raw[entry.start : entry.end], entry.shape).astype(np.float32)
 
     try:
-        shape = _shape(json.loads(beside.read_text()))
+        shape = _shape(parse(beside.read_text()))
         found = {"token_embd.weight": tensor("embed_tokens"), "output_norm.weight": tensor("norm")}
         for layer in range(shape.layers):
             for ours, theirs in _THEIRS.items():
                 value = tensor(f"layers.{layer}.{theirs}")
                 turned = ours in ("attn_q", "attn_k")
                 found[f"blk.{layer}.{ours}.weight"] = _pairs(value, shape.head) if turned else value
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise NookError("model-corrupt", f"{path.name} or its config.json is damaged.", "Get it again.") from error
     return Weights(shape, {name: found[name] for name in names(shape.layers)})
 

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from inglenook.evals.command import positive
+
 
 def add(kinds: Any) -> None:
     """The options of `inglenook train prompt`, among the `kinds` of training."""
@@ -17,7 +19,7 @@ def add(kinds: Any) -> None:
     command.add_argument("documents", type=Path, nargs="+", help="files and folders to ask questions about")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="labels.jsonl and heads.py")
     command.add_argument("--models", type=Path, default=None, metavar="DIR", help="where the models are")
-    command.add_argument("--count", type=int, default=300, help="examples (300); a run that was stopped goes on")
+    command.add_argument("--count", type=positive, default=300, help="examples (300); a run that was stopped goes on")
     command.add_argument("--seed", type=int, default=0)
 
 

@@ -89,7 +89,11 @@ def label(
     """Append to `out` until it has `count` lines; a piece that was not worth a question makes the line {}."""
     out.parent.mkdir(parents=True, exist_ok=True)
     out.touch()
-    done = len(out.read_text().splitlines())
+    text = out.read_text()
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:  # a run that was killed left half a line
+        out.write_text(whole)
+    done = whole.count("\n")
     judge = Judge(models.score, models.tokenizer)
     write = lambda turns: models.write(chat.encode(turns, models.tokenizer), WRITTEN)
     for number, example in zip(range(done, count), examples.examples(nook, write, seed, done), strict=False):
