@@ -59,6 +59,8 @@ def test_lint_tells_file_line_and_rule_and_fails_on_errors(sort: Path, capsys) -
     assert lines[0].startswith(f"{sort}:17:5: error S103 “exactly two words”")
     assert any(line.startswith(f"{sort}:20:1: warning I202") for line in lines)
     assert main(["prompt", "lint", str(sort), "--off", "S103"]) == 0
+    sort.write_text(SORT, "utf-8-sig")  # as some editors begin a file
+    assert main(["prompt", "lint", str(sort), "--off", "S103"]) == 0
 
 
 def test_lint_repairs_the_file_and_nothing_else_in_it(sort: Path, capsys) -> None:

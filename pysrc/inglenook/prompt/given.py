@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def text(path: Path) -> str:
     """A file's text. Raises NookError("no-file" | "not-text")."""
     try:
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")
     except OSError:
         raise NookError("no-file", f"{path} cannot be read.", "Check the spelling, and that it is a file.") from None
     except UnicodeDecodeError as error:
