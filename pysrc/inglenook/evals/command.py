@@ -19,7 +19,7 @@ from inglenook.errors import NookError
 
 if TYPE_CHECKING:
     from inglenook.evals.bias import Bias
-    from inglenook.evals.calls import Target
+    from inglenook.evals.calls import Call, Reply, Target
     from inglenook.evals.drive import Progress
     from inglenook.evals.page import Table
     from inglenook.evals.questions import Question
@@ -80,6 +80,15 @@ def _kind(kinds: Any, name: str, run: Callable[[argparse.Namespace], int], help:
 
 
 def _run(kind: argparse.ArgumentParser, sampled: bool = True) -> None:
+    answering(kind)
+    kind.add_argument("--json", action="store_true", help="print JSON")
+    if sampled:
+        kind.add_argument("--sample", type=positive, metavar="N", help="only so many, drawn with --seed")
+        kind.add_argument("--report", type=Path, metavar="FILE", help="an HTML file with the results")
+
+
+def answering(kind: argparse.ArgumentParser) -> None:
+    """The options of all that asks a model: which, how, and where answers are kept."""
     kind.add_argument(
         "--target", default="native", help='"native", "native:LEVEL" or the URL of a server or gateway (native)'
     )
@@ -88,10 +97,6 @@ def _run(kind: argparse.ArgumentParser, sampled: bool = True) -> None:
     kind.add_argument("--workers", type=positive, default=1, metavar="N", help="calls at once, servers only (1)")
     kind.add_argument("--rows", type=Path, metavar="FILE", help="keep answers here, and ask only what is not there")
     kind.add_argument("--seed", type=int, default=0)
-    kind.add_argument("--json", action="store_true", help="print JSON")
-    if sampled:
-        kind.add_argument("--sample", type=positive, metavar="N", help="only so many, drawn with --seed")
-        kind.add_argument("--report", type=Path, metavar="FILE", help="an HTML file with the results")
 
 
 def positive(said: str) -> int:
@@ -240,8 +245,6 @@ def _reservoir(items: Iterator[Any], count: int, seed: int) -> list[Any]:
 def _targets(options: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[Any, int], Any]]]:
     """The names of the target and the judge, and what runs a core on them."""
     from inglenook.evals import targets
-    from inglenook.evals.drive import drive
-    from inglenook.evals.rows import Rows
 
     foldered(*(getattr(options, name, None) for name in ("output", "report")))
     with ExitStack() as stack:
@@ -254,22 +257,30 @@ def _targets(options: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[
         judge = target
         if getattr(options, "judge", None):
             judge = opened(options.judge, options.judge_model)
-        native = any(one.name.startswith(("native", "reader")) for one in (target, judge))
-        workers = 1 if native else options.workers
+        alone = any(one.name.startswith(("native", "reader")) for one in (target, judge))
+        answer = lambda call: (target if call.target == target.name else judge)(call)
+        yield target.name, judge.name, stack.enter_context(running(options, answer, alone))
+
+
+@contextmanager
+def running(options: argparse.Namespace, answer: Callable[[Call], Reply], alone: bool) -> Iterator[Callable[..., Any]]:
+    """What runs a core, of so many calls in `total` if that is known, on what answers: with the workers, rows and
+    progress of the options; one call after another where a model of this machine answers `alone`."""
+    from inglenook.evals.drive import drive
+    from inglenook.evals.rows import Rows
+
+    with ExitStack() as stack:
         rows = stack.enter_context(Rows(options.rows)) if options.rows else None
         tell = stack.enter_context(_progress())
 
-        def run(work: Any, total: int) -> Any:
-            def answer(call: Any) -> Any:
-                return (target if call.target == target.name else judge)(call)
+        def report(now: Progress) -> None:
+            whole = f"/{max(now.total, now.done)}" if now.total else ""
+            tell(f"{now.done}{whole} calls, {now.found} of them kept before, {now.failed} failed")
 
-            def report(now: Progress) -> None:
-                whole = f"/{max(now.total, now.done)}" if now.total else ""
-                tell(f"{now.done}{whole} calls, {now.found} of them kept before, {now.failed} failed")
+        def run(work: Any, total: int = 0) -> Any:
+            return drive(work, answer, rows, workers=1 if alone else options.workers, total=total, report=report)
 
-            return drive(work, answer, rows, workers=workers, total=total, report=report)
-
-        yield target.name, judge.name, run
+        yield run
 
 
 def _show(options: argparse.Namespace, title: str, tables: Sequence[Table], told: dict[str, Any]) -> int:

@@ -11,24 +11,21 @@ import argparse
 import dataclasses
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from inglenook.errors import NookError
-from inglenook.evals.command import SECONDS, between, foldered, positive, write
+from inglenook.evals.command import KEY, answering, between, foldered, positive, running, write
 from inglenook.prompt import given
 
 if TYPE_CHECKING:
     from inglenook.evals.calls import Call, Reply
-    from inglenook.evals.drive import Progress
     from inglenook.prompt.case import Case
     from inglenook.prompt.oracle import Judges
     from inglenook.prompt.stages import Found
 
-KEY = "INGLENOOK_API_KEY"
 ENCODER = "encoder"
 EXITS: dict[str, int] = {"pass": 0, "fail": 1, "undecided": 3}
 
@@ -85,14 +82,9 @@ def add(kind: Callable[..., argparse.ArgumentParser]) -> None:
 def common(parser: argparse.ArgumentParser, tests: bool = True) -> None:
     """The options of all that asks a model; with `tests` the cases must be named."""
     parser.add_argument("--tests", type=Path, required=tests, metavar="FILE", help="the cases")
-    parser.add_argument("--target", default="native", help='"native", "native:LEVEL" or a server\'s URL (native)')
-    parser.add_argument("--model", default="", metavar="NAME", help=f"the model at that server; its key is in ${KEY}")
-    parser.add_argument("--timeout", type=SECONDS, default=120.0, metavar="S", help="seconds for an answer (120)")
-    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="calls at once, servers only (1)")
     parser.add_argument("--grader", metavar="TARGET", help="who judges llm-rubric")
     parser.add_argument("--allow-code", action="store_true", help="let python assertions of the tests run")
-    parser.add_argument("--rows", type=Path, metavar="FILE", help="keep answers here, and ask only what is not there")
-    parser.add_argument("--seed", type=int, default=0)
+    answering(parser)
 
 
 def page(parser: argparse.ArgumentParser) -> None:
@@ -265,8 +257,6 @@ def asked(
 ) -> Iterator[tuple[str, str, Judges, Callable[[Any], Any]]]:
     """The names of the target and of the `other` one (a place and a model), the judges, and what runs a core on all."""
     from inglenook.evals import targets
-    from inglenook.evals.drive import drive
-    from inglenook.evals.rows import Rows
     from inglenook.prompt.oracle import Judges
 
     foldered(*(getattr(options, name, None) for name in ("output", "html", "junit", "lock", "release")))
@@ -286,22 +276,9 @@ def asked(
         beside = opened(*other) if other else target
         grader = opened(options.grader, "") if options.grader else ""
         known[ENCODER] = stack.enter_context(_Encoder())
-        rows = stack.enter_context(Rows(options.rows)) if options.rows else None
-        workers = 1 if any(name.startswith("native") for name in known) else options.workers
-
-        def run(work: Any) -> Any:
-            return drive(work, lambda call: known[call.target](call), rows, workers=workers, report=_told)
-
+        alone = any(name.startswith("native") for name in known)
+        run = stack.enter_context(running(options, lambda call: known[call.target](call), alone))
         yield target, beside, Judges(grader, ENCODER, options.allow_code), run
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
-
-
-def _told(now: Progress) -> None:
-    if sys.stderr.isatty():
-        print(
-            f"\r\033[K{now.done} calls, {now.found} of them kept before, {now.failed} failed", end="", file=sys.stderr
-        )
 
 
 class _Encoder:

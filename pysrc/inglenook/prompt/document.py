@@ -64,14 +64,14 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
-        except (ValueError, LookupError, OverflowError):  # a number that is too long, a tag that says what is not so
+        except (ValueError, LookupError, OverflowError):  # too long a number, a tag that is not so
             said = f"{short(node.value)} is no {node.tag.removeprefix(_TAG)} that can be used"
             raise yaml.MarkedYAMLError(None, None, said, node.start_mark) from None
 
     def integer(self, node: Any) -> int:
         said = node.value
         value = int(said, {"0o": 8, "0x": 16}.get(said[:2], 10))
-        float(value)  # whoever computes with it may
+        float(value)  # what is none is refused
         return value
 
     def number(self, node: Any) -> float:
@@ -239,7 +239,8 @@ def load(text: str, path: str, first: int = 1) -> Document:
         node = loader.get_single_node()
         if node is None:
             return Document(None, path, first)
-        if _values(node, {}) > MOST:
+        lines: dict[Place, int] = {}
+        if _number(node, (), first, lines, {}) > MOST:
             raise wrong(0, f"its aliases stand for more than {MOST:,} values")
         value = loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
@@ -249,8 +250,6 @@ def load(text: str, path: str, first: int = 1) -> Document:
         raise wrong(text.count("\n", 0, error.position), error.reason) from None
     except (ValueError, OverflowError) as error:  # \U and too much
         raise wrong(0, str(error)) from None
-    lines: dict[Place, int] = {}
-    _number(node, (), first, lines, set())
     return Document(value, path, first, lines)
 
 
@@ -259,25 +258,18 @@ def dump(value: Any) -> str:
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110))
 
 
-def _values(node: Any, known: dict[int, float]) -> float:
-    """How many values a node has when aliases are written out; an alias inside of what it stands for has no end."""
-    if id(node) not in known:
-        known[id(node)] = math.inf
-        inside = node.value if isinstance(node, yaml.CollectionNode) else ()
-        parts = (pair[1] for pair in inside) if isinstance(node, yaml.MappingNode) else inside
-        known[id(node)] = 1 + sum(_values(part, known) for part in parts)
-    return known[id(node)]
-
-
-def _number(node: Any, place: Place, first: int, lines: dict[Place, int], seen: set[int]) -> None:
+def _number(node: Any, place: Place, first: int, lines: dict[Place, int], known: dict[int, float]) -> float:
+    """Note the lines of a node and of what is in it. Returns how many values they are when aliases are written out:
+    without end where one stands inside of what it stands for."""
     lines[place] = first + node.start_mark.line
-    if id(node) in seen:  # an alias: what it stands for has its lines already
-        return
-    seen.add(id(node))
+    if id(node) in known:  # an alias: what it stands for has its lines already
+        return known[id(node)]
+    known[id(node)], count = math.inf, 1.0
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            _number(value, (*place, key.value), first, lines, seen)
+            count += _number(value, (*place, key.value), first, lines, known)
             lines[*place, key.value] = first + key.start_mark.line
     elif isinstance(node, yaml.SequenceNode):
-        for n, item in enumerate(node.value):
-            _number(item, (*place, n), first, lines, seen)
+        count += sum(_number(item, (*place, n), first, lines, known) for n, item in enumerate(node.value))
+    known[id(node)] = count
+    return count

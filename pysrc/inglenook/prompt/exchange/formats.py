@@ -67,12 +67,11 @@ def guess(text: str, path: str) -> str:
 
 
 def read(name: str, text: str, path: str, open: Open) -> Imported:
-    """What a file of that format holds. Raises NookError("prompt-format"), "prompt-import" for what has the format's
-    keys and other kinds of values under them, and what the format raises."""
+    """What a file of that format holds. Raises what the format raises, NookError("prompt-import") for odd values."""
     try:
         return named(name).read(text, path, open)
     except (AttributeError, TypeError, ValueError, KeyError) as error:
-        hint = "Compare it with the tool's manual."
+        hint = "Write it as the tool's manual does."
         raise NookError("prompt-import", f"{path}: A value is not as {name} has it: {error}.", hint) from None
 
 

@@ -23,7 +23,7 @@ NAMES = {
     "max_tokens": "max_tokens", "temperature": "temperature", "top_p": "top_p", "stop": "stop",
     "response_format": "response_format",
 }  # fmt: skip
-MOST = 10_000  # tests that one entry may stand for
+MOST = 10_000
 _KNOWN = ("prompts", "providers", "targets", "tests", "defaultTest", "assertionTemplates", "description", "$schema")
 
 
@@ -202,7 +202,7 @@ def _tests(table: Table, where: int, one: Any, open: Open, lost: list[Loss]) -> 
             for row in csv.DictReader(io.StringIO(open(name))):
                 yield Table(table.document, ("tests", where), _row(row))
         except csv.Error as error:
-            raise NookError("prompt-file", f"{name} cannot be read: {error}.", "Save it as CSV again.") from None
+            raise NookError("prompt-file", f"{name} cannot be read: {error}.", "Save it as CSV.") from None
     else:
         lost.append(Loss(_at(table, "tests"), str(one), "tests are read from YAML, JSON and CSV"))
 
@@ -225,7 +225,7 @@ def _combined(values: dict[str, Any], test: Table) -> Iterator[dict[str, Any]]:
     """A variable with a list of values stands for a test with each, as in promptfoo."""
     lists = [value if isinstance(value, list) else [value] for value in values.values()]
     if (count := math.prod(map(len, lists))) > MOST:
-        raise test.error(f"vars stands for {count} tests.", f"Lists of values may make {MOST:,}.", "vars")
+        raise test.error(f"vars stands for {count} tests.", f"It may stand for {MOST:,}.", "vars")
     for chosen in itertools.product(*lists):
         yield dict(zip(values, chosen, strict=True))
 
