@@ -147,7 +147,7 @@ class Remote:
         if not path.endswith("/chat/completions"):
             path += "/chat/completions" if path.endswith("/v1") else "/v1/chat/completions"
         self.name = f"{url.rstrip('/')}#{model}" if model else url.rstrip("/")
-        self._https, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
+        self._https, self._host, self._port = parts.scheme == "https", str(parts.hostname), parts.port
         self._path = path + (f"?{parts.query}" if parts.query else "")
         self._model, self._timeout, self._retries, self._pause = model, timeout, retries, pause
         self._key = bearer(key)

@@ -259,8 +259,7 @@ def dump(value: Any) -> str:
 
 
 def _number(node: Any, place: Place, first: int, lines: dict[Place, int], known: dict[int, float]) -> float:
-    """Note the lines of a node and of what is in it. Returns how many values they are when aliases are written out:
-    without end where one stands inside of what it stands for."""
+    """Note the lines of a node and of what is in it. Returns how many values it has when aliases are written out."""
     lines[place] = first + node.start_mark.line
     if id(node) in known:  # an alias: what it stands for has its lines already
         return known[id(node)]

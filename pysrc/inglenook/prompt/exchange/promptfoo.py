@@ -125,11 +125,10 @@ def _providers(table: Table, lost: list[Loss]) -> tuple[list[str], Any]:
             named = "id" in one or len(one) != 1
             name, inner = (one.get("id"), one) if named else next(iter(one.items()))
             targets.append(str(name))
-            configs.append((inner.get("config") if isinstance(inner, dict) else None) or {})
+            configs.append((inner or {}).get("config") or {})
     if len(configs) > 1:
         lost.append(Loss(_at(table, key), "settings of all providers but the first", "a prompt has one set of them"))
-    config = configs[0] if configs and isinstance(configs[0], dict) else {}
-    return targets, chat.settings(config, NAMES, _at(table, key), lost)
+    return targets, chat.settings(configs[0] if configs else {}, NAMES, _at(table, key), lost)
 
 
 def _prompts(table: Table, open: Open, lost: list[Loss]) -> Iterator[tuple[str, str]]:
