@@ -27,11 +27,11 @@ static float store_row(const float *x, int n, int8_t *out) {
 void remember(Llama *m, int layer, int groups, int me, int stride) {
   int d = m->head;
   for (int t = me; t < m->n; t += m->team.count) {
-    int position = m->at + t, p = position % PAGE;
+    int position = place(m, t), p = position % PAGE;
     float *row = m->qkv + (size_t)t * (size_t)stride;
     for (int g = 0; g < groups; g++) {
       float *key = row + (m->heads + g) * d, *value = key + m->kv_heads * d;
-      Slot s = slot(m, position / PAGE, layer, g);
+      Slot s = slot(m, t, position / PAGE, layer, g);
       rotate(key, m->cosine + (size_t)position * (size_t)d, m->sine + (size_t)position * (size_t)d, d);
       s.key_scale[p] = store_row(key, d, s.keys + p * d);
       s.value_scale[p] = store_row(value, d, s.values + p * d);
@@ -130,7 +130,7 @@ INLINE int least(int a, int b) { return a < b ? a : b; }
 
 /* Attention of token t for query heads [from, to), all of one key-value group; the result goes to the activations. */
 static void attend(Llama *m, int layer, int me, int t, int from, int to, int stride) {
-  int d = m->head, n = m->at + t + 1, row = m->context + QUAD, g = from / m->group;
+  int d = m->head, n = place(m, t) + 1, row = m->context + QUAD, g = from / m->group;
   float *scores = m->local[me], *out = scores + (size_t)m->group * (size_t)row;
   for (int h = from, heads; h < to; h += heads) {
     heads = least(to - h, 3);
@@ -139,13 +139,13 @@ static void attend(Llama *m, int layer, int me, int t, int from, int to, int str
     float scale[3];
     for (int i = 0; i < heads; i++) {
       float *query = m->qkv + (size_t)t * (size_t)stride + (h + i) * d;
-      size_t turn = (size_t)(m->at + t) * (size_t)d;
+      size_t turn = (size_t)(n - 1) * (size_t)d;
       rotate(query, m->cosine + turn, m->sine + turn, d);
       scale[i] = narrow(query, d, q[i]);
       total[i] = f4(0.0f), best[i] = f4(-3.0e38f);
     }
     for (int p = 0; p < n; p += PAGE) {
-      Slot s = slot(m, p / PAGE, layer, g);
+      Slot s = slot(m, t, p / PAGE, layer, g);
       if (heads == 3) score(3, q, scale, d, &s, least(n - p, PAGE), scores + p, row, best);
       else if (heads == 2) score(2, q, scale, d, &s, least(n - p, PAGE), scores + p, row, best);
       else score(1, q, scale, d, &s, least(n - p, PAGE), scores + p, row, best);
@@ -153,7 +153,7 @@ static void attend(Llama *m, int layer, int me, int t, int from, int to, int str
     for (int c = 0; c < heads * d; c += 4) f4_store(out + c, f4(0.0f));
     for (int p = 0; p < n; p += PAGE) {
       int part = least(n - p, PAGE);
-      Slot s = slot(m, p / PAGE, layer, g);
+      Slot s = slot(m, t, p / PAGE, layer, g);
       int16_t w[3][PAGE];
       float step[3];
       for (int i = 0; i < heads; i++)

@@ -155,7 +155,7 @@ API Llama *llama_open(void *arena, const int32_t *words, const uint32_t *offsets
 
 static int pages_of(int positions) { return (positions + PAGE - 1) / PAGE; }
 
-/* 0 if such a job can be done, else the error llama_forward returns. */
+/* 0 if such a job of one session can be done, else the error llama_forward returns. */
 static int refuse(const Llama *m, const int32_t *tokens, int n, int at, const int32_t *table, int level) {
   if (n < 1 || at < 0) return -1;
   if (n > m->context - at) return -2;
@@ -173,7 +173,7 @@ static int refuse(const Llama *m, const int32_t *tokens, int n, int at, const in
  * allowed); or, with `scores`, the log-probabilities of all but the first. */
 static void run(Llama *m, const int32_t *tokens, int n, int at, const int32_t *table, int level, int each, int top,
                 const uint8_t *allow, float *scores) {
-  m->table = table, m->active = m->size + level * m->layers;
+  m->table = table, m->places = 0, m->stride = 0, m->active = m->size + level * m->layers;
   m->screened = level > 0 && !scores && top + MARGIN <= MAX_SCREENED;
   for (int done = 0; done < n; done += m->n) {
     int from = scores ? 0 : n - each - done, end = scores ? n - 1 - done : n - done;
@@ -198,6 +198,15 @@ static void run(Llama *m, const int32_t *tokens, int n, int at, const int32_t *t
   }
 }
 
+/* The best of row `row`, filled up with -1. Returns how many there are. */
+static int tell_row(const Llama *m, int row, int top, const uint8_t *allow, int32_t *ids, float *logits, float *total) {
+  const float *all = m->logits + (size_t)row * (size_t)m->vocabulary;
+  int count = head_best(all, m->vocabulary, top, allow, ids, logits);
+  for (int i = count; i < top; i++) ids[i] = -1, logits[i] = -__builtin_inff();
+  *total = head_total(m, row);
+  return count;
+}
+
 /* Runs `n` tokens placed from position `at` on, at a level; `table` are the pages of positions 0 to at + n. Writes the
  * `top` best next tokens after each of the last `each` tokens, best first, filled up with -1; after the last token only
  * those in the bit set `allow` count (null: all). `totals` are the log-sum-exps of all logits. Returns how many there
@@ -209,13 +218,40 @@ API int llama_forward(Llama *m, const int32_t *tokens, int n, int at, const int3
   if (wrong) return wrong;
   if (each < 0 || each > MAX_EACH || each > n || top < 0 || top > m->vocabulary) return -4;
   run(m, tokens, n, at, table, level, each, top, allow, 0);
-  for (int r = 0; r < each; r++, ids += top, logits += top) {
-    count = head_best(m->logits + (size_t)r * (size_t)m->vocabulary, m->vocabulary, top, r == each - 1 ? allow : 0, ids,
-                      logits);
-    for (int i = count; i < top; i++) ids[i] = -1, logits[i] = -__builtin_inff();
-    totals[r] = head_total(m, r);
-  }
+  for (int r = 0; r < each; r++)
+    count = tell_row(m, r, top, r == each - 1 ? allow : 0, ids + r * top, logits + r * top, totals + r);
   return count;
+}
+
+/* Runs one token each of `n` sessions, at most MAX_EACH: token i stands at places[i], and its session's pages begin at
+ * tables[i * stride]. The weights are read once for all (iteration-level batching: Orca, Yu et al., OSDI 2022, section
+ * 3.2); each gets the bits that it gets alone. Bit set i of `allow`, `bytes` long each, counts where masked[i] is set.
+ * Writes the `top` best after each, of all together ids, logits and totals as llama_forward. Returns 0, or the error
+ * that llama_forward would return for the first that it refuses; -4, too, where two sessions would write to one page. */
+API int llama_batch(Llama *m, const int32_t *tokens, int n, const int32_t *places, const int32_t *tables, int stride,
+                    int level, int top, const int32_t *masked, const uint8_t *allow, int bytes, int32_t *ids,
+                    float *logits, float *totals) {
+  if (n < 1 || n > MAX_EACH || top < 0 || top > m->vocabulary) return -4;
+  for (int i = 0; i < n; i++) {
+    int wrong = refuse(m, tokens + i, 1, places[i], tables + i * stride, level);
+    if (wrong) return wrong;
+    for (int j = 0; j < i; j++)
+      if (tables[i * stride + places[i] / PAGE] == tables[j * stride + places[j] / PAGE]) return -4;
+  }
+  m->tokens = tokens, m->table = tables, m->places = places, m->stride = stride;
+  m->active = m->size + level * m->layers;
+  m->n = m->rows = n, m->at = m->first = m->row = 0, m->scores = 0;
+  m->screened = level > 0 && top + MARGIN <= MAX_SCREENED;
+  team_start(&m->team);
+  run_chunk(m, 0);
+  for (int i = 0; i < n; i++, ids += top, logits += top) {
+    const uint8_t *own = masked[i] ? allow + i * bytes : 0;
+    if (m->screened) head_confirm(m, i, top, 0);
+    if (m->screened && own) head_confirm(m, i, top, own);
+    tell_row(m, i, top, own, ids, logits, totals + i);
+    m->held[tables[i * stride + places[i] / PAGE]] = places[i] % PAGE + 1;
+  }
+  return 0;
 }
 
 /* Runs tokens as llama_forward does, and writes the log-probability of each but the first, given those before it. */

@@ -41,6 +41,8 @@ typedef struct {
   Acts attn, ffn;
   float *local[MAX_THREADS]; /* each thread's own scratch */
   const int32_t *tokens, *table; /* the job: what is run, the pages of its positions, */
+  const int32_t *places;         /* where each token stands, if each is of a session of its own, */
+  int stride;                    /* whose pages begin so far apart in the table, */
   const Size *active;            /* its level, */
   int n, at, first, rows, row;   /* and for which of its n tokens logits are wanted: `rows` from `first` on, as `row` */
   float *scores;                 /* if logits are only to be scored: where to put those of the tokens that follow */
@@ -59,9 +61,13 @@ typedef struct {
 INLINE size_t slot_bytes(const Llama *m) { return (size_t)PAGE * (2 * (size_t)m->head + 2 * sizeof(float)); }
 INLINE size_t page_bytes(const Llama *m) { return (size_t)(m->layers * m->kv_heads) * slot_bytes(m); }
 
-/* Where page number `i` of the job keeps head `g` of `layer`. */
-INLINE Slot slot(const Llama *m, int i, int layer, int g) {
-  char *at = m->pool + (size_t)m->table[i] * page_bytes(m) + (size_t)(layer * m->kv_heads + g) * slot_bytes(m);
+/* Where token t of the job stands. */
+INLINE int place(const Llama *m, int t) { return m->places ? m->places[t] : m->at + t; }
+
+/* Where page number `i` of token t's session keeps head `g` of `layer`. */
+INLINE Slot slot(const Llama *m, int t, int i, int layer, int g) {
+  size_t page = (size_t)m->table[t * m->stride + i];
+  char *at = m->pool + page * page_bytes(m) + (size_t)(layer * m->kv_heads + g) * slot_bytes(m);
   size_t rows = (size_t)PAGE * (size_t)m->head;
   float *scales = (float *)(at + 2 * rows);
   return (Slot){(int8_t *)at, (int8_t *)at + rows, scales, scales + PAGE};

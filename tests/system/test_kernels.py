@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from inglenook.elastic.reference import Reference
 from inglenook.embed import convert as embed_convert
 from inglenook.embed import reference as embed_reference
 from inglenook.errors import NookError
+from inglenook.flow import Forward
 from inglenook.kernels import native, pack
+from inglenook.platform.native import lm
 from inglenook.platform.native.models import Encoder, LanguageModel
 from system import elastic as elastic_models
 from system.elastic import cosines
@@ -535,3 +538,55 @@ def test_converting_gives_the_same_bytes(needs: Needs, tmp_path: Path) -> None:
     lm_convert.convert(needs(GGUF), tmp_path / "lm.nkm", RECIPE if RECIPE.exists() else None)
     assert (tmp_path / "encoder.nkm").read_bytes() == needs(ENCODER).read_bytes()
     assert (tmp_path / "lm.nkm").read_bytes() == needs(LM).read_bytes()
+
+
+# ── several sessions in one pass ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_tokens_of_several_sessions_get_the_bits_they_get_alone(
+    build: str, tmp_path: Path, level: int, threads: int
+) -> None:
+    """At several places, some of them the last or first of a page, some with a mask; on pages in any order."""
+    kernel = LanguageModel(elastic_models.make(tmp_path / "tiny.nkm"), threads=threads, context=256, pages=40)
+    rng = np.random.default_rng(level)
+    pages, lengths = rng.permutation(40).tolist(), [1, 63, 64, 65, 127, 20, 8, 130]
+    passes = []
+    for n, length in enumerate(lengths):
+        own = [pages.pop() for _ in range(length // 64 + 1)]
+        kernel.forward(rng.integers(0, 512, length).tolist(), 0, 1, level=level, pages=own)
+        allow = rng.integers(0, 256, 64).astype(np.uint8).tobytes() if n % 3 == 1 else None
+        token = [int(rng.integers(512))]
+        passes.append(Forward(token, length, 20, level=level, pages=own, allow=allow))
+    together = kernel.batch(passes)
+    again = [lm.forward(kernel, one) for one in passes]  # writes the same keys and values once more
+    for one, alone in zip(together, again, strict=True):
+        assert one.ids.tolist() == alone.ids.tolist() and one.logits.tolist() == alone.logits.tolist()
+        assert one.total == alone.total
+    after = [replace(one, tokens=[7], at=one.at + 1) for one in passes if (one.at + 1) % 64]
+    for one, alone in zip(kernel.batch(after), [lm.forward(kernel, one) for one in after], strict=True):
+        assert one.logits.tolist() == alone.logits.tolist()  # what was written together is read alone
+    kernel.close()
+
+
+def test_what_does_not_go_together_is_refused(build: str, tmp_path: Path) -> None:
+    kernel = LanguageModel(elastic_models.make(tmp_path / "tiny.nkm"), threads=1, context=256, pages=20)
+    for page in range(18):
+        kernel.forward([1, 2], 0, 1, pages=[page])
+    good = [Forward([3], 2, 5, pages=[page]) for page in range(16)]
+    wanted = lm.forward(kernel, good[0]).logits.tolist()
+    for wrong, code in (
+        (replace(good[1], pages=[0]), "forward"),  # two write to one page
+        (replace(good[1], at=3), "forward"),  # nothing is written before it
+        (replace(good[1], tokens=[512]), "tokens"), (replace(good[1], pages=[20]), "forward"),
+        (replace(good[1], at=256, pages=list(range(1, 6))), "context"),
+    ):  # fmt: skip
+        with pytest.raises(NookError) as error:
+            kernel.batch([good[0], wrong])
+        assert error.value.code == code
+    with pytest.raises(NookError, match="17 tokens"):
+        kernel.batch([*good, replace(good[0], pages=[16])])
+    assert len(kernel.batch(good)) == 16
+    assert kernel.batch(good[:1])[0].logits.tolist() == wanted
+    kernel.close()

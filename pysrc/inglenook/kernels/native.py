@@ -23,6 +23,7 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "llama_bytes": (_Z, [_P, _I, _I, _I]),
     "llama_open": (_P, [_P, _P, _P, _P, _I, _I, _I]),
     "llama_forward": (_I, [_P, _P, _I, _I, _P, _I, _I, _I, _P, _P, _P, _P]),
+    "llama_batch": (_I, [_P, _P, _I, _P, _P, _I, _I, _I, _P, _P, _I, _P, _P, _P]),
     "llama_score": (_I, [_P, _P, _I, _I, _P, _I, _P]),
     "llama_copy": (_I, [_P, _I, _I]),
     "llama_read": (None, [_P, _P, _Z]),

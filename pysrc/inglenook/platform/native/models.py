@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from inglenook.elastic.batch import Batch, answers
 from inglenook.elastic.cache import PAGE
 from inglenook.errors import NookError
-from inglenook.flow import Candidates
+from inglenook.flow import Candidates, Forward
 from inglenook.kernels import native
 from inglenook.kernels.artifact import Header, read_header, verify
 
@@ -181,6 +182,23 @@ class LanguageModel:
         if each == 1:
             return Candidates(ids[0, :count], logits[0, :count], float(totals[0]))
         return Candidates(ids[:each], logits[:each], totals[:each])
+
+    def batch(self, passes: Sequence[Forward]) -> list[Candidates]:
+        """What `elastic.batch.Batch` asks for. Raises as `forward` does, for all of them."""
+        asked = Batch.of(passes, self.vocabulary)
+        ids, logits = np.zeros((len(passes), asked.top), np.int32), np.zeros((len(passes), asked.top), np.float32)
+        totals = np.zeros(len(passes), np.float32)
+        for one in passes:
+            self._placed(one.tokens, one.at, one.pages)
+        self._check(
+            self._lib.llama_batch(
+                self._model, asked.tokens.ctypes.data, len(passes), asked.places.ctypes.data, asked.tables.ctypes.data,
+                asked.tables.shape[1], asked.level, asked.top, asked.masked.ctypes.data, asked.allow.ctypes.data,
+                asked.allow.shape[1], ids.ctypes.data, logits.ctypes.data, totals.ctypes.data,
+            ),
+            asked.tokens.tolist(), passes[0].at,
+        )  # fmt: skip
+        return answers(ids, logits, totals)
 
     def score(self, tokens: list[int], at: int, *, level: int = 0, pages: Sequence[int] = ()) -> np.ndarray:
         """What `flow.Score` asks for. Raises as `forward` does."""
