@@ -1,8 +1,8 @@
 // A worker with one model in it, ours to call: lib/kernels.js is the other side.
 //
 // Takes { id, op: "load", kind, threads, plain } once, then { id, op: "encode", tokens, urgent }, or of a language model
-// { id, op: "forward", tokens, at, top, how }, { id, op: "score", tokens, at, how }, { id, op: "copy", source, target }
-// and { id, op: "read" }, and does one after the other, urgent ones first. Answers { id, done, total } while it loads,
+// { id, op: "forward", tokens, at, top, how }, { id, op: "batch", batch }, { id, op: "score", tokens, at, how },
+// { id, op: "copy", source, target } and { id, op: "read" }, and does one after the other, urgent ones first. Answers { id, done, total } while it loads,
 // { id, result }, or { id, error: { code, message, hint }, fatal }. To stop it, end it.
 
 import { fetchModel } from './lib/load-model.js';
@@ -42,6 +42,7 @@ function run(job, progress) {
   if (job.op === 'encode' && model instanceof Encoder) return model.encode(job.tokens);
   if (model instanceof LanguageModel) {
     if (job.op === 'forward') return model.forward(job.tokens, job.at, job.top, job.how);
+    if (job.op === 'batch') return model.batch(job.batch);
     if (job.op === 'score') return model.score(job.tokens, job.at, job.how);
     if (job.op === 'copy') return model.copy(job.source, job.target);
     if (job.op === 'read') return model.read();

@@ -33,9 +33,23 @@ RUN = """async ({ build, tokens, passages }) => {
   const vectors = passages.map((p) => Array.from(encoder.encode(Int32Array.from(p))));
   const lm = new LanguageModel(module, build.endsWith('threads'));
   take(lm, await bytes('static/models/smollm2-135m-instruct.nkm'));
-  lm.open(1, [[128, 2]]);
+  const { vocabulary } = lm.open(1, [[128, 3]]);
   const best = lm.forward(Int32Array.from(tokens), 0, 32);
-  return { vectors, ids: Array.from(best.ids), logits: Array.from(best.logits) };
+  lm.forward(Int32Array.from(tokens.slice(0, 30)), 0, 1, { pages: Int32Array.of(2) });
+  const together = lm.batch({
+    level: 0, top: 32, tokens: Int32Array.of(7, 9), places: Int32Array.of(tokens.length, 30),
+    tables: Int32Array.of(0, 1, 2, -1), masked: Int32Array.of(0, 1), allow: new Uint8Array(vocabulary / 4).fill(0x5a),
+  });
+  const codes = [[17, 2], [2, 128]].map(([count, place]) => {
+    try {
+      const of = (value) => new Int32Array(count).fill(value);
+      lm.batch({ level: 0, top: 1, tokens: of(1), places: of(place), tables: of(0), masked: of(0), allow: new Uint8Array() });
+    } catch (error) {
+      return error.code;
+    }
+  });
+  const plain = ({ ids, logits }) => ({ ids: Array.from(ids), logits: Array.from(logits) });
+  return { vectors, ...plain(best), together: plain(together), codes };
 }"""
 
 
@@ -60,14 +74,22 @@ def test_every_build_gives_the_bits_of_the_machine(needs: Needs, isolated: Page)
     needs("pysrc/inglenook/kernels/libmodels.so")
     from inglenook.platform.native.models import Encoder, LanguageModel
 
-    model = LanguageModel(needs(LM), threads=1, context=128)
+    model = LanguageModel(needs(LM), threads=1, context=128, pages=3)
     best = model.forward(TOKENS, 0, 32)
+    model.forward(TOKENS[:30], 0, 1, pages=[2])
+    allow = b"\x5a" * (model.vocabulary // 8)
+    alone = [
+        model.forward([7], len(TOKENS), 32, pages=[0, 1]), model.forward([9], 30, 32, pages=[2], allow=allow)
+    ]  # fmt: skip
     model.close()
     vectors = Encoder(needs(ENCODER)).encode(PASSAGES)
     for build in BUILDS:
         got = isolated.evaluate(RUN, {"build": build, "tokens": TOKENS, "passages": PASSAGES})
         assert got["ids"] == best.ids.tolist(), build
         np.testing.assert_array_equal(np.array(got["logits"], np.float32), best.logits, build)
+        assert got["together"]["ids"] == [id for one in alone for id in one.ids.tolist()], build
+        assert got["together"]["logits"] == [value for one in alone for value in one.logits.tolist()], build
+        assert got["codes"] == ["forward", "context"]
         np.testing.assert_array_equal(np.array(got["vectors"], np.float32), vectors, build)
 
 

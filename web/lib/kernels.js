@@ -261,6 +261,15 @@ export class Kernels {
     return this.run({ op: 'forward', tokens, at, top, how });
   }
 
+  /**
+   * One token each of several sessions, in one pass over the weights.
+   *
+   * @param {import('./wasm-model.js').Batch} batch @returns {Promise<Candidates>} of all, one after the other
+   */
+  batch(batch) {
+    return this.run({ op: 'batch', batch });
+  }
+
   /** @param {Int32Array} tokens @param {number} at @param {How} [how] @returns {Promise<Float32Array>} */
   score(tokens, at, how) {
     return this.run({ op: 'score', tokens, at, how });

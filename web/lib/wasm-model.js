@@ -22,6 +22,13 @@ const ROOM = [
 /** @typedef {{ offset: number, bytes: number }} Place */
 /** @typedef {{ kind: string, words: number[], sums: number[], tensors: Place[], config: Record<string, any>, start: number }} Header */
 /** @typedef {{ level?: number, pages?: Int32Array, each?: number, allow?: Uint8Array }} How */
+/**
+ * One token each of `n` sessions, all arrays in their order: `tables` n pages' numbers of each, `allow` n bit sets, which
+ * count where `masked` is 1.
+ * @typedef {object} Batch
+ * @property {number} level @property {number} top @property {Int32Array} tokens @property {Int32Array} places
+ * @property {Int32Array} tables @property {Int32Array} masked @property {Uint8Array} allow
+ */
 /** @typedef {Error & { code?: string, hint?: string }} Failure */
 
 /** @param {string} code @param {string} message @param {string} hint @returns {Failure} */
@@ -192,9 +199,11 @@ export class LanguageModel extends WasmModel {
     const [context, pages, arena] = this.settle(words, threads, room, header.kind);
     this.context = context;
     this.pages = pages;
-    this.tokens = this.take(4 * context);
-    this.table = this.take(4 * Math.ceil(context / KV_PAGE));
-    this.allow = this.take(Math.ceil(this.vocabulary / 8));
+    this.tokens = this.take(4 * Math.max(context, MAX_EACH));
+    this.table = this.take(4 * MAX_EACH * Math.ceil(context / KV_PAGE));
+    this.allow = this.take(MAX_EACH * Math.ceil(this.vocabulary / 8));
+    this.places = this.take(4 * MAX_EACH);
+    this.masked = this.take(4 * MAX_EACH);
     this.ids = this.take(4 * MAX_EACH * this.vocabulary);
     this.logits = this.take(4 * MAX_EACH * this.vocabulary);
     this.scores = this.take(4 * context);
@@ -250,6 +259,38 @@ export class LanguageModel extends WasmModel {
   }
 
   /**
+   * The `top` best tokens after each of some tokens, each of which is of a session of its own; see elastic/batch.py.
+   *
+   * @param {Batch} batch
+   * @returns {{ ids: Int32Array<ArrayBuffer>, logits: Float32Array<ArrayBuffer>, totals: Float32Array<ArrayBuffer> }}
+   */
+  batch({ level, top, tokens, places, tables, masked, allow }) {
+    const count = tokens.length;
+    const [stride, bytes] = [tables.length / count, allow.length / count];
+    const wanted = Math.min(top, this.vocabulary ?? 0);
+    const whole = !masked.includes(1) || bytes === Math.ceil((this.vocabulary ?? 0) / 8);
+    if (count > MAX_EACH || !whole) throw failure('forward', `${count} tokens do not go together.`, '');
+    for (const at of places) this.reaches(at + 1, stride);
+    const { buffer } = this.memory;
+    const put = (/** @type {number | undefined} */ at, /** @type {Int32Array} */ values) =>
+      new Int32Array(buffer, at, values.length).set(values);
+    put(this.tokens, tokens);
+    put(this.places, places);
+    put(this.table, tables);
+    put(this.masked, masked);
+    new Uint8Array(buffer, this.allow, allow.length).set(allow);
+    const { model, exports } = this;
+    const where = [this.tokens, count, this.places, this.table, stride];
+    const out = [this.masked, this.allow, bytes, this.ids, this.logits, this.scores];
+    this.check(exports.llama_batch(model, ...where, level, wanted, ...out), tokens, places[0]);
+    return {
+      ids: new Int32Array(buffer, this.ids, count * wanted).slice(),
+      logits: new Float32Array(buffer, this.logits, count * wanted).slice(),
+      totals: new Float32Array(buffer, this.scores, count).slice(),
+    };
+  }
+
+  /**
    * The log-probabilities of all of `tokens` but the first.
    *
    * @param {Int32Array} tokens @param {number} at @param {How} [how]
@@ -277,16 +318,20 @@ export class LanguageModel extends WasmModel {
 
   /** Puts tokens and their pages where the kernel reads them. @param {Int32Array} tokens @param {number} at @param {Int32Array} [pages] */
   place(tokens, at, pages) {
-    const end = at + tokens.length;
-    if (end > (this.context ?? 0)) {
-      throw failure('context', `The model reads ${this.context} tokens at most.`, 'Shorten the prompt.');
-    }
-    const needed = Math.ceil(end / KV_PAGE);
+    const needed = Math.ceil((at + tokens.length) / KV_PAGE);
     const table = pages?.length ? pages : Int32Array.from({ length: needed }, (_, i) => i);
-    if (table.length < needed) throw failure('forward', `${table.length} pages do not hold ${end} positions.`, '');
+    this.reaches(at + tokens.length, table.length);
     const { buffer } = this.memory;
     new Int32Array(buffer, this.tokens, tokens.length).set(tokens);
     new Int32Array(buffer, this.table, needed).set(table.subarray(0, needed));
+  }
+
+  /** Whether there is room for so many positions, on so many pages. @param {number} end @param {number} pages */
+  reaches(end, pages) {
+    if (end > (this.context ?? 0)) {
+      throw failure('context', `The model reads ${this.context} tokens at most.`, 'Shorten the prompt.');
+    }
+    if (pages * KV_PAGE < end) throw failure('forward', `${pages} pages do not hold ${end} positions.`, '');
   }
 
   /** @param {number} result of a call @param {Int32Array} tokens @param {number} at */

@@ -27,7 +27,7 @@ def kind(effect: Effect) -> tuple[int, int] | None:
 @dataclass(frozen=True)
 class Batch:
     """Passes of one kind as a kernel takes them: int32 `tokens`, `places` and `masked` (n,), page `tables` (n, most
-    pages of one); `allow` uint8 (n, bytes), which counts for the `masked`."""
+    pages of one), filled up with -1; `allow` uint8 (n, bytes), which counts for the `masked`."""
 
     level: int
     top: int
@@ -38,18 +38,18 @@ class Batch:
     allow: np.ndarray
 
     @classmethod
-    def of(cls, passes: Sequence[Forward], vocabulary: int) -> Batch:
+    def of(cls, passes: Sequence[Forward]) -> Batch:
         count = len(passes)
-        tables = np.zeros((count, max(len(one.pages) for one in passes)), np.int32)
+        tables = np.full((count, max(len(one.pages) for one in passes)), -1, np.int32)
         masked = np.array([one.allow is not None for one in passes], np.int32)
-        allow = np.zeros((count, (vocabulary + 7) // 8 if masked.any() else 0), np.uint8)
+        allow = np.zeros((count, max(len(one.allow or b"") for one in passes)), np.uint8)
         for n, one in enumerate(passes):
             tables[n, : len(one.pages)] = one.pages
             if one.allow is not None:
-                allow[n] = np.frombuffer(one.allow, np.uint8, allow.shape[1])
+                allow[n, : len(one.allow)] = np.frombuffer(one.allow, np.uint8)
         tokens = np.array([one.tokens[0] for one in passes], np.int64).clip(-1, 2**31 - 1).astype(np.int32)
         places = np.array([one.at for one in passes], np.int32)
-        return cls(passes[0].level, min(passes[0].top, vocabulary), tokens, places, tables, masked, allow)
+        return cls(passes[0].level, passes[0].top, tokens, places, tables, masked, allow)
 
 
 def answers(ids: np.ndarray, logits: np.ndarray, totals: np.ndarray) -> list[Candidates]:

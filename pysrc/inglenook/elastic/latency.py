@@ -32,12 +32,13 @@ MARGIN = 1.5  # deviations by which a promise is longer than what is expected
 
 
 class Run(NamedTuple):
-    """One pass: `tokens` from position `at` on took `ms` at `level`."""
+    """One pass: `tokens` from position `at` on took `ms` at `level`, together with `others`."""
 
     tokens: int
     at: int
     ms: float
     level: int = 0
+    others: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +161,8 @@ class Latency:
 
     def learn(self, level: int, runs: Sequence[Run]) -> None:
         """Correct by the passes of one answer: their own time, without waiting for others. Passes over few tokens,
-        which check drafts, are neither a prompt's nor one token's."""
-        cost, runs = self.costs[level], [r for r in runs if r.level == level]
+        which check drafts, are neither a prompt's nor one token's, and those that ran with others tell nothing."""
+        cost, runs = self.costs[level], [r for r in runs if r.level == level and not r.others]
         prompts, steps = [r for r in runs if r.tokens >= FEW], [r for r in runs if r.tokens == 1]
         for drift, mine in ((self.prompt, prompts), (self.writing, steps)):
             ratios = [r.ms / expected for r in mine if r.ms > 0 and (expected := cost.run(r.tokens, r.at)) > 0]

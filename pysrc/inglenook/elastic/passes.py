@@ -35,7 +35,7 @@ class Passes:
         session, at = self._session, len(self._session.tokens)
         session.reserve(at + 1)
         self._plan, self._right = Plan(), 0
-        if self._speculator:
+        if self._speculator and not (self._turn and self._turn.crowded):
             self._lookup.follow([*session.tokens, token])
             self._plan = self._speculator.plan(self._lookup, min(left - 1, len(session.pages) * PAGE - at - 1))
         drafts = self._plan.tokens
@@ -46,7 +46,7 @@ class Passes:
         best: Candidates = yield Forward(
             [token, *drafts], at, level=session.level, pages=pages, each=1 + len(drafts), turn=self._turn
         )
-        if self._speculator and session.level == 0:
+        if self._speculator and session.level == 0 and not (self._turn and self._turn.runs[-1].others):
             self._speculator.passed(1 + len(drafts), self._took(began))
         session.wrote(at, [token])
         self._drafts, self._rows = list(drafts), [best.row(i) for i in range(1, 1 + len(drafts))]

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
+from inglenook.elastic.batch import kind
 from inglenook.elastic.turns import Ticket, Turns
+from inglenook.flow import Forward, Score
 from inglenook.wire.messages import Progress, Slo
+
+Pass: TypeAlias = Forward | Score
+Work: TypeAlias = Callable[[Sequence[Pass]], Awaitable[Sequence[Any]]]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A pass whose turn has not come. `turn` gets None when it has, or the answer of one that ran with another's;
+    `task` is what runs that."""
+
+    effect: Pass
+    turn: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    task: asyncio.Task[Any] | None = None
 
 
 class Lane:
-    """Passes wait here until it is their turn; one runs at a time."""
+    """Passes wait here until it is their turn; one runs at a time, with up to `together` passes in it."""
 
-    def __init__(self, turns: Turns) -> None:
-        self.turns = turns
-        self._waiting: dict[Ticket, asyncio.Future[None]] = {}  # for their turn
+    def __init__(self, turns: Turns, together: int = 1) -> None:
+        self.turns, self.together = turns, together
+        self._waiting: dict[Ticket, _Waiting] = {}  # for their turn
         self._queued: dict[Ticket, asyncio.Future[None]] = {}  # for a place
         turns.changed = self._promoted
 
@@ -37,45 +53,81 @@ class Lane:
             self._queued.pop(ticket, None)
         return ticket
 
-    async def run(self, ticket: Ticket, pass_: tuple[int, int, int], work: Callable[[], Awaitable[Any]]) -> Any:
-        """Do `work`, a pass over (tokens, from which position on, at which level), when it is the ticket's turn.
+    async def run(self, effect: Pass, work: Work) -> Any:
+        """The answer to a pass, when it is its ticket's turn. `work` gets the passes that run together, and answers
+        each; where they fail together each is tried alone.
 
         Stopping waits for a pass that runs: the model cannot be stopped within one, and it writes to its pages.
         """
-        self.turns.ask(ticket, *pass_)
+        ticket = effect.turn
+        together = kind(effect) if self.together > 1 else None
+        self.turns.ask(ticket, len(effect.tokens), effect.at, effect.level, together)
         self._go()
         if self.turns.running is not ticket:
-            waiting = self._waiting[ticket] = asyncio.get_running_loop().create_future()
+            waiting = self._waiting[ticket] = _Waiting(effect)
             try:
-                await waiting
+                told = await waiting.turn
             except BaseException:
-                if self.turns.running is ticket:  # its turn had just come
+                if waiting.task:
+                    await _to_its_end(waiting.task)
+                elif self.turns.running is ticket:  # its turn had just come
                     self.turns.done(ticket)
                     self._go()
                 self.turns.withdraw(ticket)
                 raise
             finally:
                 del self._waiting[ticket]
-        task, stopped = asyncio.ensure_future(work()), False
-        while not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError:
-                stopped = True
+            if waiting.task:
+                return _answer(told)
+        others = [self._waiting[one] for one in self.turns.join(self.together)]
+        task = asyncio.ensure_future(_each([effect, *(one.effect for one in others)], work))
+        for one in others:
+            one.task = task
+        stopped = await _to_its_end(task)
         self.turns.done(ticket)
         asyncio.get_running_loop().call_soon(self._go)  # after this step, which may ask for the most urgent pass of all
+        mine, *theirs = [asyncio.CancelledError()] * (1 + len(others)) if task.cancelled() else task.result()
+        for one, told in zip(others, theirs, strict=True):
+            if not one.turn.done():
+                one.turn.set_result(told)
         if stopped:
-            task.cancelled() or task.exception()
             raise asyncio.CancelledError
-        return task.result()
+        return _answer(mine)
 
     def _go(self) -> None:
         ticket = self.turns.next()
         waiting = self._waiting.get(ticket) if ticket else None
-        if waiting and not waiting.done():
-            waiting.set_result(None)
+        if waiting and not waiting.turn.done():
+            waiting.turn.set_result(None)
 
     def _promoted(self) -> None:
         for waiting in self._queued.values():
             if not waiting.done():
                 waiting.set_result(None)
+
+
+async def _each(effects: Sequence[Pass], work: Work) -> list[Any]:
+    """What each is answered, or went wrong."""
+    try:
+        return list(await work(effects))
+    except Exception as error:
+        if len(effects) == 1:
+            return [error]
+        return [one for effect in effects for one in await _each([effect], work)]
+
+
+async def _to_its_end(task: asyncio.Task[Any]) -> bool:
+    """Wait for a task, and say whether whoever waits was cancelled meanwhile."""
+    stopped = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            stopped = True
+    return stopped
+
+
+def _answer(told: Any) -> Any:
+    if isinstance(told, BaseException):
+        raise told
+    return told

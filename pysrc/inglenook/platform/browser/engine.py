@@ -13,6 +13,8 @@ import numpy as np
 from pyodide.ffi import JsException, create_proxy, to_js
 
 from inglenook.elastic import selfcheck
+from inglenook.elastic.batch import MOST as TOGETHER
+from inglenook.elastic.batch import Batch, answers
 from inglenook.elastic.resident import Resident
 from inglenook.elastic.turns import App, Turns
 from inglenook.errors import NookError
@@ -51,8 +53,9 @@ TOKENIZERS = {
     "lm": "static/models/smollm2-135m-instruct.tokenizer.json",
 }
 CHECK = "static/models/smollm2-135m-instruct.check.json"
-RULES = {"workbench": App(weight=0.05)}
-"""Who takes turns otherwise than by equal shares: what runs for hours gives way to whoever waits for an answer."""
+RULES = {"workbench": App(weight=0.05, open=6, reading=1)}
+"""Who takes turns otherwise than by equal shares: what runs for hours gives way to whoever waits for an answer. It has
+many requests at once, which write together, and of which each finds what the one before has read."""
 
 
 def start(kernels: Any, assets: Any) -> Any:
@@ -66,7 +69,7 @@ class Engine:
 
     def __init__(self, kernels: Any, assets: Any) -> None:
         self._kernels, self._assets = kernels, assets
-        self._lane = Lane(Turns(RULES))
+        self._lane = Lane(Turns(RULES), TOGETHER)
         self._locks: dict[str, asyncio.Lock] = {}
         self._tokenizers: dict[str, bytes] = {}
         self._right: set[int] = set()  # instances of the language model whose first logits were right
@@ -85,6 +88,7 @@ class Engine:
             from inglenook.platform.browser.foreign import ForeignModel
 
             self._foreign = ForeignModel(model)
+            self._lane.together = 1
 
     async def drive(self, flow: Any, emit: Callable[[object], None], nook: Opened, line: Line | None = None) -> None:
         """Run a flow of a nook, for one of its lines."""
@@ -119,11 +123,8 @@ class Engine:
                 return np.frombuffer(vectors.to_bytes(), np.float32).reshape(len(tokens), -1)
             case Admit(app, slo, tokens, since):
                 return await self._lane.admit(app, slo, tokens, since, emit)
-            case Forward(tokens, at) | Score(tokens, at):
-                if effect.turn is None:
-                    return await self._run(effect)
-                pass_ = len(tokens), at, effect.level
-                return await self._lane.run(effect.turn, pass_, lambda: self._run(effect))
+            case Forward() | Score():
+                return await (self._lane.run(effect, self._together) if effect.turn else self._run(effect))
             case Copy() if self._foreign:
                 return await self._foreign.perform(effect)
             case Copy(source, target):
@@ -161,6 +162,19 @@ class Engine:
         allow = to_js(np.frombuffer(effect.allow, np.uint8)) if effect.allow is not None else None
         how = options(level=effect.level, pages=ints(effect.pages), each=effect.each, allow=allow)
         return candidates(await self._kernels.forward(ints(effect.tokens), effect.at, effect.top, how), effect.each)
+
+    async def _together(self, passes: Sequence[Any]) -> Sequence[Any]:
+        if len(passes) == 1:
+            return [await self._run(passes[0])]
+        asked = Batch.of(passes)
+        how = options(**{
+            name: to_js(value.reshape(-1)) if isinstance(value, np.ndarray) else value
+            for name, value in vars(asked).items()
+        })  # fmt: skip
+        best, shape = await self._kernels.batch(how), (len(passes), -1)
+        ids = np.frombuffer(best.ids.to_bytes(), np.int32).reshape(shape)
+        logits, totals = (np.frombuffer(part.to_bytes(), np.float32) for part in (best.logits, best.totals))
+        return answers(ids, logits.reshape(shape), totals)
 
     async def _load(self, model: str, emit: Any) -> Loaded:
         if model == "pdf":

@@ -8,10 +8,11 @@ import functools
 import os
 import platform
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
+from inglenook.elastic.batch import MOST as TOGETHER
 from inglenook.elastic.turns import Ticket, Turns
 from inglenook.errors import NookError
 from inglenook.flow import (
@@ -60,10 +61,10 @@ class NativeEngine:
     ) -> None:
         self.store = store
         self.turns = turns or Turns()
-        self._lane = Lane(self.turns)
         self._running = threading.Lock()
         self._folder = models or models_folder()
         self._lm = lm or os.environ.get("INGLENOOK_LM")
+        self._lane = Lane(self.turns, 1 if self._lm else TOGETHER)
         self._loaded: dict[str, Loaded] = {}
         self._models: dict[str, Any] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -109,9 +110,8 @@ class NativeEngine:
         match effect:
             case Admit(app, slo, tokens, since):
                 return await self._lane.admit(app, slo, tokens, since, emit)
-            case Forward(tokens, at) | Score(tokens, at) if effect.turn:
-                work = functools.partial(asyncio.to_thread, self._run, effect)
-                return await self._lane.run(effect.turn, (len(tokens), at, effect.level), work)
+            case Forward() | Score() if effect.turn:
+                return await self._lane.run(effect, functools.partial(asyncio.to_thread, self._together))
             case Hold(what):
                 lock = self._locks.setdefault(what, asyncio.Lock())
                 await lock.acquire()
@@ -142,6 +142,12 @@ class NativeEngine:
             return self._run(effect)
         finally:
             self.turns.done(ticket)
+
+    def _together(self, passes: Sequence[Any]) -> Sequence[Any]:
+        if len(passes) == 1:
+            return [self._run(passes[0])]
+        with self._running:
+            return self._model("lm").batch(passes)  # type: ignore[no-any-return]
 
     def _run(self, effect: Forward | Score) -> Any:
         model = self._model("lm")

@@ -172,8 +172,7 @@ class LanguageModel:
         sent, table = self._placed(tokens, at, pages)
         ids, logits = np.zeros((max(each, 1), top), np.int32), np.zeros((max(each, 1), top), np.float32)
         totals = np.zeros(max(each, 1), np.float32)
-        if allow is not None and len(allow) < (self.vocabulary + 7) // 8:
-            raise NookError("forward", f"{len(allow)} bytes do not say of every token whether it is allowed.", "")
+        self._covers(allow)
         count = self._lib.llama_forward(
             self._model, sent.ctypes.data, len(sent), at, table.ctypes.data, level, top, each, allow, ids.ctypes.data,
             logits.ctypes.data, totals.ctypes.data,
@@ -185,15 +184,16 @@ class LanguageModel:
 
     def batch(self, passes: Sequence[Forward]) -> list[Candidates]:
         """What `elastic.batch.Batch` asks for. Raises as `forward` does, for all of them."""
-        asked = Batch.of(passes, self.vocabulary)
-        ids, logits = np.zeros((len(passes), asked.top), np.int32), np.zeros((len(passes), asked.top), np.float32)
+        asked, top = Batch.of(passes), min(passes[0].top, self.vocabulary)
+        ids, logits = np.zeros((len(passes), top), np.int32), np.zeros((len(passes), top), np.float32)
         totals = np.zeros(len(passes), np.float32)
         for one in passes:
             self._placed(one.tokens, one.at, one.pages)
+            self._covers(one.allow)
         self._check(
             self._lib.llama_batch(
                 self._model, asked.tokens.ctypes.data, len(passes), asked.places.ctypes.data, asked.tables.ctypes.data,
-                asked.tables.shape[1], asked.level, asked.top, asked.masked.ctypes.data, asked.allow.ctypes.data,
+                asked.tables.shape[1], asked.level, top, asked.masked.ctypes.data, asked.allow.ctypes.data,
                 asked.allow.shape[1], ids.ctypes.data, logits.ctypes.data, totals.ctypes.data,
             ),
             asked.tokens.tolist(), passes[0].at,
@@ -244,6 +244,10 @@ class LanguageModel:
         if len(table) * PAGE < end:
             raise NookError("forward", f"{len(table)} pages do not hold {end} positions.", "")
         return np.array(tokens, np.int64).clip(-1, 2**31 - 1).astype(np.int32), table
+
+    def _covers(self, allow: bytes | None) -> None:
+        if allow is not None and len(allow) < (self.vocabulary + 7) // 8:
+            raise NookError("forward", f"{len(allow)} bytes do not say of every token whether it is allowed.", "")
 
     def _check(self, result: int, tokens: list[int], at: int) -> None:
         if result == -3:
