@@ -42,8 +42,8 @@ RUN = """async ({ build, tokens, passages }) => {
   });
   const codes = [[17, 2], [2, 128]].map(([count, place]) => {
     try {
-      const of = (value) => new Int32Array(count).fill(value);
-      lm.batch({ level: 0, top: 1, tokens: of(1), places: of(place), tables: of(0), masked: of(0), allow: new Uint8Array() });
+      const [tokens, places, none] = [1, place, 0].map((value) => new Int32Array(count).fill(value));
+      lm.batch({ level: 0, top: 1, tokens, places, tables: none, masked: none, allow: new Uint8Array() });
     } catch (error) {
       return error.code;
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from inglenook.errors import Cancelled, NookError
 from inglenook.evals.calls import Call, Image, Message, Reply, Settings, Work, body, dump, load
-from inglenook.evals.drive import Progress, adrive, drive
+from inglenook.evals.drive import Progress, drive
 from inglenook.evals.rows import Rows, parsed, row
 from inglenook.wire.messages import Likely, Logprob, Slo
 
@@ -239,35 +238,3 @@ def test_a_core_that_handles_trouble_goes_on() -> None:
         return ""
 
     assert drive(work(), broken_at("bad", NookError("x", "y"))) == "re: good"
-
-
-def test_the_same_for_an_event_loop() -> None:
-    class Kept:
-        def __init__(self) -> None:
-            self.kept: dict[str, Reply] = {}
-
-        async def find(self, calls: Sequence[Call]) -> list[Reply | None]:
-            return [self.kept.get(one.key) for one in calls]
-
-        async def put(self, call: Call, reply: Reply) -> None:
-            self.kept[call.key] = reply
-
-    rows, asked = Kept(), []
-
-    async def answer(one: Call) -> Reply:
-        asked.append(one)
-        await asyncio.sleep(0)
-        return echo(one)
-
-    stopped = adrive(asks("abba", "c"), answer, rows)
-    while len(asked) < 3:
-        stopped.send(None)
-    with pytest.raises(asyncio.CancelledError):
-        stopped.throw(asyncio.CancelledError())
-    assert len(rows.kept) == 2
-    resumed = adrive(asks("abba", "c"), answer, rows)
-    with pytest.raises(StopIteration) as end:
-        while True:
-            resumed.send(None)
-    assert end.value.value == ["re: a", "re: b", "re: b", "re: a", "re: c"]
-    assert len(asked) == 4 and len(rows.kept) == 3

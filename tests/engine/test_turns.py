@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inglenook.elastic.turns import LAG, PATIENCE, App, Fcfs, Ticket, Turns
+from inglenook.elastic.turns import GROWTH, LAG, PATIENCE, App, Fcfs, Ticket, Turns
 from inglenook.errors import NookError
 from inglenook.wire.messages import Slo
 
@@ -42,12 +42,13 @@ class Want:
 
 class Simulation:
     """Runs requests through turns, one pass at a time, each as long as `price` says; the gap between two passes of a
-    request is `think` seconds."""
+    request is `think` seconds. `together`: tokens that are written may go along, each for `GROWTH` of a pass."""
 
     def __init__(
-        self, make: Callable[..., Turns], wants: list[Want], apps: dict[str, App] | None = None, think: float = 0.0
-    ) -> None:
-        self.now, self.think, self.wants = 0.0, think, wants
+        self, make: Callable[..., Turns], wants: list[Want], apps: dict[str, App] | None = None, think: float = 0.0,
+        together: bool = False,
+    ) -> None:  # fmt: skip
+        self.now, self.think, self.wants, self.together = 0.0, think, wants, together
         self.turns = make(apps, lambda: self.now)
         self.events: list[tuple[float, int, Callable[[], None]]] = []
         self.count = 0
@@ -87,7 +88,7 @@ class Simulation:
             ticket.left = want.prompt - at - tokens
         else:
             tokens, ticket.written = 1, len(want.times)
-        self.turns.ask(ticket, tokens, at)
+        self.turns.ask(ticket, tokens, at, kind="token" if self.together and at >= want.prompt else None)
 
     def go(self) -> None:
         ticket = self.turns.next()
@@ -96,15 +97,21 @@ class Simulation:
             assert self.turns.running or not ready or isinstance(self.turns, Fcfs)
             return
         self.order.append(ticket)
-        [want] = [w for w in self.wants if w.ticket is ticket]
-        want.waits.append(self.now - ticket.asked)
-        tokens, at = ticket.wants
-        self.later(self.now + price(tokens, at) / 1e3, lambda: self.passed(want, at + tokens))
+        joined = self.turns.join()
+        some = [next(w for w in self.wants if w.ticket is one) for one in (ticket, *joined)]
+        for want in some:
+            want.waits.append(self.now - want.ticket.asked)
+        ends = [sum(want.ticket.wants) for want in some]
+        took = price(*ticket.wants) * (1 + GROWTH * len(joined)) / 1e3
+        self.later(self.now + took, lambda: self.passed(list(zip(some, ends))))
 
-    def passed(self, want: Want, at: int) -> None:
-        self.turns.done(want.ticket)
-        if want.ticket.over:
-            return
+    def passed(self, some: list[tuple[Want, int]]) -> None:
+        self.turns.done(some[0][0].ticket)
+        for want, at in some:
+            if not want.ticket.over:
+                self.wrote(want, at)
+
+    def wrote(self, want: Want, at: int) -> None:
         if at >= want.prompt:
             want.times.append(self.now)
         if len(want.times) >= want.answer:
@@ -137,17 +144,19 @@ wanted = st.builds(
 
 @pytest.mark.parametrize("make", [Turns, Fcfs])
 @settings(max_examples=60)
-@given(st.lists(wanted, min_size=1, max_size=12), st.sampled_from([0.0, 0.001]))
-def test_the_model_does_not_rest_while_work_waits_and_all_of_it_is_done(make, wants: list[Want], think: float) -> None:
+@given(st.lists(wanted, min_size=1, max_size=12), st.sampled_from([0.0, 0.001]), st.booleans())
+def test_the_model_does_not_rest_while_work_waits_and_all_of_it_is_done(
+    make, wants: list[Want], think: float, together: bool
+) -> None:
     sim = Simulation(
         make,
         [Want(**{f: getattr(w, f) for f in ("app", "at", "prompt", "answer", "slo", "stop")}) for w in wants],
-        think=think,
-    ).run()
+        think=think, together=together,
+    ).run()  # fmt: skip
     for want in sim.wants:
         assert want.ended is not None and (len(want.times) == want.answer or want.stop is not None)
         assert want.times == sorted(want.times)
-    assert not sim.turns.tickets and sim.turns.running is None
+    assert not sim.turns.tickets and sim.turns.running is None and not sim.turns.joined
 
 
 @settings(max_examples=20)
@@ -304,14 +313,77 @@ def test_the_plain_way_serves_in_the_order_they_came(came) -> None:
         assert early.at <= late.at and early.ended <= late.times[0]
 
 
-def test_who_has_a_small_share_gives_way_and_is_not_starved() -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_who_has_a_small_share_gives_way_and_is_not_starved(together: bool) -> None:
     """A run of the workbench beside a person's question: the question takes hardly longer than alone."""
-    apps = {"workbench": App(weight=0.05)}
-    long = Want("workbench", 0.0, 64, 4000)
+    apps = {"workbench": App(weight=0.05, open=6)}
+    long = [Want("workbench", 0.0, 64, 4000) for _ in range(6 if together else 1)]
     asked = Want("", 5.0, 256, 100)
-    Simulation(Turns, [long, asked], apps).run()
+    Simulation(Turns, [*long, asked], apps, together=together).run()
     alone = Want("", 5.0, 256, 100)
     Simulation(Turns, [alone], apps).run()
     took, would = asked.times[-1] - asked.at, alone.times[-1] - alone.at
-    assert took < 1.1 * would
-    assert any(asked.at < at < asked.times[-1] for at in long.times)
+    assert took < (1.2 if together else 1.1) * would
+    assert any(asked.at < at < asked.times[-1] for at in long[0].times)
+
+
+# ── passes that run together ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_six_answers_take_the_time_of_two() -> None:
+    took = {}
+    for together in (False, True):
+        wants = [Want("a", 0.0, 64, 50) for _ in range(6)]
+        Simulation(Turns, wants, {"a": App(open=6)}, together=together).run()
+        took[together] = max(want.ended or 0.0 for want in wants) - 6 * 64 * PREFILL / 1e3
+    assert took[False] == pytest.approx(6 * 49 * STEP / 1e3)
+    assert took[True] < 0.45 * took[False]
+    run = wants[0].ticket.runs[10]
+    assert (run.tokens, run.others) == (1, 5) and run.ms == pytest.approx(STEP * (1 + 5 * GROWTH))
+
+
+def test_nobody_who_would_be_in_time_is_made_late() -> None:
+    """A promise that leaves room for one more, and none; and one of whom it is another who waits."""
+    for token, most in ((13.0, 1), (11.0, 0)):
+        stream = Want("stream", 0.0, 64, 60, Slo(first=400, token=token))
+        others = [Want("other", 0.0, 64, 200) for _ in range(4)]
+        Simulation(Turns, [stream, *others], together=True).run()
+        assert per_token(stream) <= token
+        assert max(run.others for run in stream.ticket.runs) <= most
+    now = 0.0
+    turns = Turns(clock=lambda: now)
+    first, second, prompt = turns.admit("a"), turns.admit("a"), turns.admit("b", Slo(first=140.0))
+    for ticket in (first, second, prompt):
+        ticket.price = price
+    turns.ask(first, 1, 64, kind="token")
+    assert turns.next() is first
+    turns.ask(second, 1, 64, kind="token")
+    turns.ask(prompt, 64, 0)  # 128 ms, due at 140: after a pass of 10 it is in time, after one of 12.5 it is not
+    assert turns.join() == []
+    turns.done(first)
+
+
+def test_who_leaves_within_a_pass_is_in_it_to_its_end() -> None:
+    turns = Turns(clock=lambda: 0.0)
+    first, second, third = (turns.admit("a") for _ in range(3))
+    for ticket in (first, second):
+        turns.ask(ticket, 1, 64, kind="token")
+    assert turns.next() is first and turns.join() == [second]
+    second.leave()
+    turns.ask(third, 1, 64, kind="token")
+    assert turns.next() is None
+    turns.done(first)
+    assert second.runs[0].others == 1 and not turns.joined
+    assert turns.next() is third and turns.join() == []
+
+
+def test_one_of_an_app_reads_and_the_next_begins_when_it_writes() -> None:
+    wants = [Want("bench", 0.0, 128, 20) for _ in range(4)]
+    sim = Simulation(Turns, wants, {"bench": App(open=3, reading=1)}, together=True).run()
+    firsts = [want.ticket for want in wants]
+    began = [sim.order.index(ticket) for ticket in firsts]
+    assert began == sorted(began)
+    for one, two in pairwise(wants):
+        assert two.ticket.runs[0].at == 0 and two.times[0] > one.times[0]
+        assert one.times[0] <= two.times[0] - 128 * PREFILL / 1e3 + 1e-9
+    assert wants[3].times[0] > min(want.ended or 0.0 for want in wants[:3])  # three at once

@@ -234,7 +234,7 @@ def test_where_passes_fail_together_each_is_tried_alone() -> None:
         _, tasks, gate = together(model, 3)
         await asyncio.sleep(0.01)
         gate.set()
-        first, *told = await asyncio.gather(*tasks, return_exceptions=True)
+        _, *told = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(told.pop(1), NookError) and told == [[1, 1], [3, 3]]
         assert model.ran == [[0], [1, 2, 3], [1], [2], [3]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inglenook.elastic.turns import App, Ticket
 from inglenook.errors import NookError
 from inglenook.flow import Forward
 from inglenook.kernels import native
@@ -124,3 +126,37 @@ def test_the_face_is_one(folder: Path, files: tuple[Path, Path]) -> None:
         best = lm.forward(model, Forward([5, 6, 7], 0, 9, each=2, pages=[1]))
         assert best.ids.shape == (2, 9) and best.total.shape == (2,) and loaded.tokenizer.startswith(b'{"format":1')
         model.close()
+
+
+def test_answers_written_together_are_those_written_alone(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """Six chats with seeds, one of them held to a form, on the event loop: the same texts, in passes they share."""
+    asked = [
+        wire.Chat(
+            [wire.Turn("user", f"Say something about {what}.")], max_tokens=24, temperature=0.8, seed=n, level=n % 2,
+            form=wire.Form("regex", "[a-z ]{5,40}\\.") if n == 4 else None,
+        )
+        for n, what in enumerate(("rivers", "bread", "the moon", "glass", "trains", "wool"))
+    ]  # fmt: skip
+    with Nook.open(tmp_path / "a.nook", apps={"": App(open=8)}) as nook:
+        turns, others = nook._engine.turns, list[int]()
+        done = turns.done
+
+        def noted(ticket: Ticket) -> None:
+            done(ticket)
+            others.append(ticket.runs[-1].others)
+
+        turns.done = noted  # type: ignore[method-assign]
+        alone = [_text(list(nook.stream(chat))) for chat in asked]
+        assert max(others) == 0
+
+        async def all_of_them() -> list[str]:
+            heard: list[list[object]] = [[] for _ in asked]
+            await asyncio.gather(*(nook.astream(chat, events.append) for chat, events in zip(asked, heard, strict=True)))
+            return [_text(events) for events in heard]
+
+        assert asyncio.run(all_of_them()) == alone and all(alone)
+        assert max(others) >= 2
+
+
+def _text(events: list[Any]) -> str:
+    return "".join(event.text for event in events if isinstance(event, wire.Token))

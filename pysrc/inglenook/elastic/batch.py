@@ -1,5 +1,5 @@
-"""One token each of several requests in one pass over the weights (iteration-level batching: Orca, Yu et al., OSDI 2022,
-section 3.2), which a decoding model reads whole for every pass.
+"""One token each of several requests in one pass over the weights, which a decoding model reads whole for every pass
+(iteration-level batching: Orca, Yu et al., OSDI 2022, section 3.2).
 
 Each gets the bits that it gets alone, so whether passes went together shows in nothing that is written.
 """

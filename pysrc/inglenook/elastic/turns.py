@@ -18,7 +18,8 @@ share (virtual time of start-time fair queueing, Goyal et al. 1996) puts its pas
 `LAG`.
 
 A pass over one token reads all weights for it, so others of its kind may go along (`elastic.batch`): as many as make
-nobody late who would be in time without them. Each pays its part of the time.
+nobody late who would be in time without them, and of apps that have not used more than their share, since they make the
+pass longer. Each pays its part of the time.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Ticket:
 
     @property
     def crowded(self) -> bool:
-        """Whether others write at the same time, so that a pass over one token is better shared than spent on drafts."""
+        """Whether others write at the same time: a pass over one token is better shared then than spent on drafts."""
         return any(t is not self and not t.queued and t.first is not None for t in self.turns.tickets.values())
 
 
@@ -206,7 +207,8 @@ class Turns:
         if leader is None or leader.kind is None:
             return []
         ready = [t for t in self.tickets.values() if t.wants and not t.queued and t is not leader]
-        same = sorted((t for t in ready if t.kind == leader.kind), key=self._rank)
+        most_lag = self._lag(leader.app) + 2 * leader.cost
+        same = sorted((t for t in ready if t.kind == leader.kind and self._lag(t.app) <= most_lag), key=self._rank)
         for count in range(min(len(same), most - 1), 0, -1):
             if not self._makes_late(same[:count], ready):
                 self.joined = same[:count]
@@ -312,6 +314,9 @@ class Fcfs(Turns):
 
     def _first(self, tickets: list[Ticket]) -> Ticket | None:
         return tickets[0] if tickets and tickets[0].wants else None
+
+    def join(self, most: int = TOGETHER) -> list[Ticket]:
+        return []
 
 
 _ANY = App()

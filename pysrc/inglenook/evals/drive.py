@@ -22,6 +22,8 @@ R = TypeVar("R")
 Answer: TypeAlias = Callable[[Call], Reply]
 AsyncAnswer: TypeAlias = Callable[[Call], Awaitable[Reply]]
 PATIENCE = 8
+FULL = 1 + 1e-9
+"""The shares of calls that are under way together: sixths add up to a little more than one."""
 
 
 class AsyncKept(Protocol):
@@ -184,8 +186,10 @@ async def adrive(
     total: int = 0,
     report: Callable[[Progress], None] | None = None,
     patience: int = PATIENCE,
+    share: Callable[[Call], float] = lambda call: 1.0,
 ) -> R:
-    """The same for an event loop, one call at a time: in a tab there is one model. Cancel the task to stop."""
+    """The same for an event loop. As many calls are under way as their shares leave room for: of what `share` says, one
+    at a time, or those that together come to 1. Cancel the task to stop."""
     run = _Run(report, patience, Progress(total=total))
     step: Callable[[], Sequence[Call]] = lambda: next(work)
     try:
@@ -198,18 +202,49 @@ async def adrive(
             try:
                 batch = _Batch.of(calls, await rows.find(calls) if rows is not None else [None] * len(calls))
                 run.count(found=len(calls) - len(batch.missing))
-                for key, call in batch.missing.items():
-                    reply = batch.replies[key] = await answer(call)
+
+                async def take(key: str, reply: Reply, batch: _Batch = batch) -> None:
+                    batch.replies[key] = reply
                     if rows is not None and not reply.error:
-                        await rows.put(call, reply)
+                        await rows.put(batch.missing[key], reply)
                     run.count(asked=1, reply=reply)
-                    await asyncio.sleep(0)
+
+                await _together(batch.missing, answer, share, take)
             except BaseException as error:
                 step = _thrower(work, error)
             else:
                 step = _sender(work, batch.answered())
     finally:
         work.close()
+
+
+async def _together(
+    calls: dict[str, Call],
+    answer: AsyncAnswer,
+    share: Callable[[Call], float],
+    take: Callable[[str, Reply], Awaitable[None]],
+) -> None:
+    """`_ask` for an event loop. Whatever ends this early, calls that are under way are stopped, and what had been
+    answered is taken before."""
+    waiting, shares = list(reversed(calls)), {key: share(call) for key, call in calls.items()}
+    running: dict[asyncio.Task[Reply], str] = {}
+    try:
+        while waiting or running:
+            while waiting and (not running or sum(map(shares.__getitem__, (*running.values(), waiting[-1]))) <= FULL):
+                key = waiting.pop()
+                running[asyncio.ensure_future(answer(calls[key]))] = key
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                reply = task.result()
+                await take(running.pop(task), reply)
+    except BaseException:
+        for task in running:
+            task.cancel()
+        for key, told in zip(running.values(), await asyncio.gather(*running, return_exceptions=True), strict=True):
+            if isinstance(told, Reply):
+                with suppress(NookError):  # the first trouble is the one to tell
+                    await take(key, told)
+        raise
 
 
 def _sender(work: Work[R], replies: list[Reply]) -> Callable[[], Sequence[Call]]:

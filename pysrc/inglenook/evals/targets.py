@@ -11,6 +11,7 @@ ends the run; what goes wrong with one call (a timeout, an answer cut short, a p
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import tempfile
@@ -25,6 +26,11 @@ from inglenook.evals.heard import Heard, request
 from inglenook.wire import messages as wire
 
 EDGE = 65536
+ABREAST = 6
+"""Calls of one model at once, at most: a pass over six tokens takes little more than twice as long as one over one."""
+LETTERS, SPARE, ROOM = 3.0, 64, 3000
+"""Letters of a token, as few as there may be; tokens of a chat's form; tokens that calls may use together: most of the
+4,096 that the tab has pages for."""
 
 
 def open(place: str, *, model: str = "", key: str = "", timeout: float = 120.0) -> Target:
@@ -89,7 +95,11 @@ class Native:
 
 class Resident:
     """The language model of a tab, or of whatever event loop an engine runs in: `run(request, emit)` performs a request
-    there. `await target(call)` answers; made for `adrive`. The name ends with `which` model it is, as `Native`'s."""
+    there. `await target(call)` answers; made for `adrive`. The name ends with `which` model it is, as `Native`'s.
+
+    Several calls may be under way at once, which write together; one that finds no memory beside others is asked again
+    when one of them has ended.
+    """
 
     def __init__(
         self,
@@ -99,14 +109,35 @@ class Resident:
     ) -> None:
         self.name = ("tab" if level is None else f"tab:{level}") + (f"@{which}" if which else "")
         self._run, self._level = run, level
+        self._running = 0
+        self._ended: asyncio.Future[None] | None = None  # the next of those that run
+
+    def share(self, call: Call) -> float:
+        """The part of the model's memory that a call needs at most, and no less than makes `ABREAST` of them."""
+        parts = [
+            part for one in call.messages for part in ([one.content] if isinstance(one.content, str) else one.content)
+        ]
+        letters = sum(len(part) for part in parts if isinstance(part, str))
+        return max(1 / ABREAST, (letters / LETTERS + call.settings.max_tokens + SPARE) / ROOM)
 
     async def __call__(self, call: Call) -> Reply:
-        heard = Heard()
-        try:
-            await self._run(request(call, self._level), heard.event)
-        except NookError as error:
-            return heard.failed(error)
-        return heard.reply()
+        while True:
+            heard = Heard()
+            self._running += 1
+            try:
+                await self._run(request(call, self._level), heard.event)
+                return heard.reply()
+            except NookError as error:
+                if error.code != "memory" or self._running == 1:
+                    return heard.failed(error)
+            finally:
+                self._running -= 1
+                if self._ended:
+                    self._ended.set_result(None)
+                    self._ended = None
+            if self._running:
+                self._ended = self._ended or asyncio.get_running_loop().create_future()
+                await asyncio.shield(self._ended)
 
 
 def _which() -> str:

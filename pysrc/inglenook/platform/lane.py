@@ -59,7 +59,7 @@ class Lane:
 
         Stopping waits for a pass that runs: the model cannot be stopped within one, and it writes to its pages.
         """
-        ticket = effect.turn
+        ticket: Ticket = effect.turn
         together = kind(effect) if self.together > 1 else None
         self.turns.ask(ticket, len(effect.tokens), effect.at, effect.level, together)
         self._go()

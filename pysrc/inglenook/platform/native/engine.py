@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
 import os
 import platform
 import threading
@@ -111,7 +110,7 @@ class NativeEngine:
             case Admit(app, slo, tokens, since):
                 return await self._lane.admit(app, slo, tokens, since, emit)
             case Forward() | Score() if effect.turn:
-                return await self._lane.run(effect, functools.partial(asyncio.to_thread, self._together))
+                return await self._lane.run(effect, lambda passes: asyncio.to_thread(self._together, passes))
             case Hold(what):
                 lock = self._locks.setdefault(what, asyncio.Lock())
                 await lock.acquire()

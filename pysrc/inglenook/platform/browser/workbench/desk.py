@@ -41,8 +41,9 @@ class Desk:
         tokenizer = Tokenizer.load((await target.asked(lambda *_: self.page.tokenizer(), "", print)).to_bytes())
         return lambda text: len(tokenizer.encode(text, special=False))
 
-    async def run(self, work: Any, emit: Emit, *targets: Any, total: int = 0) -> Any:
-        """Drive a core on the targets that it asks, keeping every row."""
+    async def run(self, work: Any, emit: Emit, *targets: Any, total: int = 0, together: bool = False) -> Any:
+        """Drive a core on the targets that it asks, keeping every row; `together`: several calls at once, where it does
+        not matter how long each takes."""
         known = {one.name: one for one in targets}
         last, latest = 0.0, Progress(total=total)
 
@@ -55,8 +56,9 @@ class Desk:
 
         try:
             return await adrive(
-                work, lambda call: known[call.target](call), StoredRows(self.store), total=total, report=report
-            )
+                work, lambda call: known[call.target](call), StoredRows(self.store), total=total, report=report,
+                share=lambda call: known[call.target].share(call) if together else 1.0,
+            )  # fmt: skip
         finally:
             emit({"type": "Progress", **dataclasses.asdict(latest)})
 

@@ -50,7 +50,7 @@ async def fairness(desk: Desk, told: Told, emit: Emit) -> None:
 
     try:
         work = ask(questions, answer.name, answer.name, plan, add)
-        await desk.run(work, emit, answer, total=sum(map(plan.calls, questions)))
+        await desk.run(work, emit, answer, total=sum(map(plan.calls, questions)), together=True)
     finally:
         if done:
             plain = bias.told()

@@ -47,6 +47,10 @@ class Served:
         self.name = f"{url.rstrip('/')}#{model}" if model else url.rstrip("/")
         self._page, self._url, self._model, self._key = page, url, model, key
 
+    def share(self, call: Call) -> float:
+        """One call at a time: whose server it is may count them."""
+        return 1.0
+
     async def __call__(self, call: Call) -> Reply:
         began = time.perf_counter()
         for left in range(RETRIES, -1, -1):
