@@ -47,6 +47,8 @@ def fairness(data: Path, sample: int, minutes: float) -> dict[str, Any]:
             chooser.value.set_files(data)
             page.get_by_label("How many").fill(str(sample))
             page.get_by_role("button", name="Ask", exact=True).last.click()
+            run = page.locator("#bench-part-1 .run", has_text=begun).first
+        page.wait_for_function("() => document.querySelector('#bench-part-1 .run[data-state=running]')")
         return _watched(page, run, sample, minutes)
 
 

@@ -151,7 +151,9 @@ def test_answers_written_together_are_those_written_alone(files: tuple[Path, Pat
 
         async def all_of_them() -> list[str]:
             heard: list[list[object]] = [[] for _ in asked]
-            await asyncio.gather(*(nook.astream(chat, events.append) for chat, events in zip(asked, heard, strict=True)))
+            await asyncio.gather(
+                *(nook.astream(chat, events.append) for chat, events in zip(asked, heard, strict=True))
+            )
             return [_text(events) for events in heard]
 
         assert asyncio.run(all_of_them()) == alone and all(alone)
