@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -221,7 +222,7 @@ def drive(flow: Flow, perform: Callable[[Effect, Callable[[object], None]], Any]
     Exceptions from `perform` are thrown into the flow at its `yield`.
     """
     pending: list[object] = []
-    step: Callable[[], Any] = lambda: next(flow)
+    step: Callable[[], Any] = flow.__next__
     while True:
         try:
             item = step()
@@ -234,9 +235,9 @@ def drive(flow: Flow, perform: Callable[[Effect, Callable[[object], None]], Any]
                 else:
                     answer = perform(item.begun if isinstance(item, Finish) else item, pending.append)
             except BaseException as error:  # thrown into the flow, which decides
-                step = _thrower(flow, error)
+                step = partial(flow.throw, error)
             else:
-                step = _sender(flow, answer)
+                step = partial(flow.send, answer)
             yield from pending
             pending.clear()
         else:
@@ -245,7 +246,7 @@ def drive(flow: Flow, perform: Callable[[Effect, Callable[[object], None]], Any]
             except GeneratorExit:
                 flow.close()
                 raise
-            step = _sender(flow, None)
+            step = flow.__next__
 
 
 async def adrive(flow: Flow, perform: Callable[[Effect], Awaitable[Any]], emit: Callable[[object], None]) -> None:
@@ -253,7 +254,7 @@ async def adrive(flow: Flow, perform: Callable[[Effect], Awaitable[Any]], emit: 
 
     Cancelling the surrounding task throws CancelledError into the flow at the effect it waits for.
     """
-    step: Callable[[], Any] = lambda: next(flow)
+    step: Callable[[], Any] = flow.__next__
     begun: list[asyncio.Task[Any]] = []
     try:
         while True:
@@ -265,12 +266,12 @@ async def adrive(flow: Flow, perform: Callable[[Effect], Awaitable[Any]], emit: 
                 try:
                     answer = await _answer(item, perform, begun)
                 except BaseException as error:  # CancelledError included: the flow may clean up
-                    step = _thrower(flow, error)
+                    step = partial(flow.throw, error)
                 else:
-                    step = _sender(flow, answer)
+                    step = partial(flow.send, answer)
             else:
                 emit(item)
-                step = _sender(flow, None)
+                step = flow.__next__
     finally:
         for task in begun:
             task.cancel()
@@ -298,14 +299,6 @@ def eager(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     task: asyncio.Task[Any] = eager(loop, work) if eager else loop.create_task(work)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may be that nobody waits for it
     return task
-
-
-def _sender(flow: Flow, value: Any) -> Callable[[], Any]:
-    return lambda: flow.send(value)
-
-
-def _thrower(flow: Flow, error: BaseException) -> Callable[[], Any]:
-    return lambda: flow.throw(error)
 
 
 __all__ = [

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
 
 from inglenook.errors import Cancelled, NookError
@@ -113,14 +114,10 @@ def drive(
     `patience` calls failed one after another (0: never), and what `answer`, `rows` and the core raise."""
     run = _Run(report, patience, Progress(total=total))
     pool = ThreadPoolExecutor(workers) if workers > 1 else None
-    step: Callable[[], Sequence[Call]] = lambda: next(work)
+    step: Callable[[], Sequence[Call]] = work.__next__
     try:
         while True:
-            try:
-                calls = step()
-            except StopIteration as end:
-                result: R = end.value
-                return result
+            calls = step()
             try:
                 batch = _Batch.of(calls, rows.find(calls) if rows is not None else [None] * len(calls))
                 run.count(found=len(calls) - len(batch.missing))
@@ -132,10 +129,12 @@ def drive(
                     run.count(asked=1, reply=reply)
 
                 _ask(batch.missing, answer, pool, workers, stop=stop, take=take)
+                step = partial(work.send, batch.answered())
             except BaseException as error:
-                step = _thrower(work, error)
-            else:
-                step = _sender(work, batch.answered())
+                step = partial(work.throw, error)
+    except StopIteration as end:
+        result: R = end.value
+        return result
     finally:
         if pool:
             pool.shutdown(cancel_futures=True)
@@ -191,14 +190,10 @@ async def adrive(
     """The same for an event loop. As many calls are under way as their shares leave room for: of what `share` says, one
     at a time, or those that together come to 1. Cancel the task to stop."""
     run = _Run(report, patience, Progress(total=total))
-    step: Callable[[], Sequence[Call]] = lambda: next(work)
+    step: Callable[[], Sequence[Call]] = work.__next__
     try:
         while True:
-            try:
-                calls = step()
-            except StopIteration as end:
-                result: R = end.value
-                return result
+            calls = step()
             try:
                 batch = _Batch.of(calls, await rows.find(calls) if rows is not None else [None] * len(calls))
                 run.count(found=len(calls) - len(batch.missing))
@@ -210,10 +205,12 @@ async def adrive(
                     run.count(asked=1, reply=reply)
 
                 await _together(batch.missing, answer, share, take)
+                step = partial(work.send, batch.answered())
             except BaseException as error:
-                step = _thrower(work, error)
-            else:
-                step = _sender(work, batch.answered())
+                step = partial(work.throw, error)
+    except StopIteration as end:
+        result: R = end.value
+        return result
     finally:
         work.close()
 
@@ -245,11 +242,3 @@ async def _together(
                 with suppress(NookError):  # the first trouble is the one to tell
                     await take(key, told)
         raise
-
-
-def _sender(work: Work[R], replies: list[Reply]) -> Callable[[], Sequence[Call]]:
-    return lambda: work.send(replies)
-
-
-def _thrower(work: Work[R], error: BaseException) -> Callable[[], Sequence[Call]]:
-    return lambda: work.throw(error)
