@@ -249,8 +249,8 @@ def drive(flow: Flow, perform: Callable[[Effect, Callable[[object], None]], Any]
             step = flow.__next__
 
 
-async def adrive(flow: Flow, perform: Callable[[Effect], Awaitable[Any]], emit: Callable[[object], None]) -> None:
-    """Run a flow to its end with an asynchronous driver; events go to `emit`.
+async def adrive(flow: Flow, perform: Callable[[Effect], Awaitable[Any]], emit: Callable[[object], None]) -> Any:
+    """Run a flow to its end with an asynchronous driver and return its result; events go to `emit`.
 
     Cancelling the surrounding task throws CancelledError into the flow at the effect it waits for.
     """
@@ -260,8 +260,8 @@ async def adrive(flow: Flow, perform: Callable[[Effect], Awaitable[Any]], emit: 
         while True:
             try:
                 item = step()
-            except StopIteration:
-                return
+            except StopIteration as end:
+                return end.value
             if isinstance(item, Effect):
                 try:
                     answer = await _answer(item, perform, begun)

@@ -195,13 +195,8 @@ class Nook:
 
         Raises NookError("context") for a text that is longer than it reads, and NookError("model-missing" | …).
         """
-        found: list[Any] = []
-
-        async def perform(effect: Any) -> Any:
-            return await self._engine.aperform(effect, found.append)
-
-        await adrive(self._embed(texts), perform, found.append)
-        vectors, tokens = found[-1]
+        nobody = lambda event: None
+        vectors, tokens = await adrive(self._embed(texts), lambda effect: self._engine.aperform(effect, nobody), nobody)
         return vectors, tokens
 
     def _embed(self, texts: list[str]) -> Flow:
@@ -216,7 +211,7 @@ class Nook:
         for at in range(0, len(texts), AT_ONCE):  # searches go through between
             part = texts[at : at + AT_ONCE]
             vectors[at : at + AT_ONCE] = yield from encoder.embed(part, tokenizer)
-        yield vectors, total
+        return vectors, total
 
     def workers(self) -> list[Worker]:
         """Who answers: this process."""

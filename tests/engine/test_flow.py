@@ -54,6 +54,19 @@ def test_both_drivers_answer_effects_and_deliver_events_in_order() -> None:
     assert arun(shout(["b", "a"])) == expected
 
 
+def test_the_result_of_a_flow_is_that_of_its_driver() -> None:
+    def flow() -> Flow:
+        yield "an event"
+        return (yield Get(["a"]))
+
+    async def answer(effect: Effect) -> object:
+        return perform(effect)
+
+    with pytest.raises(StopIteration) as end:
+        adrive(flow(), answer, lambda event: None).send(None)
+    assert end.value.value == [b"one"]
+
+
 def test_errors_are_thrown_into_the_flow() -> None:
     for run in (lambda flow: list(drive(flow, perform)), arun):
         log: list[str] = []

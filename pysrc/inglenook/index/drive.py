@@ -61,13 +61,7 @@ class Driver:
 
     async def run(self, flow: Flow, hear: Hear | None = None) -> Any:
         """Run a flow to its end and return its result."""
-        result: list[Any] = []
-
-        def kept() -> Flow:
-            result.append((yield from flow))
-
-        await adrive(kept(), self.perform, hear or _nothing)
-        return result[0]
+        return await adrive(flow, self.perform, hear or _nothing)
 
     async def perform(self, effect: Effect) -> Any:
         """Answer an effect."""
