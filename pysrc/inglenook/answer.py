@@ -244,7 +244,6 @@ class _Writing:
         """Where the time went. An answer of one token has no time per token."""
         slo, first = self.ticket.slo, self.before_ms + made.first_ms
         per_token = made.decode_ms / max(1, len(made.ids) - 1)
-        met = first <= (slo.first or math.inf) and per_token <= (slo.token or math.inf)
         return wire.Timing(
             search_ms=self.before.search_ms,
             load_ms=self.load_ms,
@@ -259,7 +258,7 @@ class _Writing:
             whole_tokens=self.whole,
             tokens=len(made.ids),
             slo=slo,
-            met=met if slo != wire.Slo() else None,
+            met=plan.met(slo, first, per_token),
             level=self.plan.level,
             ratio=self.library.model.levels[self.plan.level].ratio,
             model=pace.NAME,

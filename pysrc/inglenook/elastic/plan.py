@@ -141,7 +141,12 @@ def check(slo: Slo) -> Slo:
 
 def keeps(plan: Plan, slo: Slo) -> bool:
     """Whether a plan is within a latency."""
-    return plan.first_ms <= (slo.first or math.inf) and plan.token_ms <= (slo.token or math.inf)
+    return met(slo, plan.first_ms, plan.token_ms) is not False
+
+
+def met(slo: Slo, first_ms: float, token_ms: float) -> bool | None:
+    """Whether a latency was kept; None where none was asked for."""
+    return None if slo == Slo() else first_ms <= (slo.first or math.inf) and token_ms <= (slo.token or math.inf)
 
 
 def choose(slo: Slo, prompt: Prompt, place: Place) -> Plan:

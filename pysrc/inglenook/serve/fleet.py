@@ -6,7 +6,6 @@ made here. Who leaves closes the stream, and the request is out of the batch at 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -102,12 +101,11 @@ class Fleet:
         decode_ms = clock.since(began) - first_ms
         per_token = decode_ms / max(1, written - 1)
         slo = request.slo if request.slo != wire.Slo() else self._serving.models[name].slo
-        met = first_ms <= (slo.first or math.inf) and per_token <= (slo.token or math.inf)
         gone = request if isinstance(request, wire.Write) else wire.Write()
         return text.out, wire.Timing(
             search_ms=gone.search_ms, away_ms=gone.away_ms, decode_ms=decode_ms, first_ms=first_ms,
             token_ms=per_token, prompt_tokens=len(task.prompt), whole_tokens=task.whole, tokens=written, slo=slo,
-            met=met if slo != wire.Slo() else None, model=name, where="server", stop=stop,
+            met=plan.met(slo, first_ms, per_token), model=name, where="server", stop=stop,
         )  # fmt: skip
 
 
