@@ -141,3 +141,10 @@ def test_without_its_head_and_a_page_of_vectors():
     )
     store.pages.clear()
     assert read(new, store, damage) is None
+
+
+@pytest.mark.parametrize("name", kind.MODULES)
+def test_a_kind_whose_parts_are_missing_is_corrupt(name):
+    with pytest.raises(NookError) as error:
+        kind.load(name, Form(8, "cosine", "f4"), {})
+    assert error.value.code == "corrupt"

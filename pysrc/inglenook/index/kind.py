@@ -136,8 +136,13 @@ def build(
 
 
 def load(name: str, form: Form, arrays: Arrays) -> Kind:
-    """The kind `name` from what `arrays` gave."""
-    return _module(name).load(form, arrays)
+    """The kind `name` from what `arrays` gave. NookError("corrupt")."""
+    module = _module(name)
+    try:
+        return module.load(form, arrays)
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        message = f"The parts of an index of the kind {name} do not fit together ({error})."
+        raise NookError("corrupt", message, "What can be read is still searched.") from None
 
 
 def _module(name: str) -> _Module:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from inglenook.errors import NookError
 from inglenook.index import kernel
 from inglenook.index.flat import PLAIN, ROUNDING
 from inglenook.index.form import Form, Raw
@@ -94,16 +93,13 @@ class Linear:
         }
 
     @classmethod
-    def from_arrays(cls, form: Form, arrays: Arrays, scanner: Scanner | None = None) -> Linear:
-        """What `arrays` gave. NookError("corrupt") where they do not fit together."""
-        made = cls(form, scanner)
-        try:
-            codes, scale, error, squares = (arrays[name] for name in ("codes", "scale", "error", "squares"))
-        except KeyError as missing:
-            raise _corrupt(f"{missing} is missing") from None
+    def from_arrays(cls, form: Form, arrays: Arrays) -> Linear:
+        """What `arrays` gave. ValueError or KeyError where they do not fit together."""
+        made = cls(form)
+        codes, scale, error, squares = (arrays[name] for name in ("codes", "scale", "error", "squares"))
         n = made.count = len(codes)
         if codes.shape != (n, stride(form.dim)) or not (scale.shape == error.shape == squares.shape == (n,)):
-            raise _corrupt("its codes do not fit together")
+            raise ValueError("codes of another shape")
         made._error, made._squares = np.array(error, np.float32), np.array(squares, np.float32)
         slack = made._error if form.space != "l2" else np.empty(n, np.float32)
         ids, none = np.arange(n, dtype=np.int64), np.empty((0, form.dim), np.float32)
@@ -148,7 +144,3 @@ def _scanner() -> Scanner:
     """A compiled kernel of one's own, which remembers where one's arrays are."""
     library = kernel.library()
     return PLAIN if library is None else kernel.Compiled(library)
-
-
-def _corrupt(why: str) -> NookError:
-    return NookError("corrupt", f"A stored index is damaged: {why}.", "Build it again, or use a copy of it.")

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from inglenook.errors import NookError
 from inglenook.index.form import Form
 from inglenook.index.ivf import IVF
 from inglenook.index.kind import Allow, Arrays, Built, Found, Pieces, Rows, Scores, Steps, Vectors
@@ -38,12 +37,8 @@ def build(form: Form, vectors: Vectors, options: Mapping[str, int], state: Array
 
 
 def load(form: Form, arrays: Arrays) -> Lists:
-    """Lists from what `arrays` gave. NookError("corrupt")."""
-    try:
-        return Lists(form, IVF.from_arrays(arrays))
-    except (KeyError, ValueError, TypeError, IndexError) as error:
-        message = f"The lists of an index do not fit together ({error})."
-        raise NookError("corrupt", message, "What can be read is still searched.") from None
+    """Lists from what `arrays` gave."""
+    return Lists(form, IVF.from_arrays(arrays))
 
 
 class Lists:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from inglenook.errors import NookError
 from inglenook.index.form import Form
 from inglenook.index.hnsw import HNSW
 from inglenook.index.kind import Allow, Arrays, Built, Found, Steps, Vectors
@@ -28,12 +27,8 @@ def build(form: Form, vectors: Vectors, options: Mapping[str, int]) -> Steps:
 
 
 def load(form: Form, arrays: Arrays) -> Network:
-    """A graph from what `arrays` gave. NookError("corrupt")."""
-    try:
-        return Network(form, HNSW.from_arrays(arrays))
-    except (KeyError, ValueError, TypeError, IndexError) as error:
-        message = f"The graph of an index does not fit together ({error})."
-        raise NookError("corrupt", message, "What can be read is still searched.") from None
+    """A graph from what `arrays` gave."""
+    return Network(form, HNSW.from_arrays(arrays))
 
 
 class Network:

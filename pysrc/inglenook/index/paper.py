@@ -32,7 +32,7 @@ def build(form: Form, vectors: Vectors, options: Mapping[str, int]) -> Steps:
 
 
 def load(form: Form, arrays: Arrays) -> Paper:
-    """A graph from what `arrays` gave. NookError("corrupt")."""
+    """A graph from what `arrays` gave."""
     codes = np.zeros((len(arrays["levels"]), stride(form.dim)), np.int8)
     return Paper(form, network.load(form, arrays | {"codes": codes}).graph)
 
