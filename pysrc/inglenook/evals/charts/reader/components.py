@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inglenook.evals.charts.reader.bounds import Bounds
+
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Pixels that hang together: their bounding box (`right` and `bottom` exclusive), their number, and their runs,
+class Part(Bounds):
+    """Pixels that hang together: their bounding box in pixels, their number, and their runs,
     int array of shape (runs, 3): row, first column, end column."""
 
     left: int
@@ -18,22 +20,6 @@ class Part:
     bottom: int
     area: int
     runs: np.ndarray
-
-    @property
-    def width(self) -> int:
-        return self.right - self.left
-
-    @property
-    def height(self) -> int:
-        return self.bottom - self.top
-
-    @property
-    def x(self) -> float:
-        return (self.left + self.right) / 2
-
-    @property
-    def y(self) -> float:
-        return (self.top + self.bottom) / 2
 
     @property
     def fill(self) -> float:

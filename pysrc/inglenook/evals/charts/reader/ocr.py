@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from inglenook.evals.charts.reader.bounds import Bounds
 from inglenook.evals.charts.reader.components import Part, components
 from inglenook.evals.charts.reader.glyphs import Box, glyphs
 from inglenook.evals.charts.reader.picture import resized
@@ -36,7 +37,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class Text(Bounds):
     """A line of text and its box in pixels; `sure` is the mean probability of its characters. `places` are the middles
     of its characters along the line, as shares of its length."""
 
@@ -47,22 +48,6 @@ class Text:
     bottom: float
     sure: float = 1.0
     places: tuple[float, ...] = ()
-
-    @property
-    def x(self) -> float:
-        return (self.left + self.right) / 2
-
-    @property
-    def y(self) -> float:
-        return (self.top + self.bottom) / 2
-
-    @property
-    def height(self) -> float:
-        return self.bottom - self.top
-
-    @property
-    def width(self) -> float:
-        return self.right - self.left
 
     def part(self, start: int, end: int) -> Text:
         """Some of its characters as a text of its own."""
