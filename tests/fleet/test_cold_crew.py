@@ -8,8 +8,8 @@ from inglenook.errors import NookError
 from inglenook.fleet.cold import keeper as keepers
 from inglenook.fleet.cold import plan as plans
 from inglenook.fleet.cold.crew import Crew
+from inglenook.fleet.cold.flight import Flight, WorkerLost
 from inglenook.fleet.cold.keeper import Fleet, Keeper
-from inglenook.fleet.cold.pipeline import Flight, WorkerLost
 from inglenook.fleet.cold.plan import Place, Plan, Wanted
 from inglenook.fleet.cold.scale import Demand
 from inglenook.fleet.iteration import Iteration, Piece, Sampling

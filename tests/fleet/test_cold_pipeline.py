@@ -14,11 +14,12 @@ from inglenook.fleet.cold import hosts as bed
 from inglenook.fleet.cold import machine as machines
 from inglenook.fleet.cold import plan as plans
 from inglenook.fleet.cold.channel import Channel
+from inglenook.fleet.cold.flight import WorkerLost
 from inglenook.fleet.cold.hosts import Hosts
 from inglenook.fleet.cold.keeper import Fleet, Keeper
 from inglenook.fleet.cold.machine import Here
 from inglenook.fleet.cold.network import Network
-from inglenook.fleet.cold.pipeline import Pipeline, Source, WorkerLost
+from inglenook.fleet.cold.pipeline import Pipeline, Source
 from inglenook.fleet.cold.plan import Place, Plan, Wanted
 from inglenook.fleet.cold.remote import Remote
 from inglenook.fleet.cold.scale import Demand

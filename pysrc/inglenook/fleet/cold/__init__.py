@@ -8,7 +8,7 @@
     zygote     a warm process that forks into a worker; namespace: into a host's network
     worker     the process that holds stages of a model; channel, remote: how it is spoken to
     machine    where workers are forked: this machine, or another, whose process is host
-    pipeline   requests over workers, and their merging into one
+    pipeline   requests over workers, and their merging into one; flight: an iteration of theirs under way
     crew       one or more of these as one executor
     scale      how many workers the demand calls for
     keeper     from nothing, to more, and back by that demand, on a fleet that models share

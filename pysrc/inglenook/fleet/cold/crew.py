@@ -18,7 +18,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from inglenook.errors import NookError
-from inglenook.fleet.cold.pipeline import Flight, Pipeline, WorkerLost
+from inglenook.fleet.cold.flight import Flight, WorkerLost
+from inglenook.fleet.cold.pipeline import Pipeline
 from inglenook.fleet.iteration import Iteration, Piece, Sampling
 
 

@@ -25,9 +25,10 @@ from inglenook.fleet.arena import Arena
 from inglenook.fleet.cold import plan as plans
 from inglenook.fleet.cold import split
 from inglenook.fleet.cold.channel import Address
+from inglenook.fleet.cold.flight import Flight, WorkerLost
 from inglenook.fleet.cold.keeper import ROOM, Fleet, Keeper
 from inglenook.fleet.cold.machine import There
-from inglenook.fleet.cold.pipeline import Flight, Source, WorkerLost
+from inglenook.fleet.cold.pipeline import Source
 from inglenook.fleet.cold.plan import Wanted
 from inglenook.fleet.cold.scale import Demand
 from inglenook.fleet.cold.store import Store

@@ -18,8 +18,9 @@ from dataclasses import replace
 from inglenook.errors import NookError
 from inglenook.fleet.cold import plan as plans
 from inglenook.fleet.cold.crew import Crew
+from inglenook.fleet.cold.flight import Flight
 from inglenook.fleet.cold.network import Network
-from inglenook.fleet.cold.pipeline import Flight, Pipeline, Source
+from inglenook.fleet.cold.pipeline import Pipeline, Source
 from inglenook.fleet.cold.plan import Model, Wanted
 from inglenook.fleet.cold.remote import HostLost, Machine
 from inglenook.fleet.cold.scale import Demand

@@ -28,6 +28,7 @@ from inglenook.errors import NookError
 from inglenook.fleet.cold import split
 from inglenook.fleet.cold.channel import Message
 from inglenook.fleet.cold.chunks import Share
+from inglenook.fleet.cold.flight import Flight, WorkerLost
 from inglenook.fleet.cold.network import Claim, Fetch, Network
 from inglenook.fleet.cold.plan import Place, Plan
 from inglenook.fleet.cold.remote import Machine, Remote
@@ -39,15 +40,6 @@ from inglenook.fleet.weights import Checkpoint
 AGAIN = 5.0  # seconds until a fetch in the background that failed is tried again
 FEW = 4  # tokens of a request that may be copied while it waits
 ROUNDS = 5  # in which what it wrote meanwhile is copied beside the work
-
-
-class WorkerLost(NookError):
-    """A worker ended. What `requests` had in its memory is gone: run them again from their beginning. Nothing else of
-    the iteration was kept, so run that again, too."""
-
-    def __init__(self, message: str, requests: Iterable[str]) -> None:
-        self.requests = tuple(requests)
-        super().__init__("worker-lost", message, "The request can be tried again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,40 +91,6 @@ class _Held:
     tokens: int = 0
     next: _Member | None = None
     copied: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Flight:
-    """An iteration under way in `pipelines`: its pieces by who runs them, each with what is waited for."""
-
-    iteration: Iteration
-    asked: Sequence[tuple[Sequence[Piece], Future[Message]]]
-    pipelines: Sequence[Pipeline]
-
-    @property
-    def waiting(self) -> list[Future[Message]]:
-        """What has not come yet."""
-        return [future for _, future in self.asked if not future.done()]
-
-    def finish(self) -> dict[str, int]:
-        """Wait for what came of it. Requests may have been released meanwhile. Raises as `Pipeline.run`."""
-        tokens: dict[str, int] = {}
-        lost: list[str] = []
-        problem: NookError | None = None
-        for pieces, future in self.asked:
-            try:
-                tokens |= future.result()[0]["tokens"]
-            except NookError as error:
-                if error.code == "worker-lost":
-                    lost += [piece.request for piece in pieces]
-                problem = error
-        for pipeline in self.pipelines:
-            pipeline.ended(() if problem else self.iteration.pieces)
-        if lost:
-            raise WorkerLost(str(problem and problem.message), lost)
-        if problem:
-            raise problem
-        return tokens
 
 
 @dataclass(slots=True, eq=False)
