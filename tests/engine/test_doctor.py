@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from engine import faulty
 from engine.faulty import EXAMPLES, Fault, Patch
-from inglenook.doctor import asks, causes, exam, interventions, judge, probes, reduce, report, run, symptoms
+from inglenook.doctor import asks, cases, causes, exam, interventions, judge, probes, reduce, report, run, symptoms
 from inglenook.doctor.asks import Case, Chat, Logits, Template, Together, Tokenize, Within, Write, Written
 from inglenook.doctor.engine import Asked, Crash, Hang, ask
 from inglenook.doctor.kits import PlainKit
@@ -72,7 +72,7 @@ def test_no_switch_makes_a_clean_engine_ill(switch: str) -> None:
     facts = run.knowledge(Local(kit), truth)((switch,))
     engine = Local(kit, (switch,))
     for what in (Case((Write(facts.ids(100, 1), 4), Write(facts.ids(100, 1), 4))), Case((Logits(facts.ids(20, 2)),))):
-        work = probes.case(facts, what)
+        work = cases.case(facts, what)
         reply: Any = None
         with pytest.raises(StopIteration) as end:
             while True:

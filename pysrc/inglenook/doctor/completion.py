@@ -18,6 +18,7 @@ Found = Iterator[tuple[str, str]]
 
 
 def whole(ask: Chat, reply: Any, truth: Truth | None) -> Found:
+    """What is wrong with one that came at once."""
     json.dumps(reply, allow_nan=False)
     yield from _head(reply, "chat.completion")
     [choice] = reply["choices"]
@@ -54,6 +55,7 @@ def _timed(timing: Any, usage: Any, truth: Truth | None) -> Found:
 
 
 def streamed(ask: Chat, reply: Any, truth: Truth | None) -> Found:
+    """What is wrong with one that came in chunks."""
     json.dumps(reply, allow_nan=False)
     if not reply:
         yield "stream", "The stream is empty."

@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from inglenook.doctor import causes, interventions, probes
+from inglenook.doctor import cases, causes, interventions, probes
 from inglenook.doctor.asks import Ask, Case
+from inglenook.doctor.cases import Finding, Probing
 from inglenook.doctor.causes import Suspect
 from inglenook.doctor.engine import Asked, Crash, Hang
-from inglenook.doctor.probes import Finding, Probe, Unknown
+from inglenook.doctor.probes import Probe, Unknown
 from inglenook.doctor.reduce import reduce
 from inglenook.doctor.samples import Facts
 from inglenook.doctor.symptoms import seen
@@ -138,7 +139,7 @@ def _probed(
 
 
 def _asking(
-    probing: probes.Probing, switches: tuple[str, ...], fresh: bool, outcome: Outcome
+    probing: Probing, switches: tuple[str, ...], fresh: bool, outcome: Outcome
 ) -> Generator[Step | Told, Asked | None, list[Finding]]:
     step: Callable[[], Ask] = lambda: next(probing)
     while True:
@@ -225,7 +226,7 @@ def _fails(
     case: Case, sign: str, known: Known, switches: tuple[str, ...]
 ) -> Generator[Step | Told, Asked | None, bool]:
     """Whether a case shows the sign ("": any) on a fresh engine."""
-    found = yield from _asking(probes.case(known(switches), case), switches, True, Outcome(probes.PROBES[0], PASSED))
+    found = yield from _asking(cases.case(known(switches), case), switches, True, Outcome(probes.PROBES[0], PASSED))
     return any(sign in ("", one.sign) for one in found)
 
 
@@ -245,7 +246,7 @@ def _reduced(
 
 def again(name: str, known: Known, case: Case) -> Examining:
     """Run one case, as a report gave it."""
-    probe = Probe("case", probes.PROBES[0].tier, "the case that was given", lambda facts: probes.case(facts, case))
+    probe = Probe("case", probes.PROBES[0].tier, "the case that was given", lambda facts: cases.case(facts, case))
     outcome = yield from _probed(probe, known, (), True)
     signs = [finding.sign for finding in outcome.findings]
     ranked = causes.rank(f"case: {sign}" for sign in signs) if signs else []
