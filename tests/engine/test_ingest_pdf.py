@@ -8,7 +8,7 @@ pytest.importorskip("pypdfium2", reason="pypdfium2 is not here")
 
 from inglenook.errors import NookError
 from inglenook.ingest import pdf as reader
-from inglenook.ingest.page import draw, page_size
+from inglenook.ingest.page import draw
 from inglenook.wire.messages import Progress
 
 from tests.engine.ingest_files import paragraph, pdf
@@ -92,8 +92,7 @@ def test_a_passage_is_marked_where_it_is_drawn(rotate: int) -> None:
     document = run("a.pdf", data)
     at = document.text.index("Ovens get hot")
     image = draw(data, 3, 600, at, at + len("Ovens get hot"), offset=document.pages[2])
-    wide, high = page_size(data, 3)
-    assert (wide, high) == ((612, 792) if rotate % 180 == 0 else (792, 612))
+    wide, high = (612, 792) if rotate % 180 == 0 else (792, 612)
     assert image.width == 600 and image.height == round(600 * high / wide)
     assert len(image.rgba) == 4 * image.width * image.height
     assert set(image.rgba[3::4]) == {255}

@@ -1,4 +1,4 @@
-"""Perplexity and accuracy against what one counts by hand; the sub-models of other methods."""
+"""Perplexity against what one counts by hand; the sub-models of other methods."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ import math
 
 import numpy as np
 import torch
-from engine import tiny
 from inglenook.train import baseline, measure
 from inglenook.train.importance import Importance
 from inglenook.train.ladder import ratio
 from inglenook.train.model import Model, Size
 from inglenook.train.reorder import Order
-from inglenook.train.tasks import Task, accuracy
 from train import small
 
 
@@ -28,21 +26,6 @@ def test_perplexity_is_the_mean_surprise() -> None:
         for at, following in enumerate(row[1:]):
             total -= scores[at, following] - math.log(np.exp(scores[at]).sum())
     assert measure.perplexity(model, model, windows, 2) == pytest.approx(math.exp(total / 21), rel=1e-5)
-
-
-def test_accuracy_counts_the_likeliest_choice() -> None:
-    tokenizer, model = tiny.tokenizer(), Model(small.weights())
-    favourite = torch.zeros(len(tokenizer), 64)
-    wanted = tokenizer.encode(" a", special=False)[0]
-    favourite[wanted, 0] = 9.0
-    model.embedding = favourite
-    states = lambda tokens: torch.nn.functional.one_hot(torch.zeros_like(tokens), 64).float()
-    score = measure.scorer(model, states)
-    odds, likeliest = score([1, 2], [wanted, wanted])
-    assert likeliest and odds == pytest.approx([-math.log1p((len(tokenizer) - 1) / math.exp(9.0))] * 2, abs=1e-4)
-    assert score([1, 2], [wanted, 7])[1] is False
-    questions = [Task("q", "the", (" a", " b"), 0), Task("q", "the", (" b", " a"), 0), Task("last", "the", (" a",), 0)]
-    assert accuracy(score, tokenizer, questions) == {"q": 0.5, "q.chance": 0.5, "last": 1.0, "last.chance": 0.0}
 
 
 def test_contextual_sparsity_keeps_each_tokens_best() -> None:

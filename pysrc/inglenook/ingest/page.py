@@ -24,13 +24,6 @@ class PageImage:
     boxes: list[Box] = field(default_factory=list)
 
 
-def page_size(data: bytes, page: int, path: str = "The file") -> tuple[float, float]:
-    """Width and height of page `page` (from 1) in points. Raises NookError("no-page" | "broken" | "encrypted")."""
-    with pdf.opened(data, path) as document, pdf.LOCK:
-        width, height = _page(document, page, path).get_size()
-        return float(width), float(height)
-
-
 def draw(
     data: bytes,
     page: int,
