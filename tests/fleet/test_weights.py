@@ -69,10 +69,10 @@ def test_converted_tensors_lie_in_the_order_they_are_needed(folder: Path) -> Non
         assert place.start >= ends[-1]
         ends.append(place.end)
     shape = checkpoint.shape
-    stages = [part_names(shape, i, i + 1, embeds=i == 0, heads=i == shape.layers - 1, tied=True) for i in (0, 1)]
+    stages = [part_names(i, i + 1, embeds=i == 0, heads=i == shape.layers - 1, tied=True) for i in (0, 1)]
     assert stages[0][0] == stages[1][0] == EMBEDDING
     assert sorted({*stages[0], *stages[1]}) == sorted(checkpoint.places)
-    assert part_names(shape, 1, 2, embeds=False, heads=True, tied=False)[-1] == HEAD
+    assert part_names(1, 2, embeds=False, heads=True, tied=False)[-1] == HEAD
 
 
 def test_transformers_reads_what_was_converted(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """A Llama's weights as named tensors in one order, whichever file they lie in, each with its range of bytes.
 
     checkpoint = Checkpoint.open(folder)           # of config.json and *.safetensors, or a .gguf file
-    for name in part_names(checkpoint.shape, 0, 15, embeds=True, heads=False, tied=checkpoint.tied):
+    for name in part_names(0, 15, embeds=True, heads=False, tied=checkpoint.tied):
         place = checkpoint.places[name]            # file, start, end: what a cold start fetches
         values = place.decode(fetched)             # or checkpoint.read(name), from the disk
 
@@ -36,7 +36,7 @@ PARTS = {
 _BLOCKS = {name: dtype for name, _, dtype in KINDS.values()}
 
 
-def part_names(shape: Shape, first: int, last: int, *, embeds: bool, heads: bool, tied: bool) -> list[str]:
+def part_names(first: int, last: int, *, embeds: bool, heads: bool, tied: bool) -> list[str]:
     """The tensors of layers `first` to `last` (not itself), of the embedding and of the head, in the order they are
     needed. Of a `tied` model the embedding is the head, too."""
     names = [EMBEDDING] if embeds or (heads and tied) else []
@@ -100,7 +100,7 @@ class Checkpoint:
     def __init__(self, folder: Path, shape: Shape, places: Iterable[Place]) -> None:
         found = {place.name: place for place in places}
         self.folder, self.shape, self.tied = folder, shape, HEAD not in found
-        names = part_names(shape, 0, shape.layers, embeds=True, heads=True, tied=self.tied)
+        names = part_names(0, shape.layers, embeds=True, heads=True, tied=self.tied)
         for name in names:
             if name not in found or found[name].shape != tensor_shape(shape, name):
                 raise safetensors.corrupt(f"tensor {name} is not there, or of another shape")

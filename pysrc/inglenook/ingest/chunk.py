@@ -60,10 +60,10 @@ def chunks(text: str, blocks: Iterable[Block], target: int = TARGET, longest: in
             elif _join(last, piece, target, longest):
                 continue
             else:
-                yield _finished(text, last)
+                yield _finished(last)
                 last = piece
     if last is not None:
-        yield _finished(text, last)
+        yield _finished(last)
 
 
 def _may_join(last: _Piece, block: Block) -> bool:
@@ -170,5 +170,5 @@ def _under(path: str, *names: str) -> str:
     return SEPARATOR.join(name for name in (path, *names) if name)
 
 
-def _finished(text: str, piece: _Piece) -> Chunk:
+def _finished(piece: _Piece) -> Chunk:
     return Chunk(piece.start, piece.end, piece.page, piece.heading, piece.kind)

@@ -114,7 +114,7 @@ class Pipeline:
                 for figure, size, rank in zip(figures, (whole, *sizes), ranks, strict=True)]  # fmt: skip
         recipe = export.recipe(order, self.fine(order), said, levels)
         if self.compare:
-            recipe.config["rivals"] = self.rivals(base, order, sizes)
+            recipe.config["rivals"] = self.rivals(base, sizes)
         recipe.save(self.folder / "recipe.npz")
         return recipe
 
@@ -206,7 +206,7 @@ class Pipeline:
             for size, full, plain in zip(sizes, found["recovered"], found["plain"], strict=True)
         ]
 
-    def rivals(self, base: Model, order: Order, sizes: list[Size]) -> dict[str, list[float]]:
+    def rivals(self, base: Model, sizes: list[Size]) -> dict[str, list[float]]:
         """Perplexity of other ways to the same ratios, by name and level from 1 on.
 
         Those by magnitude and by layers get the recovery in closed form that ours gets, on the same text with the same

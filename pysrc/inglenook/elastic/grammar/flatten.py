@@ -97,7 +97,7 @@ def _own(schema: Plain, path: str) -> Plain:
     if "enum" in own and (not isinstance(own["enum"], list) or not own["enum"]):
         raise bad("'enum'", path, "is not a list of values")
     if "const" in own:
-        own = _both(own, {"enum": [own.pop("const")]}, path)
+        own = _both(own, {"enum": [own.pop("const")]})
     if "type" in own:
         kinds = own["type"] if isinstance(own["type"], list) else [own["type"]]
         if not kinds or any(kind not in TYPES for kind in kinds):
@@ -147,10 +147,10 @@ def _resolve(root: Any, reference: Any, path: str) -> tuple[Any, str]:
 def _product(left: list[Plain], right: list[Plain], path: str) -> list[Plain]:
     if len(left) * len(right) > MOST:
         raise bad("The schema", path, f"has more than {MOST} alternatives", "Use fewer anyOf within allOf.")
-    return [_both(a, b, path) for a in left for b in right]
+    return [_both(a, b) for a in left for b in right]
 
 
-def _both(left: Plain, right: Plain, path: str) -> Plain:
+def _both(left: Plain, right: Plain) -> Plain:
     """The conjunction of two plain schemas."""
     both = {**left, **right}
     for word in left.keys() & right.keys():

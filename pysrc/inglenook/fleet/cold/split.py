@@ -29,9 +29,7 @@ class Part:
 
     def names(self, checkpoint: Checkpoint) -> list[str]:
         """The tensors it needs, in the order it needs them."""
-        return part_names(
-            checkpoint.shape, self.first, self.last, embeds=self.embeds, heads=self.heads, tied=checkpoint.tied
-        )
+        return part_names(self.first, self.last, embeds=self.embeds, heads=self.heads, tied=checkpoint.tied)
 
     def size(self, checkpoint: Checkpoint) -> int:
         """Their bytes in the file."""

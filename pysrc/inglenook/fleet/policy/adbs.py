@@ -36,7 +36,7 @@ class AdaptiveBatches(FirstCome):
     def choose(self, queues: Queues, now: float) -> Iterator[Choice]:
         if self._ticks >= self.every:
             self._ticks = 0
-            self._adapt(queues, now)
+            self._adapt(queues)
         names = list(queues)
         for name in rotated(names, self._prompts):
             prompts = [answer for answer in queues[name].values() if answer.missing > 1]
@@ -73,7 +73,7 @@ class AdaptiveBatches(FirstCome):
         self.quotas[name] = min(max(pages, least), self._arena.pages)
         self._arena.adjust(name, service.floor, self.quotas[name])
 
-    def _adapt(self, queues: Queues, now: float) -> None:
+    def _adapt(self, queues: Queues) -> None:
         idle = {name: quota - self._arena.held(name) for name, quota in self.quotas.items()}
         short = [
             name for name, queue in queues.items()

@@ -41,7 +41,7 @@ class Stage:
     ) -> None:
         self.shape, self.first, self.last, self.cache = shape, first, last, cache
         self.embeds, self.heads = embeds, heads
-        self.missing = dict.fromkeys(part_names(shape, first, last, embeds=embeds, heads=heads, tied=tied))
+        self.missing = dict.fromkeys(part_names(first, last, embeds=embeds, heads=heads, tied=tied))
         self._head = EMBEDDING if tied else HEAD
         self._tensors: dict[str, Tensor] = {}
         self._matrices: dict[str, Matrix] = {}

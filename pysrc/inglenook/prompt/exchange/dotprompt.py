@@ -30,7 +30,7 @@ def read(text: str, path: str, open: Open) -> Imported:
     output = table.table("output")
     form, schema = output.text("format"), output.get("schema")
     if schema is not None or form == "json":
-        settings = replace(settings, response_format=_form(schema, reader.lost, path))
+        settings = replace(settings, response_format=_form(schema, reader.lost))
     target = table.text("model")
     prompt = chat.assemble(
         reader, _turns(body), slots, name=table.text("name", "prompt"), description=table.text("description"),
@@ -113,7 +113,7 @@ def _slots(schema: Any, defaults: dict[str, Any], lost: list[Loss]) -> list[Slot
     return slots
 
 
-def _form(schema: Any, lost: list[Loss], path: str) -> dict[str, object]:
+def _form(schema: Any, lost: list[Loss]) -> dict[str, object]:
     if schema is None:
         return {"type": "json_object"}
     if isinstance(schema, dict) and "type" in schema and "properties" in schema:
