@@ -32,8 +32,10 @@ SHAPES = {
 }
 PAGE = 1 << 16
 MEASURES = [
-    (decodes, prefill, start)
-    for decodes in (0, 1, 2, 4, 8, 16) for prefill in (0, 16, 128, 512) for start in (16, 160) if decodes + prefill
+    (decodes, prompts, prefill, start)
+    for decodes in (0, 1, 2, 4, 8, 16)
+    for prompts, prefill in ((0, 0), (1, 16), (1, 128), (4, 128), (1, 512), (4, 512))
+    for start in (16, 160) if decodes + prompts
 ]  # fmt: skip
 
 
@@ -68,7 +70,7 @@ class Engine:
             self.executor.add(name, [stage])
 
     def measure(self, name: str, kind: str, rounds: int) -> list[Measured]:
-        """Iterations of several sizes, interleaved, every other one after one of another model; of each the median."""
+        """Iterations of several sizes, interleaved, each after one of another model and after its own; of each the median."""
         per_page = PAGE // token_bytes(SHAPES[kind], 4)
         return calibrate.measure(
             self.executor, name, pages=self.pages, per_page=per_page, context=SHAPES[kind].context,

@@ -103,22 +103,23 @@ def test_who_stays_is_not_moved():
 
 def noisy(terms, seed, flat):
     """A profile, and iterations as it predicts them with 3 % of noise; `flat`: reading the context costs nothing."""
-    truth = Profile(*terms[:3], 0.0 if flat else terms[3] / 1e3, 0.0 if flat else terms[4] / 1e4)
+    truth = Profile(*terms[:3], 0.0 if flat else terms[3] / 1e3, 0.0 if flat else terms[4] / 1e4, *terms[5:])
     rng = np.random.default_rng(seed)
     rows = []
-    for decodes, prefill in product((0, 1, 4, 16), (0, 16, 64, 256)):
+    for decodes, prefill in product((0, 1, 4, 16), (0, 16, 64, 256) * 2):
         if decodes + prefill:
             start = int(rng.integers(0, 300))
             pairs = prefill * start + prefill * (prefill + 1) // 2
-            work = Work(decodes, prefill, decodes * int(rng.integers(1, 400)), pairs)
+            prompts, changed = int(rng.integers(1, 5)) * bool(prefill), int(rng.integers(2))
+            work = Work(decodes, prefill, decodes * int(rng.integers(1, 400)), pairs, prompts, changed)
             rows.append(Measured(work, truth.seconds(work) * float(rng.normal(1, 0.03))))
     fitted, held = split(rows, seed=seed)
-    assert len(fitted) == 9 and len(held) == 6 and not {*fitted} & {*held}
+    assert len(fitted) == 18 and len(held) == 12 and not {*fitted} & {*held}
     return truth, fitted, held
 
 
 @settings(max_examples=100)
-@given(st.lists(st.floats(1e-6, 1e-1), min_size=5, max_size=5), st.integers(0, 100), st.booleans())
+@given(st.lists(st.floats(1e-6, 1e-1), min_size=7, max_size=7), st.integers(0, 100), st.booleans())
 def test_no_profile_is_nearer_than_the_fit(terms, seed, flat):
     """Not even the one that made the rows."""
     truth, fitted, _ = noisy(terms, seed, flat)
@@ -130,7 +131,7 @@ def test_no_profile_is_nearer_than_the_fit(terms, seed, flat):
 @pytest.mark.parametrize("flat", [False, True])
 def test_a_fit_finds_what_made_the_rows(flat):
     for seed in range(40):
-        terms = np.random.default_rng(1000 + seed).uniform(1e-6, 1e-1, 5)
+        terms = np.random.default_rng(1000 + seed).uniform(1e-6, 1e-1, 7)
         _, fitted, held = noisy(terms, seed, flat)
         assert np.median(errors(fit(fitted), held)) < 0.1
 
@@ -162,18 +163,29 @@ class Recording:
 
 def test_answers_of_several_lengths_are_measured_together():
     seen = Recording()
-    rows = measure(seen, "m", pages=1000, per_page=16, context=512, rounds=1, among=[(8, 64, 100), (1, 0, 500)])
+    rows = measure(seen, "m", pages=1000, per_page=16, context=512, rounds=1, among=[(8, 1, 64, 100), (1, 0, 0, 500)])
     [eight] = {iteration.pieces for iteration in seen.asked if len(iteration.pieces) == 9}
     starts = [piece.start for piece in eight[:8]]
     assert starts == sorted({*starts}) and starts[0] < 40 and starts[-1] > 250 and eight[8].start == 100
     assert all(len(piece.pages) * 16 >= piece.start + len(piece.tokens) for piece in eight)
     assert len({page for piece in eight for page in piece.pages}) == sum(len(piece.pages) for piece in eight)
     assert [row.work.decodes for row in rows] == [8, 1] and not seen.here
-    assert measure(seen, "m", pages=9, per_page=16, context=120, rounds=1, among=[(4, 0, 100)])
+    assert measure(seen, "m", pages=9, per_page=16, context=120, rounds=1, among=[(4, 0, 0, 100)])
     assert max(piece.start for piece in seen.asked[-1].pieces) == 119  # no more than the context
 
 
 def test_each_size_is_measured_after_another_model_and_after_its_own():
     seen = Recording()
-    measure(seen, "m", pages=100, per_page=16, context=512, rounds=2, among=[(1, 0, 16)], others=["a", "b"])
+    rows = measure(seen, "m", pages=100, per_page=16, context=512, rounds=2, among=[(1, 0, 0, 16)], others=["a", "b"])
     assert [iteration.model for iteration in seen.asked][-6:] == ["a", "m", "m", "b", "m", "m"]
+    assert [row.work.changed for row in rows] == [1, 0]
+
+
+def test_a_prompt_in_pieces_is_as_many_tokens():
+    seen = Recording()
+    one, four = measure(
+        seen, "m", pages=100, per_page=16, context=512, rounds=1, among=[(2, 1, 64, 16), (2, 4, 64, 16)]
+    )
+    assert one.work.prefill == four.work.prefill == 64 and (one.work.prompts, four.work.prompts) == (1, 4)
+    prompts = seen.asked[-1].pieces[2:]
+    assert len({page for piece in prompts for page in piece.pages}) == 4 * 2  # 16 tokens after 16, each in its own

@@ -17,16 +17,17 @@ sizes = st.lists(st.integers(1, 3000), min_size=30, max_size=60)
 def test_work_counts_what_pieces_compute():
     pieces = [Piece("a", (1, 2, 3), 4, (0,), False), Piece("b", (9,), 6, (1,), True)]
     pairs = sum(position + 1 for position in (4, 5, 6))
-    assert Work.of(pieces) == Work(decodes=1, prefill=3, context=7, attention=pairs)
+    assert Work.of(pieces) == Work(decodes=1, prefill=3, context=7, attention=pairs, prompts=1)
+    assert Work.of(pieces, True) == Work.of(pieces)._replace(changed=1)
 
 
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(2, 50))
 def test_alone_is_the_sum_of_its_iterations(prompt, output, chunk):
-    profile = Profile(0.01, 0.002, 0.0003, 1e-5, 1e-6)
+    profile = Profile(0.01, 0.002, 0.0003, 1e-5, 1e-6, 0.004, 0.1)
     spent = 0.0
     for start in range(0, prompt, chunk):
         count = min(chunk, prompt - start)
-        spent += profile.seconds(Work(0, count, 0, sum(range(start + 1, start + count + 1))))
+        spent += profile.seconds(Work(0, count, 0, sum(range(start + 1, start + count + 1)), 1))
     spent += sum(profile.seconds(Work(1, 0, prompt + n)) for n in range(1, output))
     assert profile.alone(prompt, output, chunk) == pytest.approx(spent)
 

@@ -85,9 +85,12 @@ def test_speeds_are_measured_once(start: Callable[..., Serving], folder: Path) -
     assert len(json.loads(kept.read_text())) == 2
     start(told=said.append)
     assert len(said) == 1
-    kept.write_text('{"damaged": [1')
-    start(told=said.append)
-    assert len(said) == 2 and len(json.loads(kept.read_text())) == 2
+    fewer = {key: row[:5] for key, row in json.loads(kept.read_text()).items()}  # as profiles were before
+    for unfit in ('{"damaged": [1', json.dumps(fewer)):
+        kept.write_text(unfit)
+        before = len(said)
+        start(told=said.append)
+        assert len(said) == before + 1 and len(json.loads(kept.read_text())) == 2
 
 
 def test_what_cannot_be_answered_says_why(start: Callable[..., Serving]) -> None:
@@ -211,7 +214,7 @@ def test_models_move_as_the_load_does(folder: Path) -> None:
     (folder / "fleet.toml").write_text("\n".join(['arena = "8 MiB"\nworkers = 2', *tables]), "utf-8")
     config = Config.load(folder / "fleet.toml")
     layout = Layout(config, served.ENGINE)
-    speeds = {layout._key(service): (0.05, 0.01, 0.001, 0.0, 0.0) for service in layout.services.values()}
+    speeds = {layout._key(service): (0.05, 0.01, 0.001, 0.0, 0.0, 0.0, 0.0) for service in layout.services.values()}
     config.profiles.write_text(json.dumps(speeds), "utf-8")
     runtime = ThreadRuntime()
     layout.measure(runtime, pytest.fail)

@@ -37,6 +37,14 @@ def test_a_batch_and_a_late_comer_by_hand():
     assert (second.first, second.ended) == (2.0, 4.0)
 
 
+def test_a_change_of_the_model_costs_what_its_profile_says():
+    loop, share = alone("a", "b")
+    asked = [arrival("x", 0.0, 1), arrival("y", 0.5, 2, "b"), arrival("z", 9.0, 1)]
+    changing = {name: Profile(1.0, 0.0, 0.0, change=0.25) for name in "ab"}
+    rows = simulate([(loop, share)], asked, profiles=changing)
+    assert [row.ended for row in rows] == [1.0, 3.25, 10.25]  # the first finds nothing; then b's after a's, and a's again
+
+
 @pytest.mark.parametrize(("strict", "ends"), [(False, [6.0, 7.0]), (True, [6.0, 8.0])])
 def test_processes_share_a_worker(strict, ends):
     """Three and four seconds of work, halves of a worker: when one is done the other speeds up, or does not."""

@@ -18,7 +18,7 @@ import numpy as np
 from inglenook.depth import parse
 from inglenook.errors import NookError
 from inglenook.fleet.arena import token_bytes
-from inglenook.fleet.calibrate import fit
+from inglenook.fleet.calibrate import TERMS, fit
 from inglenook.fleet.cold.driver import Piped
 from inglenook.fleet.cold.plan import Wanted
 from inglenook.fleet.config import ITEMS, Config, Model
@@ -91,7 +91,8 @@ class Layout:
         what is measured. Raises NookError("worker-lost" | "worker-slow" | …)."""
         file = self.config.profiles
         try:
-            kept = {key: Profile(*map(float, row)) for key, row in json.loads(file.read_text("utf-8")).items()}
+            rows = json.loads(file.read_text("utf-8")).items()
+            kept = {key: Profile(*map(float, row)) for key, row in rows if len(row) == TERMS}
         except (OSError, ValueError, TypeError, AttributeError):
             kept = {}  # none yet, or damaged: they are measured again
         keys = {service.name: self._key(service) for service in self._shared}

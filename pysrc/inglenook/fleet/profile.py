@@ -2,11 +2,13 @@
 
 One iteration of a model reads all of its weights once (`base`), does a token's worth of arithmetic for each sequence
 that decodes (`decode`) and for each token of a prompt (`prefill`), reads the keys and values of what came before
-(`context`) and multiplies queries with them (`attention`). `calibrate` fits the five from measured iterations;
-`roofline` derives them from a data sheet. The simulator runs on them, and schedulers plan with them.
+(`context`) and multiplies queries with them (`attention`). Each piece of a prompt is some calls more (`piece`), and a
+worker whose iteration before was another model's finds no weights in its caches (`change`). `calibrate` fits the seven
+from measured iterations; `roofline` derives those of them that a data sheet tells. The simulator runs on them, and
+schedulers plan with them.
 
 The first two terms are those of MuxServe (2404.02015, section 3.2) and DistServe (2401.09670, appendix A); the split in
-five is ours.
+seven is ours.
 """
 
 from __future__ import annotations
@@ -25,19 +27,22 @@ class Work(NamedTuple):
     prefill: int = 0  # tokens
     context: int = 0  # tokens whose keys and values the decodes read
     attention: int = 0  # pairs of a prompt's token and a token before it
+    prompts: int = 0  # pieces of prompts
+    changed: int = 0  # 1 if the worker's iteration before was another model's
 
     @classmethod
-    def of(cls, pieces: Iterable[Piece]) -> Work:
-        decodes = prefill = context = attention = 0
+    def of(cls, pieces: Iterable[Piece], changed: bool = False) -> Work:
+        decodes = prefill = context = attention = prompts = 0
         for piece in pieces:
             count = len(piece.tokens)
             if count == 1:
                 decodes += 1
                 context += piece.start + 1
             else:
+                prompts += 1
                 prefill += count
                 attention += count * piece.start + count * (count + 1) // 2
-        return cls(decodes, prefill, context, attention)
+        return cls(decodes, prefill, context, attention, prompts, int(changed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ class Profile:
     prefill: float
     context: float = 0.0
     attention: float = 0.0
+    piece: float = 0.0
+    change: float = 0.0
 
     def seconds(self, work: Work) -> float:
         """Of one iteration."""
@@ -58,6 +65,8 @@ class Profile:
             + self.prefill * work.prefill
             + self.context * work.context
             + self.attention * work.attention
+            + self.piece * work.prompts
+            + self.change * work.changed
         )
 
     def alone(self, prompt: int, output: int, chunk: int = 1 << 30) -> float:
@@ -65,7 +74,7 @@ class Profile:
         spent = 0.0
         for start in range(0, prompt, chunk):
             count = min(chunk, prompt - start)
-            spent += self.seconds(Work(0, count, 0, count * start + count * (count + 1) // 2))
+            spent += self.seconds(Work(0, count, 0, count * start + count * (count + 1) // 2, 1))
         later = max(output - 1, 0)
         read = later * (prompt + 1) + later * (later - 1) // 2
         return spent + later * (self.base + self.decode) + self.context * read

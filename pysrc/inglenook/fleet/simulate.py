@@ -70,12 +70,15 @@ def simulate(
         for service in loop.services.values():
             costs.setdefault(service.name, service.profile)
     flights: list[_Flight | None] = [None] * len(processes)
+    models = [""] * len(processes)  # whose iteration each ran last
     done: dict[str, tuple[float | None, float | None]] = {}
     now, place = 0.0, 0
     while True:
         for n, (loop, _) in enumerate(processes):
             if flights[n] is None and loop.waiting and (iteration := loop.next(now)):
-                flights[n] = _Flight(iteration, costs[iteration.model].seconds(Work.of(iteration.pieces)), now)
+                work = Work.of(iteration.pieces, models[n] not in ("", iteration.model))
+                flights[n] = _Flight(iteration, costs[iteration.model].seconds(work), now)
+                models[n] = iteration.model
         shares = [share if flight else 0.0 for flight, (_, share) in zip(flights, processes)]
         total = 1.0 if strict else sum(shares)
         ends = [(flight.left * total / share, n) for n, (flight, share) in enumerate(zip(flights, shares)) if flight]
