@@ -22,6 +22,7 @@ import inglenook
 from inglenook.doctor import command as doctor_command
 from inglenook.errors import NookError
 from inglenook.evals import command as eval_command
+from inglenook.evals.command import positive
 from inglenook.fleet import command as fleet_command
 from inglenook.prompt import command as prompt_command
 from inglenook.train import command as train_command
@@ -77,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     ask = _command(commands, "ask", _ask, "answer a question from the documents")
     _questions(ask, "question")
     ask.add_argument("--no-write", action="store_true", help="only the passages that answer, no model")
-    ask.add_argument("--tokens", type=int, default=160, metavar="N", help="the longest written answer (160)")
+    ask.add_argument("--tokens", type=positive, default=160, metavar="N", help="the longest written answer (160)")
 
     export = _command(commands, "export", _export, "write the whole nook to one compact file")
     export.add_argument("nook", type=Path)
@@ -114,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help.capitalize() + ".")
+    command: argparse.ArgumentParser = commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
     command.set_defaults(command=run)
     command.add_argument("--json", action="store_true", help="print JSON") if name != "serve" else None
     return command
@@ -123,7 +124,7 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int],
 def _questions(command: argparse.ArgumentParser, name: str) -> None:
     command.add_argument("nook", type=Path, help="the .nook file")
     command.add_argument(name)
-    command.add_argument("-k", type=int, default=8 if name == "question" else 10, help="how many passages")
+    command.add_argument("-k", type=positive, default=8 if name == "question" else 10, help="how many passages")
     command.add_argument("--collection", action="append", default=[], help="only of this collection")
     command.add_argument("--path", action="append", default=[], metavar="GLOB", help="only of these files")
     command.add_argument("--type", action="append", default=[], help="only of this type (pdf, markdown, …)")
@@ -201,7 +202,8 @@ def _ask(options: argparse.Namespace) -> int:
                 case wire.Passage():
                     print(f"{' '.join(event.text.split())} [{number(event.hit)}]", flush=True)
                 case wire.NoSource():
-                    print("No source found: nothing in the documents answers this. The nearest passages:")
+                    near = " The nearest passages:" if event.nearest else ""
+                    print(f"No source found: nothing in the documents answers this.{near}")
                     for hit in event.nearest:
                         number(hit)
                 case wire.Token():

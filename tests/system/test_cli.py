@@ -94,6 +94,7 @@ def test_ask_answers_from_the_source_and_lists_it(nook: Path) -> None:
 def test_ask_says_plainly_when_there_is_no_source(nook: Path) -> None:
     ran = cli("ask", nook, "xylophone quagmire zeitgeist?", "--no-write")
     assert ran.returncode == 0 and ran.stdout.startswith("No source found")
+    assert "nearest" not in cli("ask", nook, "", "--no-write").stdout
 
 
 def test_ask_with_the_model_writes(nook: Path, needs: Callable[..., Path]) -> None:
@@ -119,6 +120,12 @@ def test_export_gives_a_nook_that_answers(nook: Path, tmp_path: Path) -> None:
     assert json.loads(cli("search", copy, "milk", "--json").stdout)[0]["path"] == "deep/fridge.txt"
 
 
+def test_a_place_that_cannot_be_written_is_told_in_one_line(nook: Path, tmp_path: Path) -> None:
+    ran = cli("export", nook, tmp_path / "none" / "y.nook")
+    assert ran.returncode == 1 and "No such file or directory. (io)" in ran.stderr
+    assert len(ran.stderr.strip().splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -127,6 +134,9 @@ def test_export_gives_a_nook_that_answers(nook: Path, tmp_path: Path) -> None:
         (["export", "none.nook", "y.nook"], 1, "(no-nook)"),
         (["serve", "none.nook"], 1, "(no-nook)"),
         (["frobnicate"], 2, "invalid choice"),
+        (["search", "none.nook", "x", "-k", "-3"], 2, "-3 is no whole number from 1 on"),
+        (["ask", "none.nook", "x", "--tokens", "0"], 2, "0 is no whole number from 1 on"),
+        (["fleet", "convert", "none.gguf", "-o", "made"], 1, "Check the path."),
         ([], 2, "COMMAND"),
     ],
 )
@@ -147,6 +157,7 @@ def test_a_damaged_nook_is_told_in_one_line(nook: Path) -> None:
 def test_help_names_every_command() -> None:
     text = cli("--help").stdout
     assert all(name in text for name in ("index", "search", "ask", "export", "serve"))
+    assert "over a WebSocket and as OpenAI does" in cli("serve", "--help").stdout
     assert cli("--version").stdout.startswith("inglenook ")
 
 

@@ -123,7 +123,7 @@ class Gguf:
         """Map the file at `path`. Raises NookError("model-missing") when there is none."""
         path = Path(path)
         if not path.is_file():
-            raise NookError("model-missing", f"There is no model file {path.name}.", "Run the build to fetch it.")
+            raise NookError("model-missing", f"There is no model file {path.name}.", "Check the path.")
         if path.stat().st_size == 0:
             raise _corrupt("it is empty")
         return cls(np.memmap(path, np.uint8, "r"))

@@ -28,7 +28,7 @@ def add(command: argparse.ArgumentParser) -> None:
     verify.set_defaults(command=_verify)
     verify.add_argument("folder", type=Path, metavar="DIR")
     about = "hold workers ready on this machine for a gateway that has the same key; see [hosts.NAME] of a fleet's file"
-    host = kinds.add_parser("host", help=about, description=about.capitalize() + ".")
+    host = kinds.add_parser("host", help=about, description=f"H{about[1:]}.")
     host.set_defaults(command=_host)
     host.add_argument("--key", type=Path, required=True, metavar="FILE", help="a key that all machines of a fleet have")
     host.add_argument(
