@@ -70,7 +70,7 @@ class Engine:
             self.executor.add(name, [stage])
 
     def measure(self, name: str, kind: str, rounds: int) -> list[Measured]:
-        """Iterations of several sizes, interleaved, each after one of another model and after its own; of each the median."""
+        """Iterations of several sizes, each after one of another model and after its own; of each the median."""
         per_page = PAGE // token_bytes(SHAPES[kind], 4)
         return calibrate.measure(
             self.executor, name, pages=self.pages, per_page=per_page, context=SHAPES[kind].context,

@@ -42,7 +42,7 @@ def test_a_change_of_the_model_costs_what_its_profile_says():
     asked = [arrival("x", 0.0, 1), arrival("y", 0.5, 2, "b"), arrival("z", 9.0, 1)]
     changing = {name: Profile(1.0, 0.0, 0.0, change=0.25) for name in "ab"}
     rows = simulate([(loop, share)], asked, profiles=changing)
-    assert [row.ended for row in rows] == [1.0, 3.25, 10.25]  # the first finds nothing; then b's after a's, and a's again
+    assert [row.ended for row in rows] == [1.0, 3.25, 10.25]  # b's after a's, and a's after b's
 
 
 @pytest.mark.parametrize(("strict", "ends"), [(False, [6.0, 7.0]), (True, [6.0, 8.0])])

@@ -115,9 +115,7 @@ def measure(
                 executor.release(piece.request)
         if turn >= 0 and time.perf_counter() > ends:
             break
-    return [
-        Measured(Work.of(sizes[n], changed), statistics.median(spent)) for (n, changed), spent in taken.items()
-    ]
+    return [Measured(Work.of(sizes[n], changed), statistics.median(spent)) for (n, changed), spent in taken.items()]
 
 
 def _pieces(size: Size, pages: int, per_page: int, context: int) -> tuple[Piece, ...]:
