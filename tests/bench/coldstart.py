@@ -256,7 +256,7 @@ def random_model(folder: Path) -> Path:
     path = folder / "random"
     if not (path / "config.json").exists():
         path.mkdir(parents=True, exist_ok=True)
-        names = part_names(SHAPE, 0, SHAPE.layers, embeds=True, heads=True, tied=True)
+        names = part_names(0, SHAPE.layers, embeds=True, heads=True, tied=True)
         sizes = [tensor_shape(SHAPE, name) for name in names]
         rng = np.random.default_rng(20250215)
         values = (weights(rng, size) for size in sizes)

@@ -19,7 +19,7 @@ from inglenook.fleet.manifest import Manifest
 from inglenook.fleet.weights import Checkpoint, config, part_names, tensor_shape
 
 SHAPE = Shape(layers=3, width=16, hidden=24, heads=4, kv_heads=2, vocabulary=40, context=64, theta=1e4, epsilon=1e-5)
-NAMES = part_names(SHAPE, 0, SHAPE.layers, embeds=True, heads=True, tied=True)
+NAMES = part_names(0, SHAPE.layers, embeds=True, heads=True, tied=True)
 CHUNK = 500
 
 

@@ -16,7 +16,7 @@ from inglenook.fleet.weights import Checkpoint, config, part_names, tensor_shape
 def model(folder, *, layers=6, vocabulary=500, tied=True):
     sizes = {"width": 16, "hidden": 24, "heads": 4, "kv_heads": 2, "context": 64, "theta": 1e4, "epsilon": 1e-5}
     shape = Shape(layers=layers, vocabulary=vocabulary, **sizes)
-    names = part_names(shape, 0, layers, embeds=True, heads=True, tied=tied)
+    names = part_names(0, layers, embeds=True, heads=True, tied=tied)
     sizes = [tensor_shape(shape, name) for name in names]
     values = (np.zeros(size, "<f2") for size in sizes)
     safetensors.write(folder / "model.safetensors", [(n, "F16", s) for n, s in zip(names, sizes)], values)
