@@ -73,7 +73,7 @@ def test_another_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NookError) as caught:
         pipeline(tmp_path, Options(ratios=(0.5,), ranks=(0,), steps=(0,)))
     assert caught.value.code == "other-run"
-    (tmp_path / "order.npz").write_bytes(b"PK half of it")
+    (tmp_path / "importance.npz").write_bytes(b"PK half of it")
     with pytest.raises(NookError, match="is damaged"):
         pipeline(tmp_path).order()
 
