@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from inglenook.errors import NookError
 from inglenook.evals.calls import Settings, Target
 from inglenook.evals.drive import drive as run_calls
 from inglenook.evals.rows import Rows
@@ -181,7 +182,7 @@ def searched(target: Target, rows: Rows | None = None, most: int | None = None) 
     """`planted` on any target, or the first `most` defects of it."""
     defects = [json.loads(line) for line in PLANTED.read_text("utf-8").splitlines()][:most]
     by = defaultdict[str, list[int]](list)
-    runs, baseline, worlds = list[int](), list[int](), list[World]()
+    runs, baseline, worlds, missed = list[int](), list[int](), list[World](), 0
     for defect in defects:
         prompt, cases = _planted(defect)
         names = [one.name for one in prompt.segments if one.name.startswith("planted")]
@@ -190,19 +191,21 @@ def searched(target: Target, rows: Rows | None = None, most: int | None = None) 
         if not wanted or rates[""] >= FALLS:
             print(json.dumps({"id": defect["id"], "rates": rates}), flush=True)
             continue
-        found = {
-            search: run_calls(culprits(prompt, cases, target.name, search=search), target, rows, patience=0)  # type: ignore[arg-type]
-            for search in ("bayes", "ddmin")
-        }
+        found = {search: _search(prompt, cases, target, rows, search) for search in ("bayes", "ddmin")}
         ours = found["bayes"]
-        right = {search: set(one.segments) == wanted for search, one in found.items()}
+        right = {search: one is not None and set(one.segments) == wanted for search, one in found.items()}
+        if ours is None:  # its first look saw no failure: not found, and no runs to compare
+            print(json.dumps({"id": defect["id"], "rates": rates, "right": False, "how": "not seen"}), flush=True)
+            by[defect["dimension"] if len(names) == 1 else "two"].append(0)
+            missed += 1
+            continue
         told = {"right": right["bayes"], "runs": ours.found.runs, "how": ours.found.how, "found": ours.segments}
         print(json.dumps({"id": defect["id"], "rates": rates, **told}), flush=True)
         by[defect["dimension"] if len(names) == 1 else "two"].append(int(right["bayes"]))
         runs.append(ours.found.runs)
         baseline.append(int(right["ddmin"]))
         worlds.append(World(len(PLAIN) + len(names), 1, max(rates.values()), max(0.02, rates[""])))
-    share = sum(map(sum, by.values())) / max(1, len(runs))
+    share = sum(map(sum, by.values())) / max(1, len(runs) + missed)
     votes = [lambda one, k=k: majority(k) for k in VOTES]  # type: ignore[misc]
     sprts = [lambda one, e=e: sequentially(one.seen, one.noise, e) for e in ERRORS]  # type: ignore[misc]
     ratios = [_beside(worlds, ladder, share, float(np.mean(runs or [1]))) for ladder in (votes, sprts)]
@@ -210,7 +213,7 @@ def searched(target: Target, rows: Rows | None = None, most: int | None = None) 
         "debugger_exact_share": round(share, 3) if runs else None,
         "debugger_runs_vs_ddmin": ratios[0],
         "debugger_runs_vs_ddmin_told_rates": ratios[1],
-        "debugger_planted": len(defects), "debugger_fell_for": len(runs),
+        "debugger_planted": len(defects), "debugger_fell_for": len(runs) + missed,
         "debugger_runs": round(float(np.mean(runs)), 1) if runs else None,
         "debugger_ddmin_of_five_exact_share": round(float(np.mean(baseline)), 3) if runs else None,
         "debugger_by_dimension": {name: [sum(some), len(some)] for name, some in sorted(by.items())},
@@ -226,6 +229,16 @@ def _beside(
         if np.mean([right for right, _ in found]) >= share - 0.01:
             return round(float(np.mean([used for _, used in found])) / runs, 2)
     return None
+
+
+def _search(prompt: Prompt, cases: list[Case], target: Target, rows: Rows | None, search: Any) -> Any:
+    """What the search finds; None where none of the runs that it looks at first failed."""
+    try:
+        return run_calls(culprits(prompt, cases, target.name, search=search), target, rows, patience=0)
+    except NookError as error:
+        if error.code != "not-failing":
+            raise
+        return None
 
 
 def _rate(prompt: Prompt, cases: list[Case], target: Target, rows: Rows | None) -> float:
