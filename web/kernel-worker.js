@@ -2,8 +2,8 @@
 //
 // Takes { id, op: "load", kind, threads, plain } once, then { id, op: "encode", tokens, urgent }, or of a language model
 // { id, op: "forward", tokens, at, top, how }, { id, op: "batch", batch }, { id, op: "score", tokens, at, how },
-// { id, op: "copy", source, target } and { id, op: "read" }, and does one after the other, urgent ones first. Answers { id, done, total } while it loads,
-// { id, result }, or { id, error: { code, message, hint }, fatal }. To stop it, end it.
+// { id, op: "copy", source, target } and { id, op: "read" }, and does one after the other, urgent ones first. Answers
+// { id, done, total } while it loads, { id, result }, or { id, error: { code, message, hint }, fatal }. To stop it, end it.
 
 import { fetchModel } from './lib/load-model.js';
 import { spawn } from './lib/spawn.js';

@@ -250,12 +250,7 @@ export class LanguageModel extends WasmModel {
     const { model, exports, table } = this;
     const count = exports.llama_forward(model, this.tokens, tokens.length, at, table, level, wanted, each, ...out);
     this.check(count, tokens, at);
-    const rows = each === 1 ? count : each * wanted;
-    return {
-      ids: new Int32Array(buffer, this.ids, rows).slice(),
-      logits: new Float32Array(buffer, this.logits, rows).slice(),
-      totals: new Float32Array(buffer, this.scores, each).slice(),
-    };
+    return this.found(each === 1 ? count : each * wanted, each);
   }
 
   /**
@@ -283,10 +278,16 @@ export class LanguageModel extends WasmModel {
     const where = [this.tokens, count, this.places, this.table, stride];
     const out = [this.masked, this.allow, bytes, this.ids, this.logits, this.scores];
     this.check(exports.llama_batch(model, ...where, level, wanted, ...out), tokens, places[0]);
+    return this.found(count * wanted, count);
+  }
+
+  /** What the kernel wrote: so many candidates, of so many rows. @param {number} count @param {number} rows */
+  found(count, rows) {
+    const { buffer } = this.memory;
     return {
-      ids: new Int32Array(buffer, this.ids, count * wanted).slice(),
-      logits: new Float32Array(buffer, this.logits, count * wanted).slice(),
-      totals: new Float32Array(buffer, this.scores, count).slice(),
+      ids: new Int32Array(buffer, this.ids, count).slice(),
+      logits: new Float32Array(buffer, this.logits, count).slice(),
+      totals: new Float32Array(buffer, this.scores, rows).slice(),
     };
   }
 

@@ -52,7 +52,6 @@ class Batch:
         return cls(passes[0].level, passes[0].top, tokens, places, tables, masked, allow)
 
 
-def answers(ids: np.ndarray, logits: np.ndarray, totals: np.ndarray) -> list[Candidates]:
-    """What each is answered, of arrays (n, top), (n, top) and (n,)."""
-    together = Candidates(ids, logits, totals)
-    return [together.row(n) for n in range(len(ids))]
+def answers(together: Candidates) -> list[Candidates]:
+    """What each is answered, of the rows of all."""
+    return [together.row(n) for n in range(len(together.ids))]

@@ -69,7 +69,7 @@ class Lane:
                 told = await waiting.turn
             except BaseException:
                 if waiting.task:
-                    await _to_its_end(waiting.task)
+                    await to_its_end(waiting.task)
                 elif self.turns.running is ticket:  # its turn had just come
                     self.turns.done(ticket)
                     self._go()
@@ -83,7 +83,7 @@ class Lane:
         task = asyncio.ensure_future(_each([effect, *(one.effect for one in others)], work))
         for one in others:
             one.task = task
-        stopped = await _to_its_end(task)
+        stopped = await to_its_end(task)
         self.turns.done(ticket)
         asyncio.get_running_loop().call_soon(self._go)  # after this step, which may ask for the most urgent pass of all
         mine, *theirs = [asyncio.CancelledError()] * (1 + len(others)) if task.cancelled() else task.result()
@@ -116,7 +116,7 @@ async def _each(effects: Sequence[Pass], work: Work) -> list[Any]:
         return [one for effect in effects for one in await _each([effect], work)]
 
 
-async def _to_its_end(task: asyncio.Task[Any]) -> bool:
+async def to_its_end(task: asyncio.Task[Any]) -> bool:
     """Wait for a task, and say whether whoever waits was cancelled meanwhile."""
     stopped = False
     while not task.done():

@@ -171,10 +171,7 @@ class Engine:
             name: to_js(value.reshape(-1)) if isinstance(value, np.ndarray) else value
             for name, value in vars(asked).items()
         })  # fmt: skip
-        best, shape = await self._kernels.batch(how), (len(passes), -1)
-        ids = np.frombuffer(best.ids.to_bytes(), np.int32).reshape(shape)
-        logits, totals = (np.frombuffer(part.to_bytes(), np.float32) for part in (best.logits, best.totals))
-        return answers(ids, logits.reshape(shape), totals)
+        return answers(candidates(await self._kernels.batch(how), len(passes)))
 
     async def _load(self, model: str, emit: Any) -> Loaded:
         if model == "pdf":

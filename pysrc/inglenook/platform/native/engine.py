@@ -32,7 +32,7 @@ from inglenook.flow import (
     Stored,
 )
 from inglenook.index.store import Change, Store
-from inglenook.platform.lane import Lane
+from inglenook.platform.lane import Lane, to_its_end
 from inglenook.topics.cluster import Cluster, cluster
 
 FILES = {
@@ -197,8 +197,6 @@ async def _to_its_end(work: Coroutine[Any, Any, Any]) -> Any:
     """What is cancelled while a thread works on it is over when the thread is done: it may write to pages or files that
     the next one is given."""
     task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
+    if await to_its_end(task):
+        raise asyncio.CancelledError
+    return task.result()

@@ -198,7 +198,7 @@ class LanguageModel:
             ),
             asked.tokens.tolist(), passes[0].at,
         )  # fmt: skip
-        return answers(ids, logits, totals)
+        return answers(Candidates(ids, logits, totals))
 
     def score(self, tokens: list[int], at: int, *, level: int = 0, pages: Sequence[int] = ()) -> np.ndarray:
         """What `flow.Score` asks for. Raises as `forward` does."""
