@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from inglenook.errors import NookError
 from inglenook.fleet.cold.channel import Message
 from inglenook.fleet.iteration import Iteration, Piece
-
-if TYPE_CHECKING:
-    from inglenook.fleet.cold.pipeline import Pipeline
 
 
 class WorkerLost(NookError):
@@ -24,13 +21,22 @@ class WorkerLost(NookError):
         super().__init__("worker-lost", message, "The request can be tried again.")
 
 
+class Runner(Protocol):
+    """What a flight knows of a pipeline that has pieces of it."""
+
+    @property
+    def merged(self) -> bool: ...
+
+    def ended(self, pieces: Sequence[Piece]) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Flight:
     """An iteration under way in `pipelines`: its pieces by who runs them, each with what is waited for."""
 
     iteration: Iteration
     asked: Sequence[tuple[Sequence[Piece], Future[Message]]]
-    pipelines: Sequence[Pipeline]
+    pipelines: Sequence[Runner]
 
     @property
     def waiting(self) -> list[Future[Message]]:
