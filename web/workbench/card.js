@@ -52,17 +52,18 @@ export class Card {
   /** Begin, or go on: what was answered before is found and not asked again. */
   async start() {
     const { run, how } = this;
-    const tab = how.runs.store.lock(`run/${run.id}`, false);
-    const release = await tab.granted;
+    const { state, why } = run;
+    Object.assign(run, { state: 'running', why: undefined }); // at once: nobody presses the button twice
+    this.#stop = new AbortController();
+    this.#shown();
+    const release = await how.runs.store.lock(`run/${run.id}`, false).granted;
     if (!release) {
+      Object.assign(run, { state, why });
+      this.#shown();
       this.#far.textContent = 'It is running in another tab.';
       return;
     }
     const began = performance.now();
-    this.#stop = new AbortController();
-    Object.assign(run, { state: 'running', why: undefined });
-    how.changed();
-    this.#shown();
     try {
       await how.runs.save(run);
       const told = { ...run.told, ...(await how.secret(run.told)) };
