@@ -108,7 +108,7 @@ def test_usage_that_says_nothing_costs_no_answer(usage: bytes) -> None:
 @pytest.mark.parametrize(
     "place",
     ["http://host:99999/v1", "http://[::1", "http://host/a b", "http://host/é", f"http://{'a' * 70}.x", "http://.",
-     "ws://host:99999", "ws://[::1", "gopher://host"],
+     "gopher://host"],
 )  # fmt: skip
 def test_what_is_no_address_is_no_target(place: str) -> None:
     with pytest.raises(NookError) as error:

@@ -114,7 +114,7 @@ def test_a_server_that_is_no_gateway_ends_the_run() -> None:
 
 def test_gateways_are_named() -> None:
     assert targets.open("ws://localhost:8765#2").name == "ws://localhost:8765#2"
-    for wrong in ("ws://", "wss://host#small", "http://host"):
+    for wrong in ("ws://", "wss://host#small", "ws://host:99999", "ws://[::1"):
         with pytest.raises(NookError) as error:
-            Gateway(wrong)
+            targets.open(wrong)
         assert error.value.code == "no-target" and error.value.hint
