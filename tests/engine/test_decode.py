@@ -105,6 +105,26 @@ def test_the_same_prompt_again_runs_one_token() -> None:
     assert (script.asked[0].tokens, script.asked[0].at, made.prefilled) == (TINY.encode("e"), 3, 1)
 
 
+def test_the_same_prompt_at_the_same_time_runs_one_token_too() -> None:
+    model, asked, found = Model(), TINY.encode("same" * 20, special=False), []
+
+    def flow(said: str) -> tuple[Any, Script]:
+        script = Script(asked, [*TINY.encode(said, special=False), END], model.pages)
+        return generate(asked, TINY, cache=model.cache, max_tokens=9, sampler=Sampler(guard=0)), script
+
+    one, first = flow("the abc")
+
+    def meanwhile(effect: Effect) -> Any:
+        if len(effect.tokens) == 1 and not found:  # it is writing
+            two, second = flow("xyz")
+            found.append((run(two, second.answer)[1], second.asked[0].tokens))
+        return first.answer(effect)
+
+    _, made = run(one, meanwhile)
+    assert [(other.text, other.prefilled, tokens) for other, tokens in found] == [("xyz", 1, asked[-1:])]
+    assert made.text == "the abc" and made.prefilled == len(asked) and model.cache.free == model.cache.pages
+
+
 def test_another_level_begins_anew() -> None:
     _, made, _ = write("a", "same", model=Model().holding("same"), level=1)
     assert made.prefilled == 4

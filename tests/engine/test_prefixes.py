@@ -107,6 +107,51 @@ def test_the_same_text_at_the_same_time_is_kept_once() -> None:
     assert kernel.cache.free == 4 and kernel.answer(TEXT[:130]) == 100
 
 
+def test_the_end_of_a_prompt_is_found_while_its_answer_is_written() -> None:
+    kernel = Kernel(8)
+    one = kernel.open(TEXT[:100])
+    kernel.write(one, TEXT[:100])
+    assert len(kernel.open(TEXT[:100]).tokens) == 64, "nothing of a page that is being filled"
+    one.share()
+    kernel.write(one, [1] * 5)
+    two, three = kernel.open(TEXT[:100]), kernel.open([*TEXT[:90], 7, 7])
+    assert (len(two.tokens), len(three.tokens)) == (99, 90) and len({one.pages[1], two.pages[1], three.pages[1]}) == 3
+    kernel.write(two, TEXT[99:100])
+    two.share()
+    kernel.write(two, [2] * 40)
+    kernel.write(one, [1] * 40)
+    assert kernel.pages.read(one.pages, 145, 0) == [*TEXT[:100], *[1] * 45]
+    assert kernel.pages.read(two.pages, 140, 0) == [*TEXT[:100], *[2] * 40]
+    with pytest.raises(ValueError, match="held"):
+        two.wrote(100, [])
+    for session in (one, two, three):
+        session.close()
+    assert kernel.answer([*TEXT[:100], *[1] * 60]) == 145 and kernel.answer([*TEXT[:100], *[2] * 60]) == 140
+
+
+@pytest.mark.parametrize("then", [3, 20, 90])
+@pytest.mark.parametrize("beside", [0, 20, 50])
+def test_what_is_shared_stays_until_it_was_copied(then: int, beside: int) -> None:
+    """Whatever becomes meanwhile of the session that wrote it, and whether another wrote the same."""
+    kernel = Kernel(6)
+    one, other = kernel.open([1]), kernel.open([1])
+    kernel.write(one, [1] * 40)
+    one.share()
+    late = kernel.cache.open(0, [1] * 50)
+    assert late.copy and late.copy[0] == one.pages[0]
+    kernel.write(other, [1] * (40 + beside))
+    other.close()
+    kernel.write(one, [1] * then)
+    one.close()
+    kernel.answer([2] * 64 * (kernel.cache.free - 1))  # a copy, and whoever needs pages
+    kernel.pages.copy(Copy(*late.copy))
+    late.copied()
+    kernel.write(late, [3] * 30)
+    assert kernel.pages.read(late.pages, 70, 0) == [*[1] * 40, *[3] * 30]
+    late.close()
+    assert kernel.cache.free == 6
+
+
 def test_the_least_recently_used_goes_first_ends_before_beginnings() -> None:
     kernel = Kernel(6)
     kernel.answer([1] * 128)
@@ -167,6 +212,7 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.kernel = Kernel(7)
         self.open: list[Session] = []
+        self.shared: dict[Session, int] = {}
 
     @rule(data=st.data(), level=st.integers(0, 1))
     def begin(self, data: Any, level: int) -> None:
@@ -188,7 +234,17 @@ class Histories(RuleBasedStateMachine):
     def go_back(self, which: int, back: int) -> None:
         session = self.open[which % len(self.open)]
         at = max(len(session.tokens) // PAGE * PAGE, len(session.tokens) - back)
-        session.wrote(at, [])
+        try:
+            session.wrote(at, [])
+        except ValueError:
+            assert at < self.shared.get(session, 0)
+
+    @precondition(lambda self: self.open)
+    @rule(which=st.integers(0, 9))
+    def share(self, which: int) -> None:
+        session = self.open[which % len(self.open)]
+        session.share()
+        self.shared[session] = len(session.tokens)
 
     @precondition(lambda self: self.open)
     @rule(which=st.integers(0, 9))

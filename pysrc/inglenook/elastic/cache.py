@@ -7,11 +7,13 @@
     session.reserve(len(prompt))
     yield Forward(prompt[at:], at := len(session.tokens), pages=session.pages)
     session.wrote(at, prompt[at:])
+    session.share()                            # others may begin with all of the prompt
     session.close()
 
 A page holds 64 positions. Full ones stand in the tree, below the page before them, and any number of sessions read
-them; one that is being filled belongs to its session until it is full or the session ends. What nobody uses stays
-until its page is needed; the least recently used goes first, ends before beginnings.
+them; one that is being filled belongs to its session until it is full or the session ends, but what it holds when it is
+shared stands in the tree from then on, for others to copy. What nobody uses stays until its page is needed; the least
+recently used goes first, ends before beginnings.
 """
 
 from __future__ import annotations
@@ -108,18 +110,40 @@ class Cache:
         self._free.append(node.page)
 
     def add(self, parent: _Node, tokens: tuple[int, ...], page: int) -> _Node:
-        """Put a page into the tree, or find the one that begins like it; the other page is free then. Ends that nobody
-        reads and that are the beginning of the new one go."""
-        siblings = list(parent.children.values())
-        found = next((node for node in siblings if node.tokens[: len(tokens)] == tokens), None)
-        if found:
+        """Put a page into the tree, or find the one that begins like it; the other page is free then."""
+        if found := self.like(parent, tokens):
             self._free.append(page)
             return found
-        for node in siblings:
-            if not node.users and tokens[: len(node.tokens)] == node.tokens:
-                self.drop(node)
-        made = parent.children[tokens] = _Node(page, tokens, parent)
+        made = _Node(page, tokens, parent)
+        self._place(made)
         return made
+
+    def grow(self, node: _Node, tokens: tuple[int, ...]) -> _Node:
+        """As `add` for an end whose session wrote on in its page, and uses it no more. It stays as it was known where
+        others are about to copy it and another page begins like it, too."""
+        assert node.parent
+        del node.parent.children[node.tokens]
+        node.users -= 1
+        if not node.users:
+            return self.add(node.parent, tokens, node.page)
+        if found := self.like(node.parent, tokens):
+            node.parent.children[node.tokens] = node
+            return found
+        node.tokens = tokens
+        self._place(node)
+        return node
+
+    def like(self, parent: _Node, tokens: tuple[int, ...]) -> _Node | None:
+        """A page below `parent` that begins with `tokens`."""
+        return next((node for node in parent.children.values() if node.tokens[: len(tokens)] == tokens), None)
+
+    def _place(self, made: _Node) -> None:
+        """Into the tree; ends that nobody reads and that are its beginning go."""
+        assert made.parent
+        for node in list(made.parent.children.values()):
+            if not node.users and made.tokens[: len(node.tokens)] == node.tokens:
+                self.drop(node)
+        made.parent.children[made.tokens] = made
 
     def touch(self, node: _Node) -> None:
         """It was used just now."""
@@ -151,6 +175,7 @@ class Session:
         self._cache = cache
         self._chain: list[_Node] = []  # the full pages
         self._source: _Node | None = None  # of `copy`
+        self._end: _Node | None = None  # what is shared of the page that is being filled
         self._open = True
 
     def enter(self, node: _Node) -> None:
@@ -188,20 +213,28 @@ class Session:
     def wrote(self, at: int, tokens: Sequence[int]) -> None:
         """The positions from `at` on hold `tokens` now, and nothing comes after them; full pages become known.
 
-        `at` may go back, but not into a full page. Raises NookError("worker-died").
+        `at` may go back, but not into a full page or what is shared. Raises NookError("worker-died").
         """
         self._check()
-        if not len(self._chain) * PAGE <= at <= len(self.tokens) or at + len(tokens) > len(self.pages) * PAGE:
+        known = len(self._chain) * PAGE + (len(self._end.tokens) if self._end else 0)
+        if not known <= at <= len(self.tokens) or at + len(tokens) > len(self.pages) * PAGE:
             raise ValueError(f"{len(tokens)} tokens at {at} of {len(self.tokens)} held on {len(self.pages)} pages")
         self.copied()
         self.tokens[at:] = tokens
         for i in range(len(self._chain), len(self.tokens) // PAGE):
             full = tuple(self.tokens[i * PAGE : (i + 1) * PAGE])
-            node = self._cache.add(self.node, full, self.pages[i])
+            node = self._known(full, self.pages[i])
             node.users += 1
             self.pages[i] = node.page
             self._chain.append(node)
             self.node = node
+
+    def share(self) -> None:
+        """Let others begin with all that is there now, which is not written over any more."""
+        rest = tuple(self.tokens[len(self._chain) * PAGE :])
+        if rest and not self.copy and not self._end and not self._cache.like(self.node, rest):
+            self._end = self._cache.add(self.node, rest, self.pages[len(self._chain)])
+            self._end.users += 1
 
     def close(self) -> None:
         """Nothing is written any more. What is there stays known as long as nobody needs its pages."""
@@ -212,13 +245,18 @@ class Session:
         rest = tuple(self.tokens[whole * PAGE :])
         unused = self.pages[whole:]
         if rest and not self.copy:  # with a copy that may not have been made nothing new is known
-            self._cache.touch(self._cache.add(self.node, rest, unused.pop(0)))
+            self._cache.touch(self._known(rest, unused.pop(0)))
         for page in unused:
             self._cache.give(page)
         self.copied()
         for node in reversed(self._chain):
             node.users -= 1
             self._cache.touch(node)
+
+    def _known(self, tokens: tuple[int, ...], page: int) -> _Node:
+        """Have the tree know what the page after the full ones holds."""
+        end, self._end = self._end, None
+        return self._cache.grow(end, tokens) if end else self._cache.add(self.node, tokens, page)
 
     def copied(self) -> None:
         """The copy was made: the page it was made of may go."""
