@@ -19,6 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import abreast
 import exact
 import llamacpp
 import replay
@@ -83,6 +84,11 @@ def first(options: argparse.Namespace) -> Figures:
     return _driven(lambda driver: resident.first(driver, options.rounds))
 
 
+def together(options: argparse.Namespace) -> Figures:
+    """Answers that are written at the same time, against one after the other."""
+    return _driven(lambda driver: abreast.passes(driver) | abreast.stories(driver, options.rounds))
+
+
 def cosine(options: argparse.Namespace) -> Figures:
     """Logits of all builds against the float pass."""
     return _driven(lambda driver: exact.measure(driver, options.prompts))
@@ -141,7 +147,7 @@ def _speed(options: argparse.Namespace, threads: int, isolated: bool) -> dict[st
 
 PARTS: dict[str, Callable[[argparse.Namespace], Figures]] = {
     "speed1": speed1, "speed2": speed2, "native": native, "bandwidth": bandwidth, "first": first, "levels": levels,
-    "cosine": cosine, "perplexity": perplexity, "tasks": tasks, "slo": slo, "prompt": prompt,
+    "together": together, "cosine": cosine, "perplexity": perplexity, "tasks": tasks, "slo": slo, "prompt": prompt,
 }  # fmt: skip
 KEYS = (
     "prefill512_vs_wllama_q41_1t", "prefill512_vs_wllama_best_1t", "decode_vs_wllama_q41_1t",
@@ -149,7 +155,7 @@ KEYS = (
     "native_decode_vs_llamacpp_1t", "ttft_ms_256", "half_ratio_decode_speedup", "half_ratio_prefill_speedup",
     "switch_ms", "switch_share_of_ttft", "submodels_memory_ratio", "ppl_by_ratio", "task_share_at_80",
     "task_share_at_50", "slo_accuracy_gain_over_best_fixed", "slo_attainment", "prompt50_quality_share",
-    "prompt50_ttft_ratio_at_256", "logit_cosine_min",
+    "prompt50_ttft_ratio_at_256", "logit_cosine_min", "stories_together_speedup",
 )  # fmt: skip
 
 

@@ -99,7 +99,7 @@ def page(driver: Any, isolated: bool = False) -> Iterator[tuple[Page, int]]:
 
 def bandwidth(driver: Any, rounds: int) -> dict[str, Any]:
     """Decoding reads every weight of the whole model once a token: bytes a second of that, and of reading alone."""
-    tokens = _tokens(64)
+    tokens = tokens_of(64)
     with page(driver) as (opened, pid):
         checked = opened.evaluate(READ, [selfcheck.prompt(49152), 0])  # the first pass there is, nothing compiled well
         shares, rates = [], []
@@ -127,7 +127,7 @@ def levels(driver: Any, rounds: int) -> dict[str, Any]:
     told = read_header(LM).config.get("levels") or [{"ratio": 1.0}]
     assert isinstance(told, list)
     ratios = [float(level["ratio"]) for level in told]
-    tokens = _tokens(LONG)
+    tokens = tokens_of(LONG)
     rows: list[dict[str, list[float]]] = [{"prefill": [], "decode": [], "wall": []} for _ in ratios]
     switches = []
     with page(driver) as (opened, pid):
@@ -186,7 +186,8 @@ def first(driver: Any, rounds: int) -> dict[str, Any]:
     return figures
 
 
-def _tokens(count: int) -> list[int]:
+def tokens_of(count: int) -> list[int]:
+    """The first tokens of a text of ours."""
     tokenizer = Tokenizer.load(TOKENIZER.read_bytes())
     return tokenizer.encode(TEXT.read_text(encoding="utf-8"), special=False)[:count]
 
