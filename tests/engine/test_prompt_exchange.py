@@ -13,6 +13,7 @@ from inglenook.errors import NookError
 from inglenook.evals.calls import Message, Settings
 from inglenook.prompt.ast import Prompt, Segment, Slot
 from inglenook.prompt.case import Assertion, Case
+from inglenook.prompt.exchange import promptfoo
 from inglenook.prompt.exchange.formats import FORMATS, guess, read
 from inglenook.prompt.exchange.paragraphs import paragraphs
 from inglenook.prompt.requirement import Requirement
@@ -180,6 +181,17 @@ sharing: true
 """
 CHAT = '[{"role": "system", "content": "Be kind to {{shop}}."}, {"role": "user", "content": "{{ticket}}"}]'
 CSV = "ticket,__expected,__description\nc,icontains: d,from a table\ne,f\n"
+
+
+def test_tests_alone_may_be_a_list() -> None:
+    told = "- vars: {a: [x, y]}\n  assert: [{type: equals, value: b}]\n- more.csv\n"
+
+    def cases(text: str) -> tuple[Case, ...]:
+        return promptfoo.cases(text, "t.yaml", files(**{"more.csv": "a,__expected\nz,c\n"}))[0]
+
+    assert cases(told) == cases("tests:\n" + told) and [case.values["a"] for case in cases(told)] == ["x", "y", "z"]
+    with pytest.raises(NookError, match=r"t.yaml:3: weight is -1"):
+        cases("- vars: {a: x}\n- assert:\n  - {type: a, weight: -1}\n")
 
 
 def test_promptfoo_is_read_with_the_files_it_names_and_its_losses_are_told() -> None:

@@ -79,6 +79,20 @@ def test_javascript_in_the_readme_parses(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
+def test_the_prompt_of_the_readme_and_its_cases_are_what_they_should_be() -> None:
+    from inglenook.prompt import file, lint
+    from inglenook.prompt.exchange import promptfoo
+    from inglenook.prompt.rule import Scene
+
+    [text] = re.findall(r"^```\n(---\n.*?)^```", README, re.MULTILINE | re.DOTALL)
+    [tests] = blocks(README, "yaml")
+    prompt = file.parse(text)
+    cases, lost = promptfoo.cases(tests, "cases.yaml", lambda name: "")
+    assert prompt.name == "title" and not lost and {id for case in cases for id in case.requirements} == {"R1"}
+    assert all("<note>" in prompt.call(case.values).messages[0].content and case.assertions for case in cases)
+    assert {finding.severity for finding in lint.lint(Scene(prompt, cases))} <= {"note"}
+
+
 TRIED = """
 import { Completions } from '%s';
 const asked = [];

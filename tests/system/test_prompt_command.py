@@ -186,6 +186,7 @@ def test_export_writes_what_goes_beside(sort: Path, tmp_path: Path, capsys) -> N
     assert json.loads((tmp_path / "sort.jsonl").read_text()) == {"ticket": "x", "urgent": False, "target": "other"}
     assert main(["prompt", "export", str(sort), "--to", "promptfo"]) == 1
     assert "Did you mean promptfoo?" in capsys.readouterr().err
-    tests.write_text("tests: []\n")
-    assert main(["prompt", "export", str(sort), "--to", "github", "--tests", str(tests)]) == 1
-    assert f"{tests}:1: There is no test" in capsys.readouterr().err
+    for none in ("tests: []\n", "[]\n"):
+        tests.write_text(none)
+        assert main(["prompt", "export", str(sort), "--to", "github", "--tests", str(tests)]) == 1
+        assert f"{tests}:1: There is no test" in capsys.readouterr().err

@@ -290,7 +290,8 @@ class Prompt:
             value = values.get(slot.name)
             found[slot.name] = value = slot.default if value is None else value
             if value is None and slot.required:
-                raise NookError("prompt-slot", f"The slot {slot.name} has no value.", f"Give one of type {slot.type}.")
+                hint = f"Give one of type {slot.type}: --set {slot.name}=…"
+                raise NookError("prompt-slot", f"The slot {slot.name} has no value.", hint)
         return found
 
 

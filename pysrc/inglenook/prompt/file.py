@@ -5,13 +5,13 @@
     version: 1.2.0
     settings: {max_tokens: 8, temperature: 0}
     slots:
-      ticket: {type: text, most: 4000, description: what the customer wrote}
+      ticket: {type: text, most: 4000}
     requirements:
-      - {id: R1, text: Names one of the three queues., threshold: 0.95, margin: 0.1}
+      - {id: R1, text: Names a queue., threshold: 0.95, margin: 0.1}
     ---
     {{! a note for people}}
     {{#seg task kind=task req=R1 protect}}
-    Which queue does this ticket belong to: billing, technical or sales?
+    Which queue is it for: billing, technical or sales?
     {{/seg}}
     {{#seg ticket kind=input}}
     <ticket>{{ticket}}</ticket>

@@ -1,4 +1,4 @@
-"""Watches a prompt in use: an alarm when a requirement is no longer kept, however long one looks."""
+"""Watches a prompt in use: whether it still keeps its requirements, however long one looks."""
 
 from __future__ import annotations
 
@@ -28,9 +28,8 @@ class Monitor:
 
     def add(self, trial: Trial) -> list[Alarm]:
         """Count one run; the alarms it raised."""
-        found = []
-        for one, watch in self._watches:
-            speaks = one.metric != "pass" or one.id in tested(trial.case)
-            if speaks and watch.add(float(trial.kept(one))):
-                found.append(Alarm(one.id, watch.runs, trial))
-        return found
+        return [
+            Alarm(one.id, watch.runs, trial)
+            for one, watch in self._watches
+            if (one.metric != "pass" or one.id in tested(trial.case)) and watch.add(float(trial.kept(one)))
+        ]

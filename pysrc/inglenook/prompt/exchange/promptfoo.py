@@ -14,7 +14,7 @@ from inglenook.errors import NookError
 from inglenook.prompt import document
 from inglenook.prompt.ast import Prompt
 from inglenook.prompt.case import Assertion, Case
-from inglenook.prompt.document import Table
+from inglenook.prompt.document import Place, Table
 from inglenook.prompt.exchange import chat, dialect
 from inglenook.prompt.exchange.carried import Exported, Imported, Loss, Open
 from inglenook.prompt.exchange.dialect import JINJA, Reader
@@ -68,13 +68,14 @@ def write(prompt: Prompt, cases: Sequence[Case]) -> Exported:
 
 
 def cases(text: str, path: str, open: Open) -> tuple[tuple[Case, ...], tuple[Loss, ...]]:
-    """The cases of a file that has `tests` (and `defaultTest`), whether it has prompts or not, and what is lost.
+    """The cases of a file that has `tests` (and `defaultTest`), or is a list of tests, and what is lost.
 
     Raises NookError("prompt-yaml" | "prompt-file"), the latter too for a file without a test.
     """
-    table = document.load(text, path).table()
-    lost: list[Loss] = []
-    found = tuple(_cases(table, open, lost))
+    told, lost = document.load(text, path), list[Loss]()
+    bare = isinstance(told.value, list)
+    table = Table(told, (), {"tests": told.value}) if bare else told.table()
+    found = tuple(_cases(table, open, lost, () if bare else ("tests",)))
     if not found:
         raise table.error("There is no test.", "List them under tests: [{vars: …, assert: […]}].", "tests")
     return found, tuple(lost)
@@ -160,7 +161,7 @@ def _messages(source: str) -> list[tuple[str, str]]:
     return [("user", source)]
 
 
-def _cases(table: Table, open: Open, lost: list[Loss]) -> Iterator[Case]:
+def _cases(table: Table, open: Open, lost: list[Loss], place: Place = ("tests",)) -> Iterator[Case]:
     templates = table.mapping("assertionTemplates")
     shared = table.table("defaultTest") if isinstance(table.get("defaultTest", {}), dict) else None
     if shared is None:
@@ -171,7 +172,7 @@ def _cases(table: Table, open: Open, lost: list[Loss]) -> Iterator[Case]:
     sources = [said] if isinstance(said, str) else said
     n = 0
     for where, one in enumerate(sources if isinstance(sources, list) else []):
-        for test in _tests(table, where, one, open, lost):
+        for test in _tests(table, (*place, where), one, open, lost):
             for values in _combined({**shared.mapping("vars"), **test.mapping("vars")}, test):
                 n += 1
                 own = tuple(assertion(one, templates, lost) for one in test.tables("assert"))
@@ -186,10 +187,10 @@ def _case(test: Table, name: str, values: dict[str, Any], checks: tuple[Assertio
     return Case(named, values, checks, ids, test.maybe("threshold"), metadata)
 
 
-def _tests(table: Table, where: int, one: Any, open: Open, lost: list[Loss]) -> Iterator[Table]:
+def _tests(table: Table, place: Place, one: Any, open: Open, lost: list[Loss]) -> Iterator[Table]:
     """The tests that an entry stands for: itself, or those of the file it names."""
     if isinstance(one, dict):
-        yield Table(table.document, ("tests", where), one)
+        yield Table(table.document, place, one)
         return
     name = str(one).removeprefix("file://")
     if name.endswith((".yaml", ".yml", ".json")):
@@ -199,7 +200,7 @@ def _tests(table: Table, where: int, one: Any, open: Open, lost: list[Loss]) -> 
     elif name.endswith(".csv"):
         try:
             for row in csv.DictReader(io.StringIO(open(name))):
-                yield Table(table.document, ("tests", where), _row(row))
+                yield Table(table.document, place, _row(row))
         except csv.Error as error:
             raise NookError("prompt-file", f"{name} cannot be read: {error}.", "Save it as CSV.") from None
     else:
