@@ -18,6 +18,7 @@ from buildlib.project import ROOT, cache, say
 MEMORY = "async () => (await performance.measureUserAgentSpecificMemory()).bytes"
 PORT = 41785  # the same each time: rows belong to an origin
 TICK = 1000  # milliseconds between two looks at it
+SAID = 120  # seconds between two words about how far it is
 WARM = 60  # answers after which memory is measured first: the model is there, and Python has grown
 
 
@@ -59,12 +60,15 @@ def _watched(page: Any, run: Any, sample: int, minutes: float) -> dict[str, Any]
         return int(re.sub(r"\D", "", kept.inner_text().partition(" ")[0]) or 0)
 
     began, first, before = time.monotonic(), answers(), 0.0
-    warm, since = 0, began
+    warm, since, said_at = 0, began, began
     while run.get_attribute("data-state") == "running" and time.monotonic() - began < 60 * minutes:
         page.wait_for_timeout(TICK)
         if not before and answers() - first >= WARM:
             before = page.evaluate(MEMORY) / 1e6
             warm, since = answers(), time.monotonic()
+        if time.monotonic() - said_at > SAID:
+            said_at = time.monotonic()
+            say(f"  {run.locator('.run-far').inner_text()}")
     seconds, done = time.monotonic() - since, answers()
     after = page.evaluate(MEMORY) / 1e6
     if run.get_attribute("data-state") == "running":
