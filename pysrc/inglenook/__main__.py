@@ -72,20 +72,23 @@ def parser() -> argparse.ArgumentParser:
     index.add_argument("--prune", action="store_true", help="forget documents of the collection that are not there now")
 
     search = _command(commands, "search", _search, "find passages")
-    _questions(search, "query")
-    search.add_argument("--mode", choices=("hybrid", "lexical", "vector"), default="hybrid")
+    _questions(search, "query", "words, or a question")
+    search.add_argument(
+        "--mode", choices=("hybrid", "lexical", "vector"), default="hybrid",
+        help="by words and meaning, by words alone, by meaning alone (hybrid)",
+    )  # fmt: skip
 
     ask = _command(commands, "ask", _ask, "answer a question from the documents")
-    _questions(ask, "question")
+    _questions(ask, "question", "what to answer from the documents")
     ask.add_argument("--no-write", action="store_true", help="only the passages that answer, no model")
     ask.add_argument("--tokens", type=positive, default=160, metavar="N", help="the longest written answer (160)")
 
     export = _command(commands, "export", _export, "write the whole nook to one compact file")
-    export.add_argument("nook", type=Path)
-    export.add_argument("output", type=Path)
+    export.add_argument("nook", type=Path, help="the .nook file")
+    export.add_argument("output", type=Path, help="the file to write")
 
     serve = _command(commands, "serve", _serve, "answer over a WebSocket and as OpenAI does, with the site beside")
-    serve.add_argument("nook", type=Path)
+    serve.add_argument("nook", type=Path, help="the .nook file")
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen at (127.0.0.1: this machine only)")
     serve.add_argument("--port", type=int, default=8765, help="the port; 0 takes any (8765)")
     serve.add_argument("--site", type=Path, metavar="DIR", help="a folder of files to serve beside the socket")
@@ -121,9 +124,9 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int],
     return command
 
 
-def _questions(command: argparse.ArgumentParser, name: str) -> None:
+def _questions(command: argparse.ArgumentParser, name: str, help: str) -> None:
     command.add_argument("nook", type=Path, help="the .nook file")
-    command.add_argument(name)
+    command.add_argument(name, help=help)
     command.add_argument("-k", type=positive, default=8 if name == "question" else 10, help="how many passages")
     command.add_argument("--collection", action="append", default=[], help="only of this collection")
     command.add_argument("--path", action="append", default=[], metavar="GLOB", help="only of these files")

@@ -43,5 +43,7 @@ def test_absent_models_are_named(tmp_path: Path) -> None:
     items.write_text('{"question_text": "?", "question_type": "numerical", "answer": "1"}\n', "utf-8")
     done = run("finance", items, "--target", "reader", models=tmp_path)
     assert done.returncode == 1 and "pp-ocrv4-det.onnx" in done.stderr and "INGLENOOK_MODELS" in done.stderr
+    done = run("finance", items, "--target", "native", "--by", "main_clas")
+    assert done.returncode == 1 and "has no main_clas" in done.stderr, "before any model is asked"
     done = run("finance", items, "--target", "reader:other")
     assert done.returncode == 1 and "There is no target" in done.stderr

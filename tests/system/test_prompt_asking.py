@@ -93,6 +93,18 @@ def test_test_tells_what_passes_and_writes_junit(place, capsys) -> None:
     assert place("test", "good.prompt", "--runs", "2") == 3
 
 
+def test_what_a_verdict_does_not_say_is_told(place, capsys) -> None:
+    told = Path("cases.yaml").read_text()
+    Path("cases.yaml").write_text(told + "  - {description: idle, vars: {place: x}, metadata: {requirements: [R2]}}\n")
+    place("test", "good.prompt", "--runs", "2")
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert "R2 of the case idle is no requirement of the prompt. One of: R1." in said
+    assert said.endswith("The case idle asserts nothing: it cannot fail.")
+    Path("cases.yaml").write_text(told)
+    place("test", "good.prompt", "--runs", "2")
+    assert capsys.readouterr().out.splitlines()[-1].endswith("12 runs of 6 cases on http://model.")
+
+
 def test_rows_are_asked_for_once(place, capsys, monkeypatch) -> None:
     made: list[Scripted] = []
     monkeypatch.setattr(targets, "open", lambda *given, **more: made.append(Scripted(*given, **more)) or made[-1])

@@ -70,6 +70,14 @@ def test_lint_repairs_the_file_and_nothing_else_in_it(sort: Path, capsys) -> Non
     )
 
 
+def test_lint_keeps_how_lines_end(sort: Path, capsys) -> None:
+    main(["prompt", "lint", str(sort), "--fix"])
+    wanted = sort.read_bytes().replace(b"\n", b"\r\n")
+    sort.write_bytes(SORT.replace("\n", "\r\n").encode())
+    main(["prompt", "lint", str(sort), "--fix"])
+    assert sort.read_bytes() == wanted
+
+
 def test_a_full_disk_costs_no_prompt(sort: Path, capsys) -> None:
     script = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100));"
     script += "from inglenook.__main__ import main; sys.exit(main(sys.argv[1:]))"

@@ -44,6 +44,13 @@ def nook(tmp_path: Path) -> Iterator[Nook]:
         yield nook
 
 
+def test_a_key_that_no_client_can_send_is_refused(nook: Nook) -> None:
+    for key in ("schlüssel", "a b", "a\n"):
+        with pytest.raises(NookError) as error:
+            run.serve(nook, "127.0.0.1", 0, key=key)
+        assert error.value.code == "bad-key" and key not in str(error.value)
+
+
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 99999), ("127.0.0.1", -1), ("é" * 70, 0)])
 def test_what_is_no_port_and_no_name_is_told(nook: Nook, host: str, port: int) -> None:
     with pytest.raises(NookError) as error:

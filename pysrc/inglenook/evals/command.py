@@ -204,7 +204,7 @@ def _finance(options: argparse.Namespace) -> int:
     from inglenook.evals import finance, report
     from inglenook.evals.items import load
 
-    items: Any = load(options.items)
+    items: Any = _having(load(options.items), options.by)
     if options.sample:
         items = iter(_reservoir(items, options.sample, options.seed))
     plan = finance.Plan(blind=options.blind, official=not options.as_is)
@@ -223,6 +223,16 @@ def _charts(options: argparse.Namespace) -> int:
         path = synthetic.write(options.output, options.count, options.seed, lambda n, all: tell(f"{n}/{all} questions"))
     print(f"{path}: {options.count} synthetic questions in FinMME's format.")
     return 0
+
+
+def _having(items: Iterator[Any], columns: Sequence[str]) -> Iterator[Any]:
+    """The items. Raises NookError("missing-columns") before anything is asked where the first has not these."""
+    for first in islice(items, 1):
+        if absent := [column for column in columns if column not in first.more]:
+            hint = f"Its other columns are {', '.join(sorted(first.more)) or 'none'}."
+            raise NookError("missing-columns", f"The first question has no {' and no '.join(absent)}.", hint)
+        yield first
+    yield from items
 
 
 def _reservoir(items: Iterator[Any], count: int, seed: int) -> list[Any]:
@@ -311,7 +321,7 @@ def write(path: Path, text: str) -> None:
     try:
         if there:
             path.open("ab").close()  # one that may only be read is not replaced
-        partial.write_text(text, "utf-8", "replace")
+        partial.write_bytes(text.encode("utf-8", "replace"))
         if there:
             shutil.copymode(path, partial)
         partial.replace(path)

@@ -126,7 +126,7 @@ def _test(options: argparse.Namespace) -> int:
             )
         )
         print(f"mutants: {said}; covered: {parts}")
-    print(f"{options.prompt}: {found.decision}, {tested.report.trials} runs")
+    print(f"{options.prompt}: {found.decision}, {found.note}")
     return EXITS[found.decision]
 
 

@@ -75,7 +75,8 @@ def _lint(options: argparse.Namespace) -> int:
     for path in options.prompts:
         prompt = given.prompt(path)
         if options.fix and (better := repaired(prompt, options.off)) != prompt:
-            write(path, file.show(better))
+            ends = "\r\n" if b"\r\n" in path.read_bytes() else "\n"
+            write(path, file.show(better).replace("\n", ends))
             prompt = better
         found.append((path.as_posix(), prompt, lint(Scene(prompt, window=options.window), options.off)))
     failed = any(one.severity == "error" for _, _, findings in found for one in findings)

@@ -26,6 +26,7 @@ from inglenook.prompt.lint import lint
 from inglenook.prompt.oracle import Judges
 from inglenook.prompt.rule import Scene
 from inglenook.prompt.suite import NO_JUDGES
+from inglenook.prompt.trace import trace
 
 T = TypeVar("T")
 Told = Callable[[Iterable[Table]], None]
@@ -87,8 +88,17 @@ def test(
         plain |= {"mutation_score": mutation.score, "coverage": asdict(covered)}
         if mutation.score is not None:
             title += f", {mutation.score:.0%} of its mutants killed"
-    note = f"{found.trials} runs of {len(cases)} cases on {target}"
+    note = " ".join([f"{found.trials} runs of {len(cases)} cases on {target}.", *_doubts(prompt, cases)])
     return Found(title, Tested(found, covered, held, mutation), parts, plain, found.decision, note)
+
+
+def _doubts(prompt: Prompt, cases: Sequence[Case]) -> Iterable[str]:
+    """Why a verdict may say less than it seems to."""
+    for what, id, meant in trace(prompt, cases).unknown:
+        yield f"{id} of the {what} is no requirement of the prompt. {meant}"
+    for case in cases:
+        if not case.assertions and all(one.metric == "pass" for one in prompt.requirements):
+            yield f"The case {case.name} asserts nothing: it cannot fail."
 
 
 def debug(

@@ -48,7 +48,10 @@ def serve(
     fleet: Fleet | None = None,
     ready: Callable[[str], None] = lambda url: None,
 ) -> None:
-    """Serve until interrupted; `ready` hears the URL. Raises NookError("port" | "no-site")."""
+    """Serve until interrupted; `ready` hears the URL. Raises NookError("port" | "no-site" | "bad-key")."""
+    if not all("!" <= letter <= "~" for letter in key):
+        hint = "Take letters, digits and signs of ASCII, without spaces."
+        raise NookError("bad-key", "The key has characters that no header can carry.", hint)
     if site is not None and not (site / "index.html").is_file():
         raise NookError("no-site", f"{site} holds no index.html.", "Build the site first, or leave --site out.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
