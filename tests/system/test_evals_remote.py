@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -127,15 +127,18 @@ def test_trouble_that_passes_is_not_noticed() -> None:
         assert Remote(url, pause=0)(CALL).text == "H\u00e9 " and len(asked) == 3
 
 
-@pytest.mark.parametrize("wait", ["before", "within"])
+@pytest.mark.parametrize("wait", ["before", "headers", "within"])
 def test_a_server_that_takes_too_long_is_left(wait: str) -> None:
     over = threading.Event()
 
     def act(request: BaseHTTPRequestHandler, told: dict[str, Any]) -> None:
         if wait == "within":
             says(chunk("Once"))(request, told)
-            for _ in range(40):  # drips on
-                request.wfile.write(b": still here\n")
+        if wait == "headers":
+            request.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        with suppress(OSError):
+            for _ in range(0 if wait == "before" else 60):  # drips on
+                request.wfile.write(b"x: still here\r\n" if wait == "headers" else b": still here\n")
                 time.sleep(0.05)
         over.wait(5)
 

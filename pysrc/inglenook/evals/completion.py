@@ -8,6 +8,8 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -180,7 +182,10 @@ class Remote:
         connection = kind(self._host, self._port, timeout=self._timeout)
         began = time.perf_counter()
         reading = Reading(lambda: (time.perf_counter() - began) * 1e3)
+        late = _Deadline(self._timeout)
         try:
+            connection.connect()
+            late.watch(connection.sock)
             connection.request("POST", self._path, json.dumps(told).encode(), headers)
             response = connection.getresponse()
             if response.status != 200:
@@ -188,21 +193,50 @@ class Remote:
             while data := response.read1(65536):
                 if reading.feed(data):
                     break
-                if time.perf_counter() - began > self._timeout:
-                    raise TimeoutError
             return reading.reply()
-        except TimeoutError:
-            hint = "Allow more time (--timeout), ask for fewer tokens, or use a faster target."
-            raise NookError("timeout", f"No answer came within {self._timeout:g} s.", hint) from None
-        except http.client.IncompleteRead:
-            raise NookError("truncated", "The connection ended in the middle of an answer.", "") from None
-        except (http.client.HTTPException, ConnectionResetError, BrokenPipeError) as error:
-            raise NookError("broken", f"The connection broke: {error or type(error).__name__}.", "") from None
-        except OSError as error:
-            hint = "Is the server running, and is the address right?"
-            raise NookError("unreachable", f"{self.name} cannot be reached: {error}.", hint) from None
+        except (NookError, http.client.HTTPException, OSError) as error:
+            raise self._named(TimeoutError() if late.over else error) from None
         finally:
+            late.cancel()
             connection.close()
+
+    def _named(self, error: Exception) -> NookError:
+        """What went wrong, as whoever asked is told."""
+        match error:
+            case NookError():
+                return error
+            case TimeoutError():
+                hint = "Allow more time (--timeout), ask for fewer tokens, or use a faster target."
+                return NookError("timeout", f"No answer came within {self._timeout:g} s.", hint)
+            case http.client.IncompleteRead():
+                return NookError("truncated", "The connection ended in the middle of an answer.", "")
+            case http.client.HTTPException() | ConnectionResetError() | BrokenPipeError():
+                return NookError("broken", f"The connection broke: {error or type(error).__name__}.", "")
+        hint = "Is the server running, and is the address right?"
+        return NookError("unreachable", f"{self.name} cannot be reached: {error}.", hint)
+
+
+class _Deadline:
+    """Hangs up after so many seconds, however slowly bytes drip in: a socket's own timeout counts from the last one."""
+
+    def __init__(self, seconds: float) -> None:
+        self.over = False
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._socket: socket.socket | None = None
+
+    def watch(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._timer.start()
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+    def _end(self) -> None:
+        self.over = True
+        with suppress(OSError):  # it has ended by itself
+            assert self._socket
+            self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def address(url: str, *schemes: str) -> SplitResult | None:
