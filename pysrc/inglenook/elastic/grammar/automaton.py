@@ -102,9 +102,15 @@ class Automaton:
                 while tail not in self._live and self._arena.node(tail)[0] == "seq":
                     _, head, tail = self._arena.node(tail)
                     heads.append(head)
-                return self._alive(tail) and all(map(self._alive, heads))
+                for part in (tail, *heads):  # noqa: SIM110 -- see `expression`: not within a C function
+                    if not self._alive(part):
+                        return False
+                return True
             case ("alt", parts):
-                return any(map(self._alive, parts))
+                for part in parts:  # noqa: SIM110
+                    if self._alive(part):
+                        return True
+                return False
             case ("repeat", part, _, _):
                 return self._alive(part)
         return self._search(expression)

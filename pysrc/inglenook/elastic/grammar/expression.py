@@ -11,6 +11,9 @@ named rule is looked up only when it stands in front, so the tail of a sequence 
     [(mask, rest)] = space.edges(word)       # after any of a..z, `rest` may follow
 
 Expressions are numbers of an arena, the same number for the same expression, so that states can be compared and kept.
+
+What calls itself here does so in loops and list comprehensions, never from within map, any or a generator: those are C
+functions, and a tab's stack holds few of them, while calls from Python to Python take none of it.
 """
 
 from __future__ import annotations
@@ -205,7 +208,7 @@ class Arena:
                 again = self.repeat(part, max(0, least - 1), None if most is None else most - 1)
                 return self._union([tuple((mask, self.seq(rest, again)) for mask, rest in self.edges(part))])
             case "and":
-                left, right = map(self.edges, what)
+                left, right = self.edges(what[0]), self.edges(what[1])
                 return self._union([tuple((a & b, self.both(x, y)) for a, x in left for b, y in right if a & b)])
             case "not":
                 inner = self.edges(what[0])

@@ -60,16 +60,17 @@ def compile(arena: Arena, pattern: str, lower: Lower = text.utf8, *, search: boo
             inside, stop = inside[:-1], True
         if len(inside) == 1 and inside[0].kind in ("alt", "seq"):
             return anchored(inside[0], start, stop)
-        return arena.seq(EPSILON if start else around, *map(lowered, inside), EPSILON if stop else around)
+        ends = EPSILON if start else around, EPSILON if stop else around
+        return arena.seq(ends[0], *[lowered(part) for part in inside], ends[1])
 
     def lowered(part: Part) -> int:
         match part.kind:
             case "set":
                 return lower(arena, part.of)
             case "seq":
-                return arena.seq(*map(lowered, part.parts))
+                return arena.seq(*[lowered(part) for part in part.parts])
             case "alt":
-                return arena.alt(map(lowered, part.parts))
+                return arena.alt([lowered(part) for part in part.parts])
             case "repeat":
                 return arena.repeat(lowered(part.parts[0]), part.least, part.most)
         raise _bad(f"{part.kind} stands inside", part.at, "Anchors may stand at the ends of an alternative only.")

@@ -91,7 +91,7 @@ def _split(arena: Arena, of: list[tuple[int, int]], more: int, prefix: int) -> i
     masks: dict[tuple[tuple[int, int], ...], int] = {((0, size - 1),): whole} if whole else {}
     for lead, parts in partly.items():
         masks[(*parts,)] = masks.get((*parts,), 0) | 1 << (prefix + lead)
-    return arena.alt(
+    return arena.alt([
         arena.seq(arena.set(mask), EPSILON if more == 0 else _split(arena, list(rest), more - 1, 0x80))
         for rest, mask in masks.items()
-    )
+    ])  # fmt: skip
