@@ -118,3 +118,6 @@ def test_gateways_are_named() -> None:
         with pytest.raises(NookError) as error:
             targets.open(wrong)
         assert error.value.code == "no-target" and error.value.hint
+    with pytest.raises(NookError) as error:
+        Gateway("http://host")
+    assert error.value.code == "no-target" and error.value.hint
