@@ -15,6 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from inglenook.errors import NookError
+from inglenook.wire import codec
 from inglenook.wire import messages as wire
 
 MODEL = "smollm2-135m-instruct"
@@ -50,7 +51,7 @@ def request(body: dict[str, Any]) -> wire.Chat:
         max_tokens=_whole("max_tokens", body.get("max_completion_tokens", body.get("max_tokens", 256)), 1),
         temperature=_number("temperature", body.get("temperature", 0), 2),
         top_p=_number("top_p", body.get("top_p", 1), 1),
-        seed=_whole("seed", body.get("seed", 0), -(2**63)),
+        seed=_whole("seed", body.get("seed", 0), codec.LEAST),
         stop=stop,
         slo=_slo(body.get("slo", {})),
         form=_form(body),
@@ -143,6 +144,14 @@ def counted(body: dict[str, Any]) -> bool:
     return bool(options.get("include_usage"))
 
 
+def bearer(key: str) -> dict[str, str]:
+    """The header that carries a key, none for no key. Raises NookError("bad-key"), which does not show it."""
+    if not all("!" <= letter <= "~" for letter in key):
+        hint = "A key is of ASCII's letters, digits and signs: copy it again, without spaces and line breaks."
+        raise NookError("bad-key", "The key has characters that no header can carry.", hint)
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
 # ── requests ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -158,8 +167,8 @@ def _turn(message: Any, at: int) -> wire.Turn:
             raise _bad(f"messages[{at}] has a part that is no text")
     calls = []
     for call in _list(f"messages[{at}].tool_calls", message.get("tool_calls") or []):
-        told = call.get("function", {}) if isinstance(call, dict) else {}
-        if not (isinstance(told.get("name"), str) and isinstance(told.get("arguments"), str)):
+        told = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(told, dict) or not all(isinstance(told.get(name), str) for name in ("name", "arguments")):
             raise _bad(f"messages[{at}] has a call that is none")
         calls.append(wire.Call(told["name"], told["arguments"]))
     role = "system" if message["role"] == "developer" else message["role"]
@@ -196,7 +205,8 @@ def _tool(given: Any) -> wire.Tool:
 def _choice(given: Any) -> tuple[str, str]:
     if isinstance(given, str):
         return given, ""
-    name = given.get("function", {}).get("name") if isinstance(given, dict) and given.get("type") == "function" else ""
+    told = given.get("function") if isinstance(given, dict) and given.get("type") == "function" else None
+    name = told.get("name") if isinstance(told, dict) else None
     if not isinstance(name, str) or not name:
         raise _bad("tool_choice is none that there is")
     return "required", name
@@ -222,7 +232,7 @@ def _number(name: str, value: Any, most: float) -> float:
 
 
 def _whole(name: str, value: Any, least: int) -> int:
-    if type(value) is not int or value < least:
+    if type(value) is not int or not least <= value <= codec.MOST:
         raise _bad(f"{name} is not a whole number from {least} on")
     return value
 

@@ -12,7 +12,7 @@ from typing import Any
 
 DEEPEST = 100
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING = re.compile(r'"(?:[^"\\]+|\\.)*+(?:"|\\?\Z)', re.DOTALL)  # one that never ends goes to the end: no second look
 _GROUPS = (dict, list, tuple)
 _BRACKET = re.compile(r"[][{}]")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
 import pytest
 from inglenook import completions
 from inglenook.errors import NookError
+from inglenook.wire import codec
 from inglenook.wire import messages as wire
 
 HI = [{"role": "user", "content": "hi"}]
@@ -89,6 +91,37 @@ def test_what_is_asked_wrongly(given: Any) -> None:
     with pytest.raises(NookError) as error:
         completions.request({"messages": HI, **given})
     assert error.value.code == "request" and error.value.hint
+
+
+ODD: list[Any] = [
+    None, True, 0, -1, 0.5, 10**19, 10**400, float("nan"), float("inf"), "", "\ud800", [], {}, [[]], {"": None}, [5],
+    "x",
+]  # fmt: skip
+
+
+def test_whatever_stands_anywhere_the_request_is_a_message_or_refused() -> None:
+    """Every value of a full request in turn gives way to every odd one; what is taken fits the wire, as it must."""
+    for way in places(EVERYTHING):
+        for odd in ODD:
+            *outer, last = way
+            body = copy.deepcopy(EVERYTHING)
+            holder: Any = body
+            for key in outer:
+                holder = holder[key]
+            holder[last] = odd
+            try:
+                asked = completions.request(body)
+            except NookError as error:
+                assert error.code in ("request", "schema") and error.message and error.hint, (way, odd)
+            else:
+                text, blobs = codec.dump(asked, "s")
+                assert codec.load(text, blobs)[0] == asked, (way, odd)
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The ways to every value inside of a JSON value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [place for key, item in inner for place in ((*at, key), *places(item, (*at, key)))]
 
 
 HELLO = wire.Logprob(

@@ -32,3 +32,9 @@ def test_as_deep_as_allowed_is_fine() -> None:
 def test_what_is_no_json_is_refused(text: str | bytes) -> None:
     with pytest.raises(ValueError):
         parse(text)
+
+
+def test_text_full_of_quotes_is_looked_through_once() -> None:
+    """A string that never ends, of a million escaped quotes: looking for an end from each of them would take hours."""
+    with pytest.raises(ValueError):
+        parse("[" * 101 + '"' + '\\"' * 1_000_000)

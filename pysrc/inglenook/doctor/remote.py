@@ -13,12 +13,13 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from inglenook.completions import bearer
 from inglenook.depth import parse
 from inglenook.doctor import asks
 from inglenook.doctor.asks import Ask
 from inglenook.doctor.engine import API
 from inglenook.errors import NookError
-from inglenook.evals.completion import address, bearer
+from inglenook.evals.completion import address
 from inglenook.types import Json
 
 LARGEST = 16_000_000  # bytes of an answer

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any, Self
 from urllib.parse import SplitResult, urlsplit
 
+from inglenook.completions import bearer
 from inglenook.depth import parse
 from inglenook.errors import NookError
 from inglenook.evals.calls import Call, Reply, body
@@ -247,14 +248,6 @@ def address(url: str, *schemes: str) -> SplitResult | None:
         return parts if known and _VISIBLE.fullmatch(parts.path + parts.query) else None
     except ValueError:  # of ports and brackets, and of names that are none
         return None
-
-
-def bearer(key: str) -> dict[str, str]:
-    """The header that carries a key, none for no key. Raises NookError("bad-key"), which does not show it."""
-    if not _VISIBLE.fullmatch(key):
-        hint = "Copy it again, without spaces and line breaks."
-        raise NookError("bad-key", "The key has characters that no header can carry.", hint)
-    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 ENDS = frozenset({"unreachable", "refused", "not-json"})

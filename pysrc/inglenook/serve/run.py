@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import socket
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from inglenook.completions import bearer
 from inglenook.errors import NookError
 from inglenook.nook import Nook
 from inglenook.serve import gateway, logs
@@ -49,9 +51,7 @@ def serve(
     ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve until interrupted; `ready` hears the URL. Raises NookError("port" | "no-site" | "bad-key")."""
-    if not all("!" <= letter <= "~" for letter in key):
-        hint = "Take letters, digits and signs of ASCII, without spaces."
-        raise NookError("bad-key", "The key has characters that no header can carry.", hint)
+    bearer(key)  # what no client could send is told now
     if site is not None and not (site / "index.html").is_file():
         raise NookError("no-site", f"{site} holds no index.html.", "Build the site first, or leave --site out.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -68,8 +68,16 @@ def serve(
         rules = Rules(origins(host, port, allow), writable, key=key)
         logs.start(log)
         running = uvicorn.Server(config(gateway.app(nook, rules, site, fleet), rules.largest))
+        calm()
         ready(f"http://{_bracketed(host)}:{port}/")
         running.run(sockets=[listening])
+
+
+def calm() -> None:
+    """Let the collector look no more at what is there by now: a nook is a million objects, and every stream would stand
+    still while it goes through them."""
+    gc.collect()
+    gc.freeze()
 
 
 def config(app: ASGIApp, largest: int, **more: Any) -> uvicorn.Config:
