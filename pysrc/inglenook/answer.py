@@ -120,14 +120,12 @@ def chat(library: Library, request: wire.Chat) -> Flow:
     started = clock.now()
     asked = Asked.of(request)
     tokenizer = yield from library.tokenizer("lm")
-    ids = whole = chats.encode(asked.messages, tokenizer)
-    most = library.model.loaded.context - min(request.max_tokens, library.model.loaded.context // 2)
-    if request.truncate and len(ids) > most:
-        ids = chats.shortened(asked.messages, most, tokenizer)
+    context = library.model.loaded.context
+    ids, whole = chats.fitted(asked.messages, tokenizer, context, request.max_tokens, request.truncate)
     writing = yield from _begin(library, request, request.max_tokens + len(ids), started)
     try:
         writing.choose(writing.known(ids, len(ids), min(EXPECTED, request.max_tokens)), request.level)
-        writing.whole = len(whole)
+        writing.whole = whole
         sampler = Sampler(request.temperature, request.top_p, request.seed)
         mask = Mask(asked.grammar, tokenizer) if asked.grammar else None
         how = {"mask": mask, "aside": asked.aside, "free": asked.free, "logprobs": request.logprobs}

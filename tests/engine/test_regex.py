@@ -10,7 +10,8 @@ from engine.tiny import tokenizer
 from engine.written import write
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inglenook.elastic.grammar import Grammar, expression
+from inglenook.elastic.grammar import Grammar, expression, schema
+from inglenook.elastic.grammar.automaton import Automaton
 from inglenook.elastic.grammar.expression import Arena
 from inglenook.elastic.grammar.text import ANY, Lower, Ranges, invert, json, ranges, utf8
 from inglenook.errors import NookError
@@ -117,6 +118,14 @@ def test_too_many_ways_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expression, "MOST", 50_000)
     with pytest.raises(NookError, match="too large"):
         Grammar.of_regex("(?:a{1,300}){1,300}b").matches("a" * 2_000 + "b")
+
+
+def test_alternatives_that_are_looked_at_count_as_much_as_what_is_made() -> None:
+    """A pattern in a schema is walked through for a text of it: counting expressions alone, that took 20 seconds."""
+    arena = Arena()
+    with pytest.raises(expression.TooLarge):
+        Automaton(arena, schema.compile(arena, {"type": "string", "pattern": "(a{1000}){1001}"}))
+    assert len(arena._nodes) < expression.MOST / 4
 
 
 @settings(max_examples=200, deadline=None)

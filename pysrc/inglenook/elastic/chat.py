@@ -8,6 +8,7 @@ content between them is encoded as plain text, so a document that contains "<|im
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from inglenook.elastic.tokenizer import Tokenizer
@@ -16,6 +17,7 @@ from inglenook.errors import NookError
 Message = tuple[str, str]  # role, content
 
 ROLES = ("system", "user", "assistant")
+FAR = 4  # times the context: what is longer is not shortened, but refused
 START, END = "<|im_start|>", "<|im_end|>"
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 _DEFAULT = re.compile(r"<\|im_start\|>system(?:\\n|\n)([^<>{}'\"]+)<\|im_end\|>")  # of other models' templates
@@ -49,16 +51,39 @@ def encode(messages: Sequence[Message], tokenizer: Tokenizer, generate: bool = T
     return ids
 
 
+def fitted(
+    messages: Sequence[Message], tokenizer: Tokenizer, context: int, answer: int, truncate: bool
+) -> tuple[list[int], int]:
+    """The ids of a chat for a model that reads `context` tokens, and of how many all of it has. With `truncate` it is
+    `shortened` to leave room for an answer of so many, or for half of the context.
+
+    Raises NookError("context") for what is far longer than that before it is cut into tokens: of millions of letters
+    that alone takes seconds. What is a little longer comes as it is.
+    """
+    letters, most = sum(len(content) for _, content in messages), (FAR if truncate else 1) * context
+    if letters > most * tokenizer.longest or len(messages) > most:
+        told = (
+            f"The prompt has {letters:,} characters in {len(messages):,} turns; the model reads {context - 1:,} tokens."
+        )
+        raise NookError("context", told, "Ask with less text.")
+    ids = whole = encode(messages, tokenizer)
+    room = context - min(answer, context // 2)
+    if truncate and len(ids) > room:
+        ids = shortened(messages, room, tokenizer)
+    return ids, len(whole)
+
+
 def shortened(messages: Sequence[Message], most: int, tokenizer: Tokenizer) -> list[int]:
     """The ids of at most `most` tokens of a chat that is longer: the oldest turns go first, the system's stays, and of
     the last turn the end. Raises NookError("context") if not even that leaves room."""
     turns = _known(messages) if tokenizer.chat else _turns(messages, _system(tokenizer))
     system = [turn for turn in turns[:1] if turn[0] == "system"]
     rest = turns[len(system) :]
-    while len(rest) > 1 and len(encode([*system, *rest], tokenizer)) > most:
-        rest = rest[1:]
-        while tokenizer.chat and len(rest) > 1 and rest[0][0] != "user":  # where most templates want a chat to begin
-            rest = rest[1:]
+    # Where most templates want a chat to begin, the last turn in any case; the more turns, the more tokens.
+    starts = [n for n, (role, _) in enumerate(rest) if n in (0, len(rest) - 1) or not tokenizer.chat or role == "user"]
+    fits = lambda n: len(encode([*system, *rest[n:]], tokenizer)) <= most
+    if starts:
+        rest = rest[starts[bisect_left(starts, True, hi=len(starts) - 1, key=fits)] :]
     ids = encode([*system, *rest], tokenizer)
     if len(ids) <= most:
         return ids

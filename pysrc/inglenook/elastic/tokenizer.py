@@ -59,6 +59,7 @@ class Tokenizer:
         self._ranks = dict(zip(merges, range(len(merges)), strict=True))
         by_length = sorted(self.specials, key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, by_length)) or r"(?!)")
+        self.longest = max(map(len, tokens), default=0)  # bytes of a token
         self._words: dict[str, list[int]] = {}
 
     @classmethod

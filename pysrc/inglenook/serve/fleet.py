@@ -115,11 +115,8 @@ def _chat(request: wire.Chat, known: Tokenizer, context: int) -> _Task:
     if asked.grammar or request.logprobs is not None or request.level is not None:
         hint = "Leave out response_format, regex, tools, logprobs and level, or ask the server's own model."
         raise NookError("request", f"{request.model} cannot be held to that.", hint)
-    ids = whole = chats.encode(asked.messages, known)
-    room = context - min(request.max_tokens, context // 2)
-    if request.truncate and len(ids) > room:
-        ids = chats.shortened(asked.messages, room, known)
+    ids, whole = chats.fitted(asked.messages, known, context, request.max_tokens, request.truncate)
     if not ids or len(ids) >= context:
         message = f"The prompt has {len(ids):,} tokens; {request.model} reads 1 to {context - 1:,}."
         raise NookError("context", message, "Ask with less text.")
-    return _Task(ids, len(whole), tuple(request.stop), request.top_p)
+    return _Task(ids, whole, tuple(request.stop), request.top_p)

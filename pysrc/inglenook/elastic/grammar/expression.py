@@ -225,6 +225,7 @@ class Arena:
             for mask, rest in partition:
                 if rest == EMPTY:
                     continue
+                self._spend(len(merged))
                 split = []
                 for other, rests in merged:
                     common = other & mask
