@@ -138,6 +138,7 @@ def server(pipe: Connection) -> None:
     threading.Thread(target=running.run, daemon=True).start()
     while not running.started:
         time.sleep(0.01)
+    serving.calm()
     pipe.send(running.servers[0].sockets[0].getsockname()[1])
     while pipe.recv():
         gc.collect()
@@ -226,11 +227,14 @@ async def streaming(port: int, count: int, path: str, seconds: float) -> tuple[l
     """Milliseconds that each token was on its way to `count` streams, and the share of tokens that came at all."""
     asked = wire.Chat([], temperature=PACE[count])
     readers = await connected(port, count, path, [asked])
+    gc.collect()
+    gc.disable()  # the reader's own pauses are none of the gateway's
     await asyncio.sleep(WARM)
     begin = time.perf_counter_ns()
     await asyncio.sleep(seconds)
     end = time.perf_counter_ns()
     await asyncio.sleep(0.5)
+    gc.enable()
     ways = [(came - said) / 1e6 for r in readers for said, came in r.came if begin <= said < end]
     await left(readers)
     return ways, len(ways) / (count * seconds / PACE[count])

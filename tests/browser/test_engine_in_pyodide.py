@@ -1,13 +1,14 @@
 """The engine's own suite, a second time: inside the tab's Python, in a browser, against the tab's build of the kernel.
 
-The tests run from their sources, with the pure-Python packages of .venv (the same versions as under CPython), in a
-worker, as the engine does. The suite's closing line is printed.
+The tests run from their sources, with the pure-Python packages of .venv (the same versions as under CPython), in
+workers, as the engine does: each has every other file of them. Their closing lines are printed.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import io
+import os
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -29,6 +30,7 @@ BUILT = (
 )
 HOME = "/inglenook"
 SITE = "/lib/python3.14/site-packages"
+WORKERS = min(2, os.cpu_count() or 1)
 SCRIPT = """
 import { gunzip, untar } from '/lib/unpack.js';
 
@@ -49,13 +51,16 @@ try {
   }
   untar(python.FS, await bytes('/suite.tar'), '/');
   python.FS.chdir('$HOME');
-  postMessage({ status: python.runPython(await (await fetch('/suite.py')).text()) });
+  const share = new URL(location.href).searchParams.get('share');
+  const run = (await (await fetch('/suite.py')).text()).replace('SHARE', share);
+  postMessage({ status: python.runPython(run) });
 } catch (error) {
   postMessage({ failed: String(error) });
 }
 """
 RUN = """
 import sys
+from pathlib import Path
 
 sys.path[:0] = ["$HOME/pysrc", "$HOME/tests", "$HOME"]
 sys.dont_write_bytecode = True
@@ -66,7 +71,7 @@ from hypothesis import settings
 settings.register_profile("tab", deadline=None, max_examples=20, derandomize=True, database=None)
 settings.load_profile("tab")
 options = "-v -rfEs --color=no --import-mode=importlib -p no:cacheprovider -p no:faulthandler --tb=short".split()
-int(pytest.main([*options, "tests/engine"]))
+int(pytest.main([*options, *sorted(map(str, Path("tests/engine").rglob("test_*.py")))[SHARE::$WORKERS]]))
 """
 
 
@@ -106,30 +111,32 @@ def test_engine_suite_passes_in_the_tabs_python(
     pages = {
         "suite.html": Page(b"<!doctype html><title>engine</title>"),
         "suite.js": Page(SCRIPT.replace("$SITE", SITE).replace("$HOME", HOME).encode(), "text/javascript"),
-        "suite.py": Page(RUN.replace("$HOME", HOME).encode(), "text/plain"),
+        "suite.py": Page(RUN.replace("$HOME", HOME).replace("$WORKERS", str(WORKERS)).encode(), "text/plain"),
         "suite.tar": Page(suite(root), "application/x-tar"),
     }
     with serve(root, isolated=False, pages=pages) as url:
-        result = perform(page, url)
-    report = "\n".join(result["lines"])
-    assert "failed" not in result, f"{result.get('failed')}\n{report}"
-    assert result["status"] == 0, report
-    closing = next(line for line in reversed(result["lines"]) if " in " in line)
-    assert " passed" in closing, report
-    with capsys.disabled():
-        print(f"\nengine suite in the tab's Python: {closing.strip()}")
+        results = perform(page, url)
+    for result in results:
+        report = "\n".join(result["lines"])
+        assert "failed" not in result, f"{result.get('failed')}\n{report}"
+        assert result["status"] == 0, report
+        closing = next(line for line in reversed(result["lines"]) if " in " in line)
+        assert " passed" in closing, report
+        with capsys.disabled():
+            print(f"\nengine suite in the tab's Python: {closing.strip()}")
 
 
-def perform(page: Any, url: str) -> dict[str, Any]:
-    """Run the suite in a worker; its lines, and its exit status or why it failed to run."""
+def perform(page: Any, url: str) -> list[dict[str, Any]]:
+    """Run the suite in workers; the lines of each, and its exit status or why it failed to run."""
     page.set_default_timeout(900_000)
     page.goto(f"{url}suite.html")
-    result: dict[str, Any] = page.evaluate(
-        """() => new Promise((resolve) => {
+    results: list[dict[str, Any]] = page.evaluate(
+        """(many) => Promise.all(Array.from({ length: many }, (_, share) => new Promise((resolve) => {
           const lines = [];
-          const worker = new Worker('/suite.js', { type: 'module' });
+          const worker = new Worker(`/suite.js?share=${share}`, { type: 'module' });
           worker.onerror = (event) => resolve({ lines, failed: event.message ?? 'the worker did not start' });
           worker.onmessage = ({ data }) => ('line' in data ? lines.push(data.line) : resolve({ ...data, lines }));
-        })"""
+        })))""",
+        WORKERS,
     )
-    return result
+    return results
