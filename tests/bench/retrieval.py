@@ -70,8 +70,9 @@ def table(judge: Judge) -> dict[str, float]:
     }
     if "--full" in sys.argv:
         quantised, exact, cosine = full.compare(judge, others=1500)
-        print(f"vectors, smaller pool: shipped {quantised.mean():.3f}, float32 {exact.mean():.3f}, cosine {cosine:.4f}")
-        figures |= {"recall5_shipped": float(quantised.mean()), "recall5_float32": float(exact.mean())}
+        for name, ranks in (("shipped", quantised), ("float32", exact)):
+            figures |= {f"recall5_{name}": float((ranks <= 5).mean()), f"mrr_{name}": float((1 / ranks).mean())}
+        print(f"vectors, smaller pool: {figures}, cosine {cosine:.4f}")
     return {name: round(value, 4) for name, value in figures.items()}
 
 

@@ -100,13 +100,18 @@ def test_a_quoted_sentence_is_cited_where_it_stands_and_an_altered_one_is_not(ju
 
 @pytest.mark.slow
 def test_the_quantised_encoder_finds_what_the_full_one_finds(judge: Judge) -> None:
-    """Against the float32 forward pass, over all right passages and 1,500 others: among fewer nearly every question
-    finds its passage with either, and two that stand at the border decide."""
+    """Against the float32 forward pass, over all right passages and 600 others: among fewer nearly every question
+    finds its passage with either.
+
+    By the mean reciprocal rank: of 159 questions some stand at the border of any k, and two of them change sides with
+    the rounding of the processor. The mean of the differences is known to 0.005.
+    """
     if not full.WEIGHTS.exists():
         pytest.skip("static/models/minilm-l6.safetensors is not built: run build.py dev")
-    quantised, exact, cosine = full.compare(judge, others=1500)
+    quantised, exact, cosine = full.compare(judge, others=600)
     assert cosine >= 0.985
-    assert quantised.mean() >= exact.mean() - 0.01, (quantised.mean(), exact.mean())
+    assert (1 / quantised).mean() >= (1 / exact).mean() - 0.01, (quantised, exact)
+    assert (quantised <= 5).mean() >= (exact <= 5).mean() - 0.02, (quantised, exact)
 
 
 def text_of(hit: object, where: object) -> str:
