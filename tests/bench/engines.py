@@ -22,6 +22,7 @@ from inglenook.fleet import calibrate
 from inglenook.fleet.arena import token_bytes
 from inglenook.fleet.calibrate import Measured
 from inglenook.fleet.loop import Loop
+from inglenook.fleet.profile import Work
 from inglenook.fleet.service import Service
 from inglenook.fleet.simulate import OTHER, STOP, Arrival, ending
 
@@ -77,12 +78,13 @@ class Engine:
             seconds=float("inf"), rounds=rounds, among=MEASURES, others=[one for one in self.names if one != name],
         )  # fmt: skip
 
-    def drive(self, loop: Loop, asked: Sequence[Arrival], began: float) -> tuple[list[Row], float]:
+    def drive(self, loop: Loop, asked: Sequence[Arrival], began: float) -> tuple[list[Row], Spent]:
         """Run until all are answered. `began`: the schedule's beginning, by `time.monotonic`. What became of them, and
-        the seconds between an iteration's end and the next one's beginning where there was no wait: the median."""
+        the seconds that went by; between two iterations only where there was no wait."""
         known = {arrival.request.id: arrival for arrival in asked}
         left = sorted(asked, key=lambda arrival: -arrival.at)
         rows, between, ended = [], [0.0], 0.0
+        really, profiled, before = 0.0, 0.0, ""
         while left or loop.waiting:
             now = time.monotonic() - began
             while left and left[-1].at <= now:
@@ -99,12 +101,16 @@ class Engine:
                 between.append(started - ended)
             tokens = self.executor.run(iteration)
             ended = time.perf_counter()
+            really += ended - started
+            work = Work.of(iteration.pieces, before not in ("", iteration.model))
+            profiled += loop.services[iteration.model].profile.seconds(work)
+            before = iteration.model
             for id, token in ending(iteration, known).items():
                 tokens[id] = STOP if token == STOP else max(tokens[id], OTHER)
             for done in loop.ran(iteration, tokens, ended - started, time.monotonic() - began):
                 self.executor.release(done.request.id)
                 rows.append(Row(done.request.id, done.first or 0.0, done.ended, done.tokens))
-        return rows, statistics.median(between)
+        return rows, Spent(really, profiled, statistics.fmean(between))
 
 
 def work(pipe: Connection, core: int, shapes: Mapping[str, str], pages: int) -> None:
@@ -130,6 +136,14 @@ def made(arm: str, setting: str, services: Sequence[Service], pages: int, own: S
 
     loops = [loop for loop, _ in ARMS[arm][setting](services, pages, PAGE)]
     return next(loop for loop in loops if {*loop.services} == {*own})
+
+
+class Spent(NamedTuple):
+    """Seconds of a run: in iterations, in iterations by the profiles, and a pause between two of them in the mean."""
+
+    really: float
+    profiled: float
+    between: float
 
 
 class Worker(NamedTuple):

@@ -31,6 +31,8 @@ import sharing_real
 import waking
 from harness import quiet
 
+from buildlib import venv
+
 Part = Callable[[argparse.Namespace], dict[str, Any]]
 PARTS: dict[str, Part] = {
     "sharing-sim": sharing.run,
@@ -43,6 +45,8 @@ PARTS: dict[str, Part] = {
 }
 CALM = {"sharing-sim", "cold-sim"}
 """Parts whose figures do not depend on what else the machine does."""
+LIGHT = {*CALM, "gateway"}
+"""Parts that need no torch."""
 
 
 def main() -> None:
@@ -55,6 +59,8 @@ def main() -> None:
     wanted = options.parts or list(PARTS)
     if unknown := set(wanted) - PARTS.keys():
         parser.error(f"unknown: {', '.join(sorted(unknown))}; one of {', '.join(PARTS)}")
+    if not {*wanted} <= LIGHT:
+        venv.extra("train", "torch")
     figures: dict[str, Any] = {"load_average": os.getloadavg()[0] if {*wanted} <= CALM else quiet()}
     for name in wanted:
         print(f"· {name}", flush=True)
