@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -56,6 +57,22 @@ def test_what_is_no_port_and_no_name_is_told(nook: Nook, host: str, port: int) -
     with pytest.raises(NookError) as error:
         run.serve(nook, host, port)
     assert error.value.code == "port" and error.value.hint
+
+
+def test_the_collector_leaves_alone_what_was_there_before_clients_came(nook: Nook) -> None:
+    frozen = list[int]()
+
+    def ready(url: str) -> None:
+        frozen.append(gc.get_freeze_count())
+        raise KeyboardInterrupt
+
+    gc.unfreeze()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run.serve(nook, "127.0.0.1", 0, ready=ready)
+    finally:
+        gc.unfreeze()
+    assert frozen[0] > 10_000
 
 
 @contextmanager
