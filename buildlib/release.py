@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -75,8 +76,7 @@ def npm(out: Path) -> Path:
     """The npm package: the site's scripts with their types, and the assets that search needs."""
     stage = site(out / "npm", NPM_GROUPS)
     shutil.copyfile(ROOT / "README.md", stage / "README.md")
-    tsc = [venv.tool("tsc"), "-p", ".", "--noEmit", "false", "--declaration", "--emitDeclarationOnly"]
-    call([*tsc, "--rootDir", "web", "--outDir", stage])
+    types(stage)
     described = json.loads((ROOT / "package.json").read_text())
     entries = {name: file for name, file in ENTRIES.items() if (stage / file).exists()}
     package = {key: described[key] for key in ("name", "version", "description", "license", "type", "engines")}
@@ -101,3 +101,21 @@ def npm(out: Path) -> Path:
     )
     shutil.rmtree(stage)
     return next(out.glob("*.tgz"))
+
+
+def types(out: Path) -> None:
+    """The types of the package's entries and of what they import, one file beside each script. The project's own
+    settings are for the operator's page, too, which lies elsewhere and is no part of it."""
+    emitted = {
+        "noEmit": False,
+        "declaration": True,
+        "emitDeclarationOnly": True,
+        "rootDir": str(WEB),
+        "outDir": str(out),
+    }
+    entries = [str(WEB / file) for file in ENTRIES.values()]
+    settings = {"extends": str(ROOT / "tsconfig.json"), "compilerOptions": emitted, "include": [], "files": entries}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "tsconfig.json"
+        file.write_text(json.dumps(settings))
+        call([venv.tool("tsc"), "-p", file])

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -177,3 +178,38 @@ def _imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
     return found
+
+
+CONSUMER = """
+import { open, NookError } from 'inglenook';
+import 'inglenook/elements';
+
+const nook = await open('mine');
+const { hits } = await nook.search('fire', { k: 3 });
+const first: string = hits[0].text;
+const made = await nook.chat.completions.create({ messages: [{ role: 'user', content: first }], slo: { first: 800 } });
+export const text: string = made.choices[0].message.content ?? '';
+// @ts-expect-error -- a number is no name
+await open(5);
+export const told = (error: unknown): string => (error instanceof NookError ? error.hint : '');
+"""
+
+
+def test_the_npm_package_is_whole_and_its_types_are_those_of_its_scripts(
+    tmp_path: Path, needs: Callable[..., Path]
+) -> None:
+    needs(*BUILT, "node_modules/.bin/tsc")
+    package = release.npm(tmp_path)
+    modules = tmp_path / "app" / "node_modules"
+    with tarfile.open(package) as packed:
+        packed.extractall(modules, filter="data")
+    root = (modules / "package").rename(modules / "inglenook")
+    described = json.loads((root / "package.json").read_text())
+    assert all((root / file).exists() for entry in (".", "./elements") for file in described["exports"][entry].values())
+    assert (root / "static" / "models" / "minilm-l6.nkm").exists() and not (root / "app").exists()
+    assert not [path for path in root.rglob("*.d.ts") if not path.with_suffix("").with_suffix(".js").exists()]
+    (tmp_path / "app" / "app.ts").write_text(CONSUMER)
+    how = ["--noEmit", "--strict", "--target", "esnext", "--module", "esnext", "--moduleResolution", "bundler", "--lib", "esnext,dom"]
+    command = [project.ROOT / "node_modules" / ".bin" / "tsc", *how, "app.ts"]
+    told = subprocess.run(command, cwd=tmp_path / "app", capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stdout
