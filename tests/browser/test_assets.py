@@ -93,6 +93,11 @@ def test_a_server_without_ranges_serves_too(page: Any, asset: dict[str, Any], ra
     whole = (root / PATH).read_bytes()
     page.route(f"**/{PATH}", lambda route: route.fulfill(status=200, body=whole))
     assert page.evaluate(FETCH, PATH)["sha256"] == asset["sha256"]
+    assert len(ranges) == 1, "all parts come with the first answer"
+    second = f"/{PATH}?sha256={asset['parts'][1]}"
+    assert page.evaluate("async (url) => (await caches.open('inglenook-assets')).delete(url)", second)
+    assert page.evaluate(FETCH, PATH)["sha256"] == asset["sha256"]
+    assert len(ranges) == 2, "what is kept is passed over"
 
 
 def test_stop_ends_a_download(page: Any, asset: dict[str, Any], ranges: list[str]) -> None:

@@ -76,20 +76,25 @@ export async function fetchAsset(path, { onProgress, signal, into } = {}) {
   const hashes = asset.parts ?? [asset.sha256];
   const cache = await open();
   onProgress?.(0, asset.size);
-  for (const [i, hash] of hashes.entries()) {
-    signal?.throwIfAborted();
-    const start = i * part;
-    const end = Math.min(start + part, asset.size);
-    const key = new URL(`${path}?sha256=${hash}`, BASE);
-    const kept = await cache?.match(key);
-    let bytes = kept && new Uint8Array(await kept.arrayBuffer());
-    if (bytes?.length !== end - start) {
-      bytes = await download(path, start, end, asset.size, signal, (n) => onProgress?.(start + n, asset.size));
-      await check(path, bytes, hash);
-      await keep(cache, key, bytes);
+  const coming = new Download(path, asset.size, signal);
+  try {
+    for (const [i, hash] of hashes.entries()) {
+      signal?.throwIfAborted();
+      const start = i * part;
+      const end = Math.min(start + part, asset.size);
+      const key = new URL(`${path}?sha256=${hash}`, BASE);
+      const kept = await cache?.match(key);
+      let bytes = kept && new Uint8Array(await kept.arrayBuffer());
+      if (bytes?.length !== end - start) {
+        bytes = await coming.part(start, end, (n) => onProgress?.(start + n, asset.size));
+        await check(path, bytes, hash);
+        await keep(cache, key, bytes);
+      }
+      sink.write(bytes, start);
+      onProgress?.(end, asset.size);
     }
-    sink.write(bytes, start);
-    onProgress?.(end, asset.size);
+  } finally {
+    await coming.end();
   }
   return whole;
 }
@@ -123,46 +128,82 @@ export async function giveRoom() {
   }
 }
 
-/**
- * @param {string} path @param {number} start @param {number} end @param {number} size
- * @param {AbortSignal | undefined} signal @param {(n: number) => void} progress
- */
-async function download(path, start, end, size, signal, progress) {
-  const hint = 'Check the connection and try again: what has arrived is kept.';
-  const range = end - start < size ? { Range: `bytes=${start}-${end - 1}` } : undefined;
-  const bytes = new Uint8Array(end - start);
-  let filled = 0;
-  try {
-    const response = await fetch(new URL(path, BASE), { headers: range, signal });
-    if (!response.ok || !response.body) {
-      throw new NookError('missing', `${path} could not be loaded (HTTP ${response.status}).`, 'Run the build again.');
-    }
-    let skip = range && response.status === 200 ? start : 0; // a server without ranges sends everything
-    const reader = response.body.getReader();
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      let chunk = value;
-      if (skip) {
-        const n = Math.min(skip, chunk.length);
-        skip -= n;
-        chunk = chunk.subarray(n);
-      }
-      chunk = chunk.subarray(0, bytes.length - filled);
-      bytes.set(chunk, filled);
-      filled += chunk.length;
-      progress(filled);
-      if (filled === bytes.length) {
-        await reader.cancel();
-        break;
-      }
-    }
-  } catch (error) {
-    if (signal?.aborted || error instanceof NookError) throw error;
-    throw new NookError('network', `The download of ${path} broke off.`, hint);
+/** A file that comes part by part: from a server without ranges, which sends all of it, in one answer. */
+class Download {
+  /** @type {ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>> | undefined} */
+  #reader;
+  /** Where in the file the next byte is that has not been taken. */
+  #at = 0;
+  /** What has come and has not been taken. */
+  #rest = new Uint8Array(0);
+  /** Whether the answer ends with the part that was asked for. */
+  #ranged = false;
+
+  /** @param {string} path @param {number} size bytes @param {AbortSignal | undefined} signal */
+  constructor(path, size, signal) {
+    this.path = path;
+    this.size = size;
+    this.signal = signal;
   }
-  if (filled < bytes.length) throw new NookError('network', `The download of ${path} broke off.`, hint);
-  return bytes;
+
+  /**
+   * The bytes from `start` to before `end`, which lie behind all that were asked for before.
+   * @param {number} start @param {number} end @param {(n: number) => void} progress
+   */
+  async part(start, end, progress) {
+    const bytes = new Uint8Array(end - start);
+    let filled = 0;
+    try {
+      this.#reader ??= await this.#open(start, end);
+      const reader = this.#reader;
+      while (filled < bytes.length) {
+        if (!this.#rest.length) {
+          const { done, value } = await reader.read();
+          if (done) break;
+          this.#rest = value;
+        }
+        const skipped = Math.min(this.#rest.length, Math.max(0, start - this.#at));
+        const taken = this.#rest.subarray(skipped, skipped + bytes.length - filled);
+        bytes.set(taken, filled);
+        filled += taken.length;
+        this.#at += skipped + taken.length;
+        this.#rest = this.#rest.subarray(skipped + taken.length);
+        if (taken.length) progress(filled);
+      }
+      if (this.#ranged) await this.end();
+    } catch (error) {
+      if (this.signal?.aborted || error instanceof NookError) throw error;
+      throw this.#broken();
+    }
+    if (filled < bytes.length) throw this.#broken();
+    return bytes;
+  }
+
+  /** Nothing more is wanted. */
+  async end() {
+    const reader = this.#reader;
+    this.#reader = undefined;
+    this.#rest = new Uint8Array(0);
+    await reader?.cancel().catch(() => {});
+  }
+
+  /** Ask for a part. @param {number} start @param {number} end */
+  async #open(start, end) {
+    const headers = end - start < this.size ? { Range: `bytes=${start}-${end - 1}` } : undefined;
+    const response = await fetch(new URL(this.path, BASE), { headers, signal: this.signal });
+    if (!response.ok || !response.body) {
+      const told = `${this.path} could not be loaded (HTTP ${response.status}).`;
+      throw new NookError('missing', told, 'Run the build again.');
+    }
+    this.#ranged = response.status === 206;
+    this.#at = this.#ranged ? start : 0;
+    return response.body.getReader();
+  }
+
+  #broken() {
+    const hint = 'Check the connection and try again: what has arrived is kept.';
+    return new NookError('network', `The download of ${this.path} broke off.`, hint);
+  }
 }
 
 /** @param {string} path @param {Uint8Array<ArrayBuffer>} bytes @param {string} expected */
