@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from engine.tiny import tokenizer
 from hypothesis import given, settings
@@ -42,6 +44,19 @@ def test_everything_is_in_when_there_is_room() -> None:
     assert TEXT in text and "Owls hunt voles." in text and "Mills" in text
     assert [h.title for h in made.hits] == ["Mills", "Owls"] and sources(made) == [TEXT, "Owls hunt voles."]
     assert made.spans[0] == [Span(100, 100 + len(TEXT))] and not made.warnings
+
+
+@pytest.mark.parametrize(
+    ("title", "heading", "label"),
+    [
+        ("Mills", "", "Mills"), ("Mills", "Wind", "Mills › Wind"), ("", "Wind", "mills.txt › Wind"),
+        ("Mills", "Mills", "Mills"), ("Mills", "Mills › Water", "Mills › Water"),
+        ("Mills", "Millstones", "Mills › Millstones"),
+    ],
+)  # fmt: skip
+def test_a_passage_has_the_name_of_its_document_once(title: str, heading: str, label: str) -> None:
+    made = prompt.build("Who?", [replace(hit(title=title), heading=heading)], TINY, budget=5000)
+    assert f"[{label}]\n" in spelled(made)
 
 
 def test_few_passages_and_no_endless_ones() -> None:

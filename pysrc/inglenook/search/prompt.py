@@ -144,7 +144,9 @@ def _matches(hit: Hit, span: Span) -> int:
 
 
 def _label(hit: Hit) -> str:
-    name = " › ".join(part for part in (hit.title or hit.path, hit.heading) if part)
+    name = hit.title or hit.path
+    own = hit.heading == name or hit.heading.startswith(f"{name} › ")  # a document's title is often its first heading
+    name = hit.heading if own else " › ".join(part for part in (name, hit.heading) if part)
     return f"[{name}]\n" if name else ""
 
 
