@@ -222,8 +222,10 @@ class _Writing:
     def _here(self, latency: Latency, asked: Prompt, read: squeeze.Read | None = None) -> Place:
         """This engine as it is now."""
         model, ticket = self.library.model, self.ticket
-        due = self.started + (ticket.slo.first or math.inf) / 1e3
-        load, gone = ticket.turns.load(due, ticket), clock.since(self.started)
+        # Loading and measuring come once: they are no reason to refuse. Such an answer is late, and says so.
+        begun = self.started + self.load_ms / 1e3
+        due = begun + (ticket.slo.first or math.inf) / 1e3
+        load, gone = ticket.turns.load(due, ticket), clock.since(begun)
         if read is None:
             return Place(self.library.where, latency, model.quality, load, gone, latency.squeeze)
         quality = read.quality(model.quality, [level.ratio for level in model.levels], asked)
