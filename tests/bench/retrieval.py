@@ -71,8 +71,10 @@ def table(judge: Judge) -> dict[str, float]:
     if "--full" in sys.argv:
         quantised, exact, cosine = full.compare(judge, others=1500)
         for name, ranks in (("shipped", quantised), ("float32", exact)):
-            figures |= {f"recall5_{name}": float((ranks <= 5).mean()), f"mrr_{name}": float((1 / ranks).mean())}
-        print(f"vectors, smaller pool: {figures}, cosine {cosine:.4f}")
+            recall, reciprocal = float((ranks <= 5).mean()), float((1 / ranks).mean())
+            print(f"vectors, smaller pool, {name}: recall {recall:.3f}, mean reciprocal rank {reciprocal:.4f}")
+            figures |= {f"recall5_{name}": recall, f"mrr_{name}": reciprocal}
+        print(f"cosine of the two {cosine:.4f}")
     return {name: round(value, 4) for name, value in figures.items()}
 
 

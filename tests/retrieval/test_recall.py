@@ -100,18 +100,19 @@ def test_a_quoted_sentence_is_cited_where_it_stands_and_an_altered_one_is_not(ju
 
 @pytest.mark.slow
 def test_the_quantised_encoder_finds_what_the_full_one_finds(judge: Judge) -> None:
-    """Against the float32 forward pass, over all right passages and 600 others: among fewer nearly every question
+    """Against the float32 forward pass, over all right passages and 1,500 others: among fewer nearly every question
     finds its passage with either.
 
-    By the mean reciprocal rank: of 159 questions some stand at the border of any k, and two of them change sides with
-    the rounding of the processor. The mean of the differences is known to 0.005.
+    By the mean reciprocal rank, and by the recall at one to ten in the mean: at any one of them some of 159 questions
+    stand at the border, at five one whose passage is 0.0003 short of the fifth.
     """
     if not full.WEIGHTS.exists():
         pytest.skip("static/models/minilm-l6.safetensors is not built: run build.py dev")
-    quantised, exact, cosine = full.compare(judge, others=600)
+    quantised, exact, cosine = full.compare(judge, others=1500)
+    recall = lambda ranks: np.mean([(ranks <= k).mean() for k in range(1, 11)])
     assert cosine >= 0.985
     assert (1 / quantised).mean() >= (1 / exact).mean() - 0.01, (quantised, exact)
-    assert (quantised <= 5).mean() >= (exact <= 5).mean() - 0.02, (quantised, exact)
+    assert recall(quantised) >= recall(exact) - 0.01, (quantised, exact)
 
 
 def text_of(hit: object, where: object) -> str:
