@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from engine.odd import ODD, places
 from inglenook import completions
 from inglenook.errors import NookError
 from inglenook.wire import codec
@@ -93,12 +94,6 @@ def test_what_is_asked_wrongly(given: Any) -> None:
     assert error.value.code == "request" and error.value.hint
 
 
-ODD: list[Any] = [
-    None, True, 0, -1, 0.5, 10**19, 10**400, float("nan"), float("inf"), "", "\ud800", [], {}, [[]], {"": None}, [5],
-    "x",
-]  # fmt: skip
-
-
 def test_whatever_stands_anywhere_the_request_is_a_message_or_refused() -> None:
     """Every value of a full request in turn gives way to every odd one; what is taken fits the wire, as it must."""
     for way in places(EVERYTHING):
@@ -116,12 +111,6 @@ def test_whatever_stands_anywhere_the_request_is_a_message_or_refused() -> None:
             else:
                 text, blobs = codec.dump(asked, "s")
                 assert codec.load(text, blobs)[0] == asked, (way, odd)
-
-
-def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The ways to every value inside of a JSON value."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [place for key, item in inner for place in ((*at, key), *places(item, (*at, key)))]
 
 
 HELLO = wire.Logprob(

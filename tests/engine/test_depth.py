@@ -35,6 +35,7 @@ def test_what_is_no_json_is_refused(text: str | bytes) -> None:
 
 
 def test_text_full_of_quotes_is_looked_through_once() -> None:
-    """A string that never ends, of a million escaped quotes: looking for an end from each of them would take hours."""
+    """A string that never ends, of a million escaped quotes: looking for an end from each of them takes 8 seconds for
+    20,000, and grows with the square."""
     with pytest.raises(ValueError):
         parse("[" * 101 + '"' + '\\"' * 1_000_000)
