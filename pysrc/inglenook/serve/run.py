@@ -74,8 +74,8 @@ def serve(
 
 
 def calm() -> None:
-    """Let the collector look no more at what is there by now: a nook is a million objects, and every stream would stand
-    still while it goes through them."""
+    """Let the collector look no more at what is there by now: every stream would stand still while it goes through all
+    of a nook's objects."""
     gc.collect()
     gc.freeze()
 

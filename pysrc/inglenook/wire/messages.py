@@ -215,7 +215,8 @@ class Chat(Request):
     ("auto"), must ("required") or must not ("none"); `tool` names the only one that may and must be called. With
     `logprobs` each Token tells of its tokens and as many alternatives for each.
 
-    What is longer than the model reads fails, or with `truncate` the oldest turns are left out, and Timing says so.
+    What is longer than the model reads fails, or with `truncate` the oldest turns are left out, and Timing says so;
+    what is longer by far (`chat.fitted`) fails in any case.
     `level` is the sub-model that answers, whatever `slo` would have chosen. `model` names one of a server's fleet; else
     its own answers.
     """
